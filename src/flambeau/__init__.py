@@ -1,0 +1,164 @@
+"""Flambeau: define-by-run deep learning at define-then-run speed, with PyTorch's interface."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from typing import Any
+
+from flambeau import ir
+from flambeau.device import device
+from flambeau.dtypes import (
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    dtype,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from flambeau.layouts import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    per_tensor_affine,
+    preserve_format,
+    sparse_bsc,
+    sparse_bsr,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
+    strided,
+)
+from flambeau.tensor import Size, Tensor
+from flambeau import autograd
+from flambeau.functions import library as _library
+
+globals().update(_library.load())
+
+import importlib.util as _u  # TEMPORARY while modules land
+if _u.find_spec("flambeau.functions.operators"):
+    from flambeau.functions import operators as _operators
+else:
+    from flambeau.functions import methods as _m, arithmetic as _a, indexing as _i
+    class _operators:
+        @staticmethod
+        def attach_all():
+            _m.attach_operators(dict(add=_a.add, sub=_a.sub, mul=_a.mul, truediv=_a.div, pow=_a.pow, matmul=_a.matmul, eq=_a.eq, ne=_a.ne, gt=_a.gt, lt=_a.lt, ge=_a.ge, le=_a.le))
+            Tensor.__getitem__ = _i.getitem
+            Tensor.__setitem__ = _i.setitem
+            Tensor.__neg__ = _a.neg
+            Tensor.__iadd__ = _a.add_
+            Tensor.__isub__ = _a.sub_
+            Tensor.__imul__ = _a.mul_
+            Tensor.__itruediv__ = _a.div_
+if _u.find_spec("flambeau.functions.properties"):
+    from flambeau.functions import properties as _properties
+from flambeau.functions.creation import tensor
+from flambeau.functions.random import Generator, default_generator
+from flambeau.autograd.anomaly import is_anomaly_enabled
+from flambeau.autograd.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+try:
+    from flambeau.functions.nn import TOP_LEVEL as _TOP_LEVEL
+    from flambeau.nn import functional as _functional
+except (ModuleNotFoundError, ImportError) as _e:
+    _TOP_LEVEL = ()
+try:
+    from flambeau import nn
+except (ModuleNotFoundError, ImportError) as _e:
+    pass
+from flambeau.printing import set_printoptions
+from flambeau.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from flambeau.serialization import load, save
+from flambeau.legacy import *
+from flambeau.runtime import (
+    are_deterministic_algorithms_enabled,
+    get_float32_matmul_precision,
+    get_num_interop_threads,
+    get_num_threads,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_float32_matmul_precision,
+    set_flush_denormal,
+    set_num_interop_threads,
+    set_num_threads,
+    use_deterministic_algorithms,
+)
+from flambeau.install import install, uninstall
+from flambeau.version import flambeau as __version__
+
+for _name in _TOP_LEVEL:
+    globals().setdefault(_name, getattr(_functional, _name))
+_operators.attach_all()
+
+# Names that are modules of their own, loaded when first asked for.
+_LAZY = (
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions",
+    "fft", "func", "futures", "fx", "hub", "jit", "library", "linalg", "masked", "mps",
+    "multiprocessing", "onnx", "optim", "overrides", "profiler", "quantization", "random",
+    "return_types", "serialization", "signal", "sparse", "special", "testing", "trace_", "types",
+    "utils", "version", "vision", "xpu", "__config__", "__future__", "_dynamo", "trainer",
+)  # fmt: skip
+_FROM = {
+    "autocast": "amp",
+    "GradScaler": "amp",
+    "compile": "compiler",
+    "vmap": "func",
+    "set_default_device": "defaults",
+    "get_default_device": "defaults",
+    "is_autocast_enabled": "amp",
+}
+
+bool = bool_  # noqa: A001
+float, double, half = float32, float64, float16  # noqa: A001
+int, long, short = int32, int64, int16  # noqa: A001
+cfloat, cdouble = complex64, complex128
+e, inf, nan, pi, newaxis = math.e, math.inf, math.nan, math.pi, None
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM:
+        found = getattr(importlib.import_module(f"flambeau.{_FROM[name]}"), name)
+    elif name in _LAZY:
+        try:
+            found = importlib.import_module(f"flambeau.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"flambeau.{name}":
+                raise
+            raise AttributeError(_missing(name)) from None
+    else:
+        raise AttributeError(_missing(name))
+    globals()[name] = found
+    return found
+
+
+def _missing(name: str) -> str:
+    return (
+        f"module '{__name__}' has no attribute '{name}'. Flambeau lacks torch.{name}: "
+        "docs/coverage.md lists what is supported"
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_FROM})
+
+
+sys.modules[__name__].__dict__.pop("_name", None)

@@ -1,0 +1,743 @@
+"""The backward pass: through the open trace, flushed segments and custom functions, in order."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.ir.derive import depending, derive
+from flambeau.ir.graph import Const, Entry, Var, recorders
+from flambeau.ir.primitive import PRIMITIVES
+from flambeau.record import alias, flush
+from flambeau.record.builder import Builder, finish, new_tensor, undo_binding
+from flambeau.record.macro import apply
+from flambeau.record.meta import meta
+from flambeau.record.segment import TWICE, Segment, next_order, overwrite_check
+from flambeau.record.storage import Handle, Storage
+from flambeau.record.trace import LOCK, Node, Trace, open_, renew, set_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LAST = float("inf")
+
+
+class PyNode:
+    """The history of a custom function's outputs: its backward runs as Python.
+
+    ``inputs`` are the tensors it was given; ``call(grads)`` gives a gradient (or None) for each.
+    """
+
+    def __init__(
+        self, name: str, inputs: Sequence[Any], call: Callable[[list[Any]], Sequence[Any]]
+    ) -> None:
+        self.name = name
+        for t in inputs:
+            if t._meta.requires_grad and not t._meta.leaf:
+                # What came before is settled in segments: an open trace would move on.
+                t._value()
+        self.inputs = [(t, history_of(t)) for t in inputs]
+        self.order = next_order()
+        self.outputs = 1
+        self.call = call
+        self.hooks: dict[int, list] | None = None
+
+
+def history_of(t: Any) -> tuple[Any, int] | None:
+    """Where the history of a tensor is: (open trace, segment or custom function, slot).
+
+    ``(None, 0)`` for a leaf that wants a gradient, ``None`` for no history.
+    """
+    m = t._meta
+    if not m.requires_grad:
+        return None
+    if m.leaf:
+        return None, 0
+    tr = open_.trace
+    if t._storage is None:
+        if t._trace is tr:
+            return tr, t._slot
+        flush.flush_other(t._trace)
+        return t._hist
+    if t._btrace is tr and not tr.closed and (t._storage.trace is tr or t._hist is None):
+        if t._seen != t._storage.version:
+            alias.refresh(tr, t)
+        return tr, t._slot
+    if t._storage.trace is not None:
+        alias.current(tr, t)
+        return history_of(t)
+    return t._hist
+
+
+# ------------------------------------------------------------------------- the open trace
+
+
+def leaves_of(node: Node, slot: int) -> tuple[int, ...]:
+    """Indices of the inputs that the gradient of ``slot`` reaches."""
+    memo = node.memo
+    if memo is None:
+        memo = node.memo = {}
+    key = ("leaves", slot)
+    found = memo.get(key)
+    if found is None:
+        metas = node.input_metas()
+        wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
+        through, _ = depending(node.path_entries(), wanted)
+        reached = {slot}
+        for e in reversed(through):
+            if not reached.isdisjoint(e.outputs):
+                reached.update(
+                    i
+                    for p, i in enumerate(e.inputs)
+                    if type(i) is int and e.prim.gradient_of(p) is not None
+                )
+        found = memo[key] = tuple(
+            i for i, m in enumerate(metas) if -1 - i in reached and m.requires_grad
+        )
+    return found
+
+
+def pull(
+    tr: Trace,
+    builder: Builder,
+    seeds: dict[int, Var],
+    retain: bool,
+    create: bool,
+    barriers: Sequence[int] = (),
+) -> tuple[dict[int, Var], frozenset[int]]:
+    """Writes the gradients of the trace's inputs to ``builder``; they, and what is then spent."""
+    node = tr.node
+    entries = node.path_entries()
+    metas = node.input_metas()
+    wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
+    written = overwrite_check(node.overwritten, builder) if node.overwritten else None
+    spent: set[int] = set()
+
+    def check(entry: Entry, start: int) -> None:
+        made = builder.entries[start:]
+        reads = {i for e in made for i in e.inputs if type(i) is int}
+        if any(i < node.n_slots for i in reads):
+            if not node.freed.isdisjoint(entry.outputs):
+                raise RuntimeError(TWICE)
+            spent.update(entry.outputs)
+        if written:
+            written(entry, start)
+
+    builder.history = create
+    grads, _ = derive(entries, wanted, seeds, builder, check, barriers)
+    freed = node.freed if retain else node.freed | spent
+    return grads, freed
+
+
+def seed_var(builder: Builder, m: Any, given: Any) -> Var:
+    if given is not None:
+        return Var(builder.slot_of(given), given._meta.aval)
+    return builder.emit(PRIMITIVES["full"], (1.0,), {"shape": m.shape, "dtype": m.dtype})[0]
+
+
+def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -> Node:
+    """The edge of a backward step, made by ``make`` if it is new: (results, freed)."""
+    node = tr.node.edges.get(key)
+    if node is not None:
+        return node
+    builder = Builder(tr)
+    outer, recorder = tr.special, recorders.current
+    tr.builder, tr.special = builder, True
+    recorders.current = builder
+    try:
+        results, freed = make(builder)
+    finally:
+        tr.builder, tr.special = None, outer
+        recorders.current = recorder
+    node = finish(tr, builder, key, name, [])
+    node.template = tuple(results)
+    node.freed = freed
+    flush.stats.misses += 1
+    flush.stats.last_miss = (name, key, [])
+    return node
+
+
+def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
+    """``t.backward()`` as one edge; False where hooks or other histories ask for more."""
+    if tr.hooks:
+        return False
+    reached = leaves_of(tr.node, t._slot)
+    inputs = tr.inputs
+    leaves = []
+    for i in reached:
+        leaf = inputs[i]
+        if not leaf._meta.leaf or leaf._hooks or leaf._post_hooks:
+            return False
+        leaves.append(leaf)
+    try:
+        slot = t._slot
+        given = None if gradient is None else key_for(tr, gradient)
+        states = [None if x._grad is None else key_for(tr, x._grad) for x in leaves]
+        key = ("backward", slot, given, retain, *states)
+
+        def make(builder: Builder) -> tuple:
+            seeds = {slot: seed_var(builder, t._meta, gradient)}
+            grads, freed = pull(tr, builder, seeds, retain, False)
+            results = []
+            for i, leaf in zip(reached, leaves, strict=True):
+                g = grads.get(-1 - i)
+                if g is None:
+                    results.append(None)
+                    continue
+                old = leaf._grad
+                if old is not None:
+                    g = Var(builder.slot_of(old), old._meta.aval) + g
+                results.append((g.slot, meta(g.shape, g.dtype)))
+            return results, freed
+
+        node = edge_for(tr, key, "backward", make)
+    except alias.Restart as restart:
+        undo_binding(tr)
+        (restart.action or (lambda: flush.flush(open_.trace)))()
+        return False
+    except BaseException:
+        undo_binding(tr)
+        raise
+    interrupt = None
+    done = 0
+    while True:
+        try:
+            tr.node = node
+            while done < len(leaves):
+                result = node.template[done]
+                if result is not None:
+                    store(tr, leaves[done], *result)
+                done += 1
+            break
+        except KeyboardInterrupt as e:
+            interrupt = e
+    if node.length > flush.LENGTH or tr.cut:
+        flush.flush(tr)
+    if interrupt is not None:
+        raise interrupt
+    return True
+
+
+def store(tr: Trace, leaf: Any, slot: int, m: Any) -> None:
+    """Puts the accumulated gradient of a leaf in its ``.grad``, keeping the object there."""
+    old = leaf._grad
+    if old is None:
+        g = new_tensor(tr, slot, m)
+        tr.live.append(g)
+        leaf._grad = g
+    else:
+        alias.write(tr, old, slot, m)
+
+
+def key_for(tr: Trace, t: Any) -> Any:
+    return t._slot if t._trace is tr else alias.bind(tr, t)
+
+
+# ------------------------------------------------------------------------- the general engine
+
+
+class Pass:
+    """One backward pass over everything that the roots depend on."""
+
+    def __init__(self, retain: bool, create: bool) -> None:
+        self.retain = retain
+        self.create = create
+        self.heap: list[tuple[float, int]] = []
+        self.units: dict[int, Any] = {}
+        self.grads: dict[int, dict[int, Any]] = {}
+        self.leaves: dict[int, tuple[Any, Any]] = {}
+        # (id of unit, slot) -> position of the target whose gradient is wanted.
+        self.targets: dict[tuple[int, int], int] = {}
+        self.captured: dict[int, Any] = {}
+        # Slots of segments whose hooks have run already.
+        self.done: set[tuple[int, int]] = set()
+        self.keep: list[Any] = []
+
+    def deliver(self, t: Any, history: tuple[Any, int] | None, g: Any) -> None:
+        """Adds a gradient for ``t``."""
+        if g is None or history is None:
+            return
+        unit, slot = history
+        if unit is None:
+            before = self.leaves.get(id(t))
+            self.leaves[id(t)] = (t, g if before is None else add(before[1], g))
+            return
+        key = id(unit)
+        if key not in self.units:
+            self.units[key] = unit
+            self.grads[key] = {}
+            order = LAST if isinstance(unit, Trace) else unit.order
+            heapq.heappush(self.heap, (-order, key))
+        grads = self.grads[key]
+        grads[slot] = g if slot not in grads else add(grads[slot], g)
+
+    def run(self) -> None:
+        while self.heap:
+            _, key = heapq.heappop(self.heap)
+            unit = self.units.pop(key)
+            grads = self.grads.pop(key)
+            self.keep.append(unit)
+            if isinstance(unit, PyNode):
+                self.through_function(unit, grads)
+            elif isinstance(unit, Segment):
+                self.through_segment(unit, grads)
+            else:
+                self.through_trace(unit, grads, key)
+
+    # ------------------------------------------------------------------ kinds of unit
+
+    def through_function(self, unit: PyNode, grads: dict[int, Any]) -> None:
+        for slot in list(grads):
+            grads[slot] = self.hooked(unit, slot, grads[slot])
+        with grad_mode(self.create):
+            results = unit.call([grads.get(i) for i in range(unit.outputs)])
+        for (t, history), g in zip(unit.inputs, results, strict=True):
+            if g is not None and history is not None:
+                g = fitted(g, t, unit.name)
+            self.deliver(t, history, g)
+
+    def through_segment(self, unit: Segment, grads: dict[int, Any]) -> None:
+        unit.check()
+        stops = self.stops(unit)
+        if self.create or stops:
+            self.replay(unit, grads, stops)
+        else:
+            seeded = tuple(sorted(grads))
+            slots, program = unit.spec.backward(seeded)
+            arrays = [*unit.arrays, *[unit.saved[s] for s in unit.spec.residuals]]
+            arrays += [grads[s]._array() for s in seeded]
+            outs = program(arrays, unit.numbers)
+            taken = set(map(id, arrays))
+            for slot, out in zip(slots, outs, strict=True):
+                t = unit.inputs[-1 - slot]
+                g = concrete(flush.owned(out, taken), t._meta.dtype)
+                self.deliver(t, origin_of(t), g)
+        if not self.retain:
+            unit.free()
+
+    def replay(self, unit: Segment, grads: dict[int, Any], stops: list[int]) -> None:
+        """Records the segment again in the open trace, and goes back through that."""
+        values = replay(unit)
+        inputs = {-1 - i: t for i, t in enumerate(unit.inputs)}
+        with grad_mode(True):
+            self.staged(
+                {s: values[s] for s in (*grads, *stops)},
+                grads,
+                stops,
+                unit,
+                lambda slot: inputs.get(slot),
+            )
+
+    def through_trace(self, tr: Trace, grads: dict[int, Any], key: int) -> None:
+        if tr.closed:
+            raise RuntimeError("the trace was flushed while its backward ran")
+        stops = self.stops(tr)
+        slots = (*grads, *stops)
+        metas = {}
+        for step in tr.node.path():
+            for e in step.entries:
+                for s, a in zip(e.outputs, e.out_avals, strict=True):
+                    metas[s] = a
+        values = {}
+        for s in slots:
+            a = metas.get(s) or tr.inputs[-1 - s]._meta.aval
+            values[s] = new_tensor(tr, s, meta(a.shape, a.dtype, True, False))
+            tr.live.append(values[s])
+        self.staged(values, grads, stops, tr, None)
+
+    def stops(self, unit: Any) -> list[int]:
+        """Slots where the pass must show the gradient: hooks and targets."""
+        found = {slot for u, slot in self.targets if u == id(unit)}
+        found.update(unit.hooks or ())
+        return sorted((s for s in found if (id(unit), s) not in self.done), reverse=True)
+
+    def staged(
+        self,
+        values: dict[int, Any],
+        grads: dict[int, Any],
+        stops: list[int],
+        unit: Any,
+        original: Callable[[int], Any] | None,
+    ) -> None:
+        """Goes back through the open trace from one stop to the next."""
+        totals = dict(grads)
+        remaining = list(stops)
+        begin = {s: g for s, g in totals.items() if s not in remaining}
+        deliveries: list[tuple[Any, Any]] = []
+        while True:
+            if begin:
+                results = pull_step(
+                    {values[s]: g for s, g in begin.items()},
+                    [values[s] for s in remaining],
+                    self.retain,
+                    self.create,
+                )
+                for where, g in results:
+                    at = next((s for s in remaining if values[s] is where), None)
+                    if at is None:
+                        deliveries.append((where, g))
+                    else:
+                        totals[at] = g if at not in totals else add(totals[at], g)
+            ready = next((s for s in remaining if s in totals), None)
+            if ready is None:
+                break
+            remaining.remove(ready)
+            tr = open_.trace
+            g = self.hooked(unit, ready, totals.pop(ready))
+            if open_.trace is not tr:
+                self.moved(unit, values, ready, g, remaining, totals)
+                break
+            begin = {ready: g}
+        for t, g in deliveries:
+            self.deliver(t, origin_of(t), g)
+
+    def moved(
+        self,
+        unit: Any,
+        values: dict[int, Any],
+        ready: int,
+        g: Any,
+        remaining: list[int],
+        totals: dict[int, Any],
+    ) -> None:
+        """A hook had the open trace flushed: the rest of the way is through its segment."""
+        for s in remaining:
+            segment, slot = values[s]._hist
+            if isinstance(unit, Trace):
+                # Its hooks went along.
+                if (id(unit), s) in self.targets:
+                    self.targets[id(segment), slot] = self.targets[id(unit), s]
+            else:
+                hooks = segment.hooks = dict(segment.hooks or {})
+                hooks[slot] = [functools.partial(self.hooked, unit, s)]
+            if s in totals:
+                self.deliver(values[s], values[s]._hist, totals[s])
+        segment, slot = values[ready]._hist
+        self.done.add((id(segment), slot))
+        self.keep.append(segment)
+        self.deliver(values[ready], (segment, slot), g)
+
+    def hooked(self, unit: Any, slot: int, g: Any) -> Any:
+        """Runs the hooks on a value's gradient and notes it if it is a target."""
+        with grad_mode(self.create):
+            for hook in (unit.hooks or {}).get(slot, ()):
+                changed = hook(g)
+                if changed is not None:
+                    g = changed
+        at = self.targets.get((id(unit), slot))
+        if at is not None:
+            self.captured[at] = g
+        return g
+
+
+def origin_of(t: Any) -> tuple[Any, int] | None:
+    """The history of an input of a segment: from before it was bound."""
+    if t._meta.leaf:
+        return None, 0
+    return t._hist
+
+
+def pull_step(
+    seeds: dict[Any, Any], stops: list[Any], retain: bool, create: bool
+) -> list[tuple[Any, Any]]:
+    """One edge of gradients in the open trace: (input or stop, gradient) for those reached."""
+    while True:
+        tr = open_.trace
+        try:
+            for t in (*seeds, *stops):
+                alias.current(tr, t)
+            if open_.trace is not tr:
+                raise RuntimeError("the values of a backward pass were flushed on its way")
+            starts = [t._slot for t in seeds]
+            given = [key_for(tr, g) for g in seeds.values()]
+            barriers = [t._slot for t in stops]
+            key = ("pull", retain, create, *starts, None, *given, None, *barriers)
+
+            def make(builder: Builder) -> tuple:
+                variables = {
+                    t._slot: Var(builder.slot_of(g), g._meta.aval) for t, g in seeds.items()
+                }
+                grads, freed = pull(tr, builder, variables, retain, create, barriers)  # noqa: B023
+                return [
+                    (slot, g.slot, meta(g.shape, g.dtype, create, not create))
+                    for slot, g in sorted(grads.items())
+                ], freed
+
+            node = edge_for(tr, key, "backward", make)
+            break
+        except alias.Restart as restart:
+            undo_binding(tr)
+            if restart.action is None:
+                raise
+            restart.action()
+        except BaseException:
+            undo_binding(tr)
+            raise
+    results = []
+    tr.node = node
+    stop_at = {t._slot: t for t in stops}
+    for slot, made, m in node.template:
+        g = new_tensor(tr, made, m)
+        tr.live.append(g)
+        where = stop_at.get(slot)
+        results.append((tr.inputs[-1 - slot] if where is None else where, g))
+    return results
+
+
+def replay(unit: Segment) -> dict[int, Any]:
+    """Records a segment's entries again; its values by slot, as tensors with history."""
+    values: dict[int, Any] = {}
+    for i, (t, a) in enumerate(zip(unit.inputs, unit.arrays, strict=True)):
+        values[-1 - i] = t if t._meta.requires_grad else concrete(a, t._meta.dtype)
+    numbers = unit.numbers
+    for e in unit.spec.entries:
+        args = []
+        for i, aval in zip(e.inputs, e.in_avals, strict=True):
+            if type(i) is Const:
+                args.append(i.value)
+            elif i <= -1_000_000_000:
+                args.append(numbers[-1_000_000_000 - i])
+            elif i in values:
+                args.append(values[i])
+            else:
+                raise KeyError(i)
+            del aval
+        with grad_mode(e.grad):
+            if e.prim.name == "number":
+                values[e.outputs[0]] = e.prim.reference(*args, **e.attrs)
+                continue
+            made = apply(e.prim, *args, **e.attrs)
+        values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
+    return values
+
+
+class grad_mode:
+    """A block in which history is, or is not, recorded."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+
+    def __enter__(self) -> None:
+        self.before = open_.state.grad
+        set_state(grad=self.on)
+
+    def __exit__(self, *exc: object) -> None:
+        set_state(grad=self.before)
+
+
+def add(a: Any, b: Any) -> Any:
+    return apply(PRIMITIVES["add"], a, b)
+
+
+def concrete(array: np.ndarray, dtype: Any) -> Any:
+    """A tensor without history on an array that is its own."""
+    t = new_tensor(None, 0, meta(array.shape, dtype))
+    t._storage = Storage(array)
+    return t
+
+
+def fitted(g: Any, t: Any, name: str) -> Any:
+    """A custom gradient in the dtype and shape of its tensor."""
+    if g._meta.shape != t._meta.shape:
+        from flambeau.ir.primitive import broadcast_shapes
+
+        shape = t._meta.shape
+        if broadcast_shapes(g._meta.shape, shape) != g._meta.shape:
+            raise RuntimeError(
+                f"Function {name} returned an invalid gradient: got {list(g._meta.shape)} but "
+                f"expected shape compatible with {list(shape)}"
+            )
+        extra = len(g._meta.shape) - len(shape)
+        dims = tuple(range(extra)) + tuple(
+            i + extra for i, n in enumerate(shape) if n == 1 and g._meta.shape[i + extra] != 1
+        )
+        g = apply(PRIMITIVES["sum"], g, dims=dims, keepdim=False)
+        g = apply(PRIMITIVES["reshape"], g, shape=shape)
+    if g._meta.dtype is not t._meta.dtype:
+        g = apply(PRIMITIVES["cast"], g, dtype=t._meta.dtype)
+    return g
+
+
+# --------------------------------------------------------------------------- entry points
+
+
+def check_roots(tensors: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
+    """The gradients to begin with: given, or one for a scalar."""
+    seeds = []
+    for i, (t, g) in enumerate(zip(tensors, gradients, strict=True)):
+        if not t._meta.requires_grad:
+            raise RuntimeError(
+                f"element {i} of tensors does not require grad and does not have a grad_fn"
+            )
+        if g is None:
+            size = 1
+            for n in t._meta.shape:
+                size *= n
+            if size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        else:
+            if not isinstance(g, Handle):
+                raise TypeError(
+                    "gradients can be either Tensors or None, but got " + type(g).__name__
+                )
+            if g._meta.shape != t._meta.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{i}] has a shape of "
+                    f"torch.Size({list(g._meta.shape)}) and output[{i}] has a shape of "
+                    f"torch.Size({list(t._meta.shape)})."
+                )
+            if g._meta.dtype.is_complex != t._meta.dtype.is_complex:
+                raise RuntimeError(
+                    "For complex Tensors, both grad_output and output are required to have the "
+                    f"same dtype. Mismatch in dtype: grad_output[{i}] has a dtype of "
+                    f"{g._meta.dtype} and output[{i}] has a dtype of {t._meta.dtype}."
+                )
+            if g._meta.dtype is not t._meta.dtype:
+                g = apply(PRIMITIVES["cast"], g, dtype=t._meta.dtype)
+        seeds.append(g)
+    return seeds
+
+
+def ones_like(t: Any) -> Any:
+    return concrete(np.ones(t._meta.shape, t._meta.dtype.numpy), t._meta.dtype)
+
+
+def run_backward(
+    tensors: Sequence[Any],
+    gradients: Sequence[Any],
+    retain: bool,
+    create: bool,
+    inputs: Sequence[Any] | None,
+) -> None:
+    """Accumulates gradients in the leaves (or in ``inputs`` only)."""
+    tr = open_.trace
+    if tr.closed:
+        renew(tr)
+        tr = open_.trace
+    if tr.builder is not None:
+        raise RuntimeError("backward inside a recorded function's body")
+    if tr.special:
+        with LOCK:
+            _run_backward(tensors, gradients, retain, create, inputs)
+        return
+    _run_backward(tensors, gradients, retain, create, inputs)
+
+
+def _run_backward(
+    tensors: Sequence[Any],
+    gradients: Sequence[Any],
+    retain: bool,
+    create: bool,
+    inputs: Sequence[Any] | None,
+) -> None:
+    seeds = check_roots(tensors, gradients)
+    if len(tensors) == 1 and not create and inputs is None:
+        t = tensors[0]
+        history = history_of(t)
+        tr = open_.trace
+        if history is not None and history[0] is tr and t._trace is tr:
+            state = open_.state.grad
+            if state:
+                set_state(grad=True)
+            if backward_in_trace(tr, t, seeds[0], retain):
+                return
+    found = collect(tensors, seeds, retain, create, None if inputs is None else list(inputs))
+    if inputs is None:
+        pairs = list(found.leaves.values())
+    else:
+        pairs = [(t, found.captured[i]) for i, t in enumerate(inputs) if i in found.captured]
+    for t, g in pairs:
+        accumulate(t, g, create)
+
+
+def collect(
+    tensors: Sequence[Any],
+    seeds: Sequence[Any],
+    retain: bool,
+    create: bool,
+    targets: list[Any] | None,
+) -> Pass:
+    """Runs a pass; the gradients of all leaves, and of ``targets`` by position."""
+    run = Pass(retain, create)
+    leaf_targets = []
+    for i, t in enumerate(targets or ()):
+        history = history_of(t)
+        if history is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        if history[0] is None:
+            leaf_targets.append((i, t))
+        else:
+            run.targets[id(history[0]), history[1]] = i
+            run.keep.append(history[0])
+    roots = []
+    for t, g in zip(tensors, seeds, strict=True):
+        roots.append((t, ones_like(t) if g is None else g))
+    # Histories are read once all are settled: settling one may flush the trace of another.
+    for t, _ in roots:
+        history_of(t)
+    for t, g in roots:
+        history = history_of(t)
+        run.deliver(t, history, g)
+    run.run()
+    for i, t in leaf_targets:
+        if id(t) in run.leaves:
+            run.captured[i] = leaf_hooked(t, run.leaves[id(t)][1])
+    return run
+
+
+def leaf_hooked(t: Any, g: Any) -> Any:
+    for hook in list((t._hooks or {}).values()):
+        changed = hook(g)
+        if changed is not None:
+            g = changed
+    return g
+
+
+def accumulate(t: Any, g: Any, create: bool) -> None:
+    """Adds to ``t.grad``: into the tensor there, or a new one when history is kept."""
+    if t._meta.leaf:
+        g = leaf_hooked(t, g)
+    old = t._grad
+    if old is None:
+        t._grad = g if create or not g._meta.requires_grad else alias.detached(g)
+        if not create:
+            t._grad = private(t._grad)
+    elif create:
+        t._grad = add(old, g)
+    else:
+        with grad_mode(False):
+            total = add(old, g)
+        tr = open_.trace
+        if total._trace is tr:
+            alias.write(tr, old, total._slot, total._meta)
+        else:
+            replace_value(old, total)
+    for hook in list((t._post_hooks or {}).values()):
+        hook(t)
+
+
+def replace_value(old: Any, new: Any) -> None:
+    """Copies a concrete value into a concrete tensor."""
+    old._array()[...] = new._array()
+    old._storage.version += 1
+
+
+def private(g: Any) -> Any:
+    """A gradient that shares memory with nothing the caller holds."""
+    storage = g._storage
+    if storage is not None and storage.trace is None and (storage.shared or storage.foreign):
+        return concrete(np.array(g._array(), order="C"), g._meta.dtype)
+    twin = new_tensor(g._trace, g._slot, g._meta)
+    if storage is None:
+        if g._trace is open_.trace:
+            open_.trace.live.append(twin)
+            return twin
+        return g
+    if storage.trace is not None:
+        return g
+    twin._trace = None
+    twin._storage = Storage(np.array(storage.array, order="C"))
+    return twin

@@ -1,0 +1,111 @@
+"""The Bernoulli distribution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flambeau
+from flambeau.distributions import constraints
+from flambeau.distributions.distribution import Size
+from flambeau.distributions.exp_family import ExponentialFamily
+from flambeau.distributions.utils import (
+    all_numbers,
+    broadcast_all,
+    lazy_property,
+    logits_to_probs,
+    one_of_probs_and_logits,
+    probs_to_logits,
+)
+
+
+class Bernoulli(ExponentialFamily):
+    r"""1 with probability ``probs``, else 0; or the same from log-odds ``logits``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Bernoulli(torch.tensor([0.25])).log_prob(torch.tensor([1.0]))
+    tensor([-1.3863])
+    """
+
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.boolean
+    has_enumerate_support = True
+    _mean_carrier_measure = 0
+
+    def __init__(
+        self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+    ) -> None:
+        one_of_probs_and_logits(probs, logits)
+        given = logits if probs is None else probs
+        (self._param,) = broadcast_all(given)
+        if probs is not None:
+            self.probs = self._param
+        else:
+            self.logits = self._param
+        shape = () if all_numbers(given) else self._param.size()
+        super().__init__(shape, validate_args=validate_args)
+
+    @lazy_property
+    def logits(self) -> flambeau.Tensor:
+        """The log-odds of 1."""
+        return probs_to_logits(self.probs, is_binary=True)
+
+    @lazy_property
+    def probs(self) -> flambeau.Tensor:
+        """The probability of 1."""
+        return logits_to_probs(self.logits, is_binary=True)
+
+    @property
+    def param_shape(self) -> flambeau.Size:
+        """The shape of the parameter."""
+        return self._param.size()
+
+    @property
+    def mean(self) -> flambeau.Tensor:
+        return self.probs
+
+    @property
+    def mode(self) -> flambeau.Tensor:
+        mode = (self.probs >= 0.5).to(self.probs)
+        return mode.masked_fill(self.probs == 0.5, float("nan"))
+
+    @property
+    def variance(self) -> flambeau.Tensor:
+        return self.probs * (1 - self.probs)
+
+    def expand(self, batch_shape: Size, _instance: Any = None) -> Bernoulli:
+        known = {
+            name: self.__dict__[name].expand(batch_shape)
+            for name in ("probs", "logits")
+            if name in self.__dict__
+        }
+        known["_param"] = self._param.expand(batch_shape)
+        return self._expanded(Bernoulli, batch_shape, _instance, **known)
+
+    def sample(self, sample_shape: Size = ()) -> flambeau.Tensor:
+        with flambeau.no_grad():
+            return flambeau.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
+
+    def log_prob(self, value: flambeau.Tensor) -> flambeau.Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        logits, value = broadcast_all(self.logits, value)
+        return -flambeau.nn.functional.binary_cross_entropy_with_logits(
+            logits, value, reduction="none"
+        )
+
+    def entropy(self) -> flambeau.Tensor:
+        return flambeau.nn.functional.binary_cross_entropy_with_logits(
+            self.logits, self.probs, reduction="none"
+        )
+
+    def enumerate_support(self, expand: bool = True) -> flambeau.Tensor:
+        values = flambeau.arange(2, dtype=self._param.dtype, device=self._param.device)
+        values = values.view((-1, *(1,) * len(self._batch_shape)))
+        return values.expand((-1, *self._batch_shape)) if expand else values
+
+    @property
+    def _natural_params(self) -> tuple[flambeau.Tensor]:
+        return (flambeau.logit(self.probs),)
+
+    def _log_normalizer(self, x: flambeau.Tensor) -> flambeau.Tensor:
+        return flambeau.log1p(flambeau.exp(x))

@@ -1,0 +1,346 @@
+"""Arithmetic and comparison of tensors and numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import dtypes
+from flambeau.errors import DtypeError
+from flambeau.functions.inplace import inplace
+from flambeau.functions.promotion import (
+    Number,
+    cast,
+    floating,
+    literal,
+    promoted,
+    result_type,
+    two_tensors,
+)
+from flambeau.record.builder import Num
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+
+def _scaled(other: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
+    """``alpha * other`` for add and sub."""
+    if alpha.__class__ is int and alpha == 1:
+        return other
+    kind = alpha.type if isinstance(alpha, Num) else type(alpha)
+    if kind is float and dtype.category < 2:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating "
+                           "point number.")
+    if kind is bool and dtype.category:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    return other * alpha if not isinstance(other, Tensor) else ops.mul(other, alpha)
+
+
+@function
+def add(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
+    r"""Sum: :math:`x + \alpha y`.
+
+    Shapes broadcast, dtypes promote. Raises ``RuntimeError`` for a floating ``alpha`` with
+    integral operands.
+
+    >>> add(tensor([1, 2]), tensor([3, 4]), alpha=2)
+    tensor([ 7, 10])
+    """
+    x, y = promoted(*two_tensors(input, other))
+    dtype = (x if isinstance(x, Tensor) else y).dtype
+    return ops.add(x, _scaled(y, alpha, dtype))
+
+
+@function
+def sub(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
+    r"""Difference: :math:`x - \alpha y`.
+
+    Shapes broadcast, dtypes promote. Raises ``RuntimeError`` for bool operands.
+
+    >>> sub(tensor([1, 2]), 1)
+    tensor([0, 1])
+    """
+    x, y = promoted(*two_tensors(input, other))
+    dtype = (x if isinstance(x, Tensor) else y).dtype
+    for v in (input, other):
+        if isinstance(v, Tensor) and v.dtype is dtypes.bool_ or v.__class__ is bool:
+            raise RuntimeError(
+                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+                "trying to invert a mask, use the `~` or `logical_not()` operator instead."
+            )
+    return ops.sub(x, _scaled(y, alpha, dtype))
+
+
+@function
+def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
+    r"""Difference the other way round: :math:`y - \alpha x`.
+
+    >>> rsub(tensor([1, 2]), 1)
+    tensor([ 0, -1])
+    """
+    return sub(other, input, alpha=alpha)
+
+
+@function
+def mul(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+    r"""Product: :math:`x y`. Shapes broadcast, dtypes promote.
+
+    >>> mul(tensor([1.0, 2.0]), 3)
+    tensor([3., 6.])
+    """
+    x, y = promoted(*two_tensors(input, other))
+    if (x if isinstance(x, Tensor) else y).dtype is dtypes.bool_:
+        return ops.and_(x, y)
+    return ops.mul(x, y)
+
+
+@function
+def div(
+    input: Tensor | Number, other: Tensor | Number, *, rounding_mode: str | None = None
+) -> Tensor:
+    r"""Quotient: :math:`x / y`, rounded by ``rounding_mode`` (None, "trunc" or "floor").
+
+    Integral operands give the default floating dtype unless rounded. Raises ``RuntimeError`` for
+    another mode.
+
+    >>> div(tensor([7, -7]), 2, rounding_mode="floor")
+    tensor([ 3, -4])
+    """
+    x, y = two_tensors(input, other)
+    if rounding_mode is None:
+        return ops.div(*floating(x, y))
+    if rounding_mode not in ("trunc", "floor"):
+        raise RuntimeError(
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+            f"'{rounding_mode}'"
+        )
+    x, y = promoted(x, y)
+    return (ops.trunc_divide if rounding_mode == "trunc" else ops.floor_divide)(x, y)
+
+
+@function
+def floor_divide(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+    r"""Quotient rounded down: :math:`\lfloor x / y \rfloor`.
+
+    >>> floor_divide(tensor([4.0, -3.0]), 2)
+    tensor([ 2., -2.])
+    """
+    return ops.floor_divide(*promoted(*two_tensors(input, other)))
+
+
+@function
+def remainder(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+    r"""Python's modulus: :math:`x - y \lfloor x / y \rfloor`, with the sign of :math:`y`.
+
+    >>> remainder(tensor([-3.0, 3.0]), 2)
+    tensor([1., 1.])
+    """
+    return ops.remainder(*promoted(*two_tensors(input, other)))
+
+
+@function
+def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
+    r"""C's modulus: the remainder with the sign of :math:`x`.
+
+    >>> fmod(tensor([-3.0, 3.0]), 2)
+    tensor([-1.,  1.])
+    """
+    return ops.fmod(*promoted(*two_tensors(input, other)))
+
+
+@function
+def neg(input: Tensor) -> Tensor:
+    """The negative: -x. ``RuntimeError`` for bool.
+
+    >>> neg(tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """
+    if input.dtype is dtypes.bool_:
+        raise DtypeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return ops.neg(input)
+
+
+@function(grad="PowBackward0")
+def pow(input: Tensor | Number, exponent: Tensor | int | float) -> Tensor:
+    r"""Power: :math:`x^y`.
+
+    An exponent 2 is a square, 0.5 a square root. Raises ``RuntimeError`` for integers to
+    negative integer powers.
+
+    >>> pow(tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
+    if isinstance(exponent, Num):
+        bool(exponent)
+    x, y = two_tensors(input, exponent)
+    dtype = result_type(x, y)
+    if (
+        isinstance(x, Tensor)
+        and x.dtype.category < 2
+        and y.__class__ is int
+        and y < 0
+    ):
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    x = cast(x, dtype) if isinstance(x, Tensor) else literal(x, dtype)
+    y = cast(y, dtype) if isinstance(y, Tensor) else y
+    return ops.pow(x, y)
+
+
+def _comparison(name: str, symbol: str) -> Any:
+    def compare(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+        x, y = two_tensors(input, other)
+        if isinstance(x, Tensor) and not isinstance(y, Tensor) and x.dtype.category == 1:
+            # A number that the integral dtype cannot hold is compared as it is.
+            return getattr(ops, name)(*promoted(x, y, dtype=result_type(x, y)))
+        return getattr(ops, name)(*promoted(x, y))
+
+    compare.__name__ = compare.__qualname__ = name
+    compare.__doc__ = f"""Whether x {symbol} y, element by element: a bool tensor of the broadcast shape.
+
+    >>> {name}(tensor([1, 2, 3]), 2).shape
+    torch.Size([3])
+    """
+    return function(compare)
+
+
+eq = _comparison("eq", "==")
+ne = _comparison("ne", "!=")
+lt = _comparison("lt", "<")
+le = _comparison("le", "<=")
+gt = _comparison("gt", ">")
+ge = _comparison("ge", ">=")
+
+subtract, multiply, divide, negative = sub, mul, div, neg
+true_divide = div
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
+
+add_, sub_, mul_, div_, neg_, pow_ = map(inplace, (add, sub, mul, div, neg, pow))
+floor_divide_, remainder_, fmod_ = map(inplace, (floor_divide, remainder, fmod))
+eq_, ne_, lt_, le_, gt_, ge_ = map(inplace, (eq, ne, lt, le, gt, ge))
+
+
+@function
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """Matrix product, of vectors, matrices, or stacks of matrices that broadcast.
+
+    Raises ``RuntimeError`` when the inner sizes or the dtypes differ.
+
+    >>> matmul(tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
+    tensor([[11.]])
+    """
+    a, b = input._meta.shape, other._meta.shape
+    if not a or not b:
+        raise RuntimeError(
+            f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and "
+            f"{len(b)}D"
+        )
+    if input.dtype is not other.dtype:
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {_c_name(input)} != "
+            f"{_c_name(other)}"
+        )
+    x = ops.reshape(input, shape=(1, *a)) if len(a) == 1 else input
+    y = ops.reshape(other, shape=(*b, 1)) if len(b) == 1 else other
+    if x._meta.shape[-1] != y._meta.shape[-2]:
+        if len(a) == 1 and len(b) == 1:
+            raise RuntimeError(
+                f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the "
+                f"same number of elements, but got {a[0]} and {b[0]} elements respectively"
+            )
+        rows = 1
+        for n in x._meta.shape[:-1]:
+            rows *= n
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x._meta.shape[-1]} and "
+            f"{y._meta.shape[-2]}x{y._meta.shape[-1]})"
+        )
+    z = ops.matmul(x, y)
+    shape = z._meta.shape
+    if len(a) == 1:
+        shape = (*shape[:-2], *shape[-1:])
+    if len(b) == 1:
+        shape = shape[:-1]
+    return ops.reshape(z, shape=shape) if shape != z._meta.shape else z
+
+
+def _c_name(x: Tensor) -> str:
+    return {"float32": "float", "float64": "double", "int64": "long long", "int32": "int",
+            "bool": "bool", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+            "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+            "uint8": "unsigned char", "int8": "signed char", "int16": "short"}.get(
+        x.dtype.name, x.dtype.name
+    )  # fmt: skip
+
+
+@function
+def copy_(input: Tensor, src: Tensor | Number, non_blocking: bool = False) -> Tensor:
+    """Overwrites a tensor with ``src``, broadcast and cast to it; gives the tensor back.
+
+    >>> copy_(zeros(2), tensor([1, 2]))
+    tensor([1., 2.])
+    """
+    from flambeau.record.trace import open_
+
+    m = input._meta
+    if not isinstance(src, Tensor):
+        value = ops.full(src, shape=m.shape, dtype=m.dtype)
+    else:
+        value = cast(src, m.dtype)
+        if value._meta.shape != m.shape:
+            value = ops.broadcast(_fit(value, m.shape), shape=m.shape)
+        elif value is src:
+            value = ops.rebase(src, src) if src._meta.requires_grad else ops.detach(src)
+    open_.trace.builder.assign(input, value)
+    return input
+
+
+def _fit(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    from flambeau.ir.primitive import broadcast_shapes
+
+    given = value._meta.shape
+    while len(given) > len(shape) and given[0] == 1:
+        given = given[1:]
+    try:
+        fits = broadcast_shapes(given, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise RuntimeError(
+            f"The expanded size of the tensor ({list(shape)}) must match the existing size "
+            f"({list(value._meta.shape)})"
+        )
+    return value if given == value._meta.shape else ops.reshape(value, shape=given)
+
+
+@function
+def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
+    """Sets every element; gives the tensor back.
+
+    >>> fill_(zeros(2), 3)
+    tensor([3., 3.])
+    """
+    from flambeau.record.trace import open_
+
+    m = input._meta
+    if isinstance(value, Tensor):
+        if value._meta.shape:
+            raise RuntimeError(
+                "fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value.dim()} dimensions."
+            )
+        new = ops.broadcast(cast(value, m.dtype), shape=m.shape)
+    else:
+        new = ops.full(value, shape=m.shape, dtype=m.dtype)
+    open_.trace.builder.assign(input, new)
+    return input
+
+
+@function
+def zero_(input: Tensor) -> Tensor:
+    """Sets every element to zero; gives the tensor back.
+
+    >>> zero_(ones(2))
+    tensor([0., 0.])
+    """
+    return fill_(input, 0)

@@ -1,0 +1,275 @@
+"""``x[...]`` and ``x[...] = y``: basic indices make views, tensors and lists gather."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.functions import views
+from flambeau.functions.promotion import cast
+from flambeau.record.macro import function, ops
+from flambeau.record.trace import open_
+from flambeau.tensor import Tensor, concrete
+
+
+def _too_many(x: Tensor) -> IndexError:
+    return IndexError(f"too many indices for tensor of dimension {x.dim()}")
+
+
+def _is_basic(i: Any) -> bool:
+    return (
+        i is None
+        or i is Ellipsis
+        or isinstance(i, slice)
+        or (isinstance(i, (int, np.integer)) and not isinstance(i, (bool, np.bool_)))
+    )
+
+
+def _index_tensor(i: Any) -> Tensor:
+    """An advanced index as a tensor."""
+    if isinstance(i, Tensor):
+        if i.dtype.category >= 2 or i.dtype.name.startswith("uint") and i.dtype.name != "uint8":
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        return i
+    array = np.asarray(i)
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    return concrete(np.array(array if array.dtype.kind == "b" else array.astype(np.int64)),
+                    dtypes.bool_ if array.dtype.kind == "b" else dtypes.int64)
+
+
+def _normal(x: Tensor, index: Any) -> list[Any]:
+    """The index as a list: ints, slices, None, and tensors; one entry or more a dimension."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    found: list[Any] = []
+    for i in items:
+        if isinstance(i, Tensor) and i.dim() == 0 and i.dtype.category == 1:
+            # A 0-dim integer tensor selects, as a Python integer does.
+            found.append(int(i.item()))
+        elif _is_basic(i):
+            found.append(i if not isinstance(i, np.integer) else int(i))
+        elif isinstance(i, (bool, np.bool_)):
+            found.append(concrete(np.array(bool(i)), dtypes.bool_))
+        elif isinstance(i, (Tensor, list, tuple, np.ndarray, range)):
+            found.append(_index_tensor(list(i) if isinstance(i, range) else i))
+        elif hasattr(i, "__index__"):
+            found.append(i.__index__())
+        else:
+            raise TypeError(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables "
+                f"are valid indices (got {type(i).__name__})"
+            )
+    used = 0
+    for i in found:
+        if isinstance(i, Tensor) and i.dtype in (dtypes.bool_, dtypes.uint8):
+            used += i.dim()
+        elif i is not None and i is not Ellipsis:
+            used += 1
+    if sum(i is Ellipsis for i in found) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    if used > x.dim():
+        raise _too_many(x)
+    rest = [slice(None)] * (x.dim() - used)
+    if any(i is Ellipsis for i in found):
+        at = next(k for k, i in enumerate(found) if i is Ellipsis)
+        return [*found[:at], *rest, *found[at + 1 :]]
+    return [*found, *rest]
+
+
+def _slice_of(s: slice, n: int) -> tuple[int, int, int]:
+    """(start, count, step) of a slice of ``n`` positions."""
+    step = 1 if s.step is None else s.step.__index__()
+    if step <= 0:
+        raise ValueError("step must be greater than zero")
+    start, stop, step = slice(
+        None if s.start is None else s.start.__index__(),
+        None if s.stop is None else s.stop.__index__(),
+        step,
+    ).indices(n)
+    return start, max(0, -(-(stop - start) // step)), step
+
+
+def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
+    """Applies the basic part of an index as a view; what is left, one entry a dimension."""
+    dims, starts, sizes, steps = [], [], [], []
+    shape = x._meta.shape
+    d = 0
+    new: list[int] = []
+    left: list[Any] = []
+    reshaped = False
+    for i in items:
+        if i is None:
+            new.append(1)
+            left.append(None)
+            reshaped = True
+        elif isinstance(i, slice):
+            n = shape[d]
+            start, count, step = _slice_of(i, n)
+            if (start, count, step) != (0, n, 1):
+                dims.append(d)
+                starts.append(start)
+                sizes.append(count)
+                steps.append(step)
+            new.append(count)
+            left.append(None)
+            d += 1
+        elif isinstance(i, int):
+            n = shape[d]
+            if not -n <= i < n:
+                if not shape:
+                    raise IndexError(
+                        "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
+                        "`tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
+                    )
+                raise IndexError(f"index {i} is out of bounds for dimension {d} with size {n}")
+            dims.append(d)
+            starts.append(i % n)
+            sizes.append(1)
+            steps.append(1)
+            reshaped = True
+            d += 1
+        elif i.dtype in (dtypes.bool_, dtypes.uint8):
+            mask = i.dim()
+            if tuple(i.shape) != shape[d : d + mask]:
+                at = next(k for k in range(mask) if i.shape[k] != shape[d + k])
+                raise IndexError(
+                    f"The shape of the mask {list(i.shape)} at index {at} does not match the "
+                    f"shape of the indexed tensor {list(shape)} at index {d + at}"
+                )
+            if mask == 0:
+                new.append(1)
+                left.append(i)
+                reshaped = True
+                continue
+            found = np.nonzero(np.asarray(i._value()._array()))
+            new.extend(shape[d : d + mask])
+            left.extend(concrete(np.ascontiguousarray(f), dtypes.int64) for f in found)
+            d += mask
+        else:
+            new.append(shape[d])
+            left.append(i)
+            d += 1
+    y = x
+    if dims:
+        y = views.sliced(x, tuple(dims), tuple(starts), tuple(sizes), tuple(steps))
+    if reshaped:
+        y = _reshape_view(y, items, tuple(new))
+    return y, left
+
+
+def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...]) -> Tensor:
+    """Drops the dimensions that integers took, adds those of None."""
+    from flambeau.ir.primitive import PRIMITIVES
+    from flambeau.record import alias
+
+    shape, strides, offset = alias.spec_of(y)
+    steps: list[int] = []
+    d = 0
+    for i in items:
+        if i is None or (isinstance(i, Tensor) and i.dim() == 0 and i.dtype is dtypes.bool_):
+            steps.append(1)
+        elif isinstance(i, int):
+            d += 1
+        else:
+            count = i.dim() if isinstance(i, Tensor) and i.dtype in (
+                dtypes.bool_, dtypes.uint8) else 1
+            steps.extend(strides[d : d + count])
+            d += count
+    return alias.view(y, (new, tuple(steps), offset), PRIMITIVES["reshape"], shape=new)
+
+
+def _prepared(x: Tensor, left: list[Any]) -> list[Tensor | None]:
+    """Advanced indices checked, made int64 and non-negative."""
+    found: list[Tensor | None] = []
+    for d, i in enumerate(left):
+        if i is None:
+            found.append(None)
+        elif i.dim() == 0 and i.dtype is dtypes.bool_:
+            # True keeps its dimension of size 1, False empties it.
+            count = 1 if bool(i.item()) else 0
+            found.append(concrete(np.zeros(count, np.int64), dtypes.int64))
+        else:
+            found.append(checked(i, x._meta.shape[d], d))
+    return found
+
+
+def checked(i: Tensor, n: int, d: int) -> Tensor:
+    """An index tensor whose values lie in [-n, n), as int64 from 0."""
+    array = i._value()._array()
+    if array.size:
+        low, high = array.min(), array.max()
+        if low < -n or high >= n:
+            bad = high if high >= n else low
+            raise IndexError(f"index {bad} is out of bounds for dimension {d} with size {n}")
+        if low < 0:
+            return concrete(np.where(array < 0, array + n, array).astype(np.int64), dtypes.int64)
+    if i.dtype is dtypes.int64:
+        return i
+    return concrete(array.astype(np.int64), dtypes.int64)
+
+
+@function(grad="IndexBackward0")
+def _gather(input: Tensor, indices: tuple) -> Tensor:
+    where = tuple(k for k, i in enumerate(indices) if i is not None)
+    return ops.index(input, *[i for i in indices if i is not None], where=where)
+
+
+def getitem(input: Tensor, index: Any) -> Tensor:
+    """``input[index]``: a view for integers, slices, None and ``...``; else a gathered copy.
+
+    Raises ``IndexError`` for positions out of range.
+    """
+    if index.__class__ is int and input._meta.shape:
+        n = input._meta.shape[0]
+        if -n <= index < n:
+            return views.select(input, 0, index)
+        raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
+    y, left = _basic(input, _normal(input, index))
+    if any(i is not None for i in left):
+        return _gather(y, tuple(_prepared(y, left)))
+    if y is input:
+        from flambeau.ir.primitive import PRIMITIVES
+        from flambeau.record import alias
+
+        return alias.view(
+            input, alias.spec_of(input), PRIMITIVES["reshape"], shape=tuple(input.shape)
+        )
+    return y
+
+
+@function(grad="IndexPutBackward0")
+def _put(input: Tensor, indices: tuple, value: Tensor, accumulate: bool = False) -> Tensor:
+    where = tuple(k for k, i in enumerate(indices) if i is not None)
+    found = [i for i in indices if i is not None]
+    new = ops.index_put(
+        input, cast(value, input.dtype), *found, where=where, accumulate=accumulate
+    )
+    open_.trace.builder.assign(input, new)
+    return input
+
+
+def as_value(value: Any, like: Tensor) -> Tensor:
+    """The right-hand side of an assignment as a tensor."""
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    return concrete(np.array(array.astype(like.dtype.numpy)), like.dtype)
+
+
+def setitem(input: Tensor, index: Any, value: Any) -> None:
+    """``input[index] = value``: every tensor on the same memory sees it."""
+    y, left = _basic(input, _normal(input, index))
+    if any(i is not None for i in left):
+        _put(y, tuple(_prepared(y, left)), as_value(value, y))
+        return
+    if isinstance(value, (int, float, complex, bool)) and not isinstance(value, Tensor):
+        y.fill_(value)
+    else:
+        value = as_value(value, y)
+        if value.dim() > y.dim() and all(n == 1 for n in value.shape[: value.dim() - y.dim()]):
+            value = value.reshape(tuple(value.shape[value.dim() - y.dim() :]))
+        y.copy_(value)

@@ -1,0 +1,109 @@
+"""Writing results into existing tensors: ``f_`` and ``out=``."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from flambeau.functions.promotion import cast
+from flambeau.record import alias, flush
+from flambeau.record.builder import shared
+from flambeau.record.macro import function, ops
+from flambeau.record.meta import meta
+from flambeau.record.storage import Storage
+from flambeau.record.trace import open_
+from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TITLES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
+    "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
+    "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+    "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
+
+
+def title(dtype: Any) -> str:
+    """A dtype as PyTorch's messages call it."""
+    return _TITLES[dtype.name]
+
+
+def assign(target: Tensor, value: Tensor) -> Tensor:
+    """Inside a body: ``target`` (an argument) takes ``value``, cast to its dtype; gives it back."""
+    m = target._meta
+    if value._meta.shape != m.shape:
+        raise RuntimeError(
+            f"output with shape {list(m.shape)} doesn't match the broadcast shape "
+            f"{list(value._meta.shape)}"
+        )
+    if value._meta.dtype is not m.dtype:
+        if value._meta.dtype.category > m.dtype.category:
+            raise RuntimeError(
+                f"result type {title(value._meta.dtype)} can't be cast to the desired output "
+                f"type {title(m.dtype)}"
+            )
+        value = cast(value, m.dtype)
+    open_.trace.builder.assign(target, value)
+    return target
+
+
+def inplace(f: Callable) -> Callable:
+    """The variant of a function that writes its result to its first argument."""
+    fn = f.__wrapped__  # type: ignore[attr-defined]
+
+    def body(*args: Any, **kwargs: Any) -> Tensor:
+        target = args[0] if args else next(iter(kwargs.values()))
+        return assign(target, fn(*args, **kwargs))
+
+    signature = inspect.signature(fn)
+    body.__signature__ = signature  # type: ignore[attr-defined]
+    body.__name__ = body.__qualname__ = fn.__name__ + "_"
+    body.__doc__ = f"In-place ``{fn.__name__}``."
+    return function(body)
+
+
+def write_out(out: Any, result: Any, name: str) -> Any:
+    """``out=``: copies results to the tensors given, which take their shape if it differs."""
+    if isinstance(result, (tuple, list)):
+        outs = tuple(
+            write_out(o, r, name) for o, r in zip(out, result, strict=True)
+        )
+        return type(result)._make(outs) if hasattr(result, "_make") else outs
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if open_.state.grad and (out.requires_grad or result.requires_grad):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    if result._meta.dtype.category > out._meta.dtype.category:
+        raise RuntimeError(
+            f"result type {title(result._meta.dtype)} can't be cast to the desired output type "
+            f"{title(out._meta.dtype)}"
+        )
+    if out._meta.shape != result._meta.shape:
+        resize(out, result._meta.shape)
+    return out.copy_(result)
+
+
+def resize(t: Tensor, shape: tuple[int, ...]) -> None:
+    """Gives a tensor another shape; its elements are kept in order as far as they go."""
+    import numpy as np
+
+    t._value()
+    array = t._array().reshape(-1)
+    size = 1
+    for n in shape:
+        size *= n
+    flat = np.zeros(size, array.dtype)
+    flat[: min(size, array.size)] = array[:size]
+    t._storage = Storage(flat.reshape(shape))
+    t._spec = t._base = t._trace = t._btrace = None
+    t._seen = -1
+    t._meta = meta(tuple(shape), t._meta.dtype, t._meta.requires_grad, t._meta.leaf)
+
+
+shared["write_out"] = write_out
+__all__ = ["alias", "assign", "flush", "inplace", "ops", "resize", "title", "write_out"]

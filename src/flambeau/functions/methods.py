@@ -1,0 +1,65 @@
+"""Gives tensors their methods: every library function whose first parameter is the tensor."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from flambeau.record.storage import Handle
+from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+FIRST = ("input", "self", "tensor")
+
+
+def public(module: ModuleType) -> dict[str, Any]:
+    """The functions that a module of the library defines or names, by public name."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and inspect.isfunction(value)
+        and getattr(value, "__module__", "").startswith("flambeau.functions")
+    }
+
+
+def attach(module: ModuleType, *, leave: frozenset[str] = frozenset()) -> None:
+    """Makes methods of a module's functions, but those named in ``leave``."""
+    for name, f in public(module).items():
+        if name in leave or name in vars(Tensor):
+            continue
+        parameters = list(inspect.signature(f).parameters)
+        if parameters and parameters[0] in FIRST:
+            setattr(Tensor, name, f)
+
+
+def operator(f: Any, reflected: bool = False) -> Any:
+    """A function as an operator: operands it does not know are left to the other side."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        kind = other.__class__
+        if not (
+            kind in (int, float, bool, complex)
+            or isinstance(other, (Handle, int, float, complex))
+            or hasattr(other, "__array_interface__")
+            and getattr(other, "ndim", 1) == 0
+        ):
+            if hasattr(other, "__array_interface__"):
+                from flambeau.functions.creation import as_tensor
+
+                other = as_tensor(other)
+            else:
+                return NotImplemented
+        return f(other, self) if reflected else f(self, other)
+
+    return method
+
+
+def attach_operators(table: dict[str, Any]) -> None:
+    """``{"add": add}`` gives ``__add__`` and ``__radd__``."""
+    for name, f in table.items():
+        setattr(Tensor, f"__{name}__", operator(f))
+        if name not in ("eq", "ne", "lt", "le", "gt", "ge"):
+            setattr(Tensor, f"__r{name}__", operator(f, reflected=True))

@@ -1,0 +1,621 @@
+"""Activations: functions of one element."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+from flambeau.functions.inplace import assign, inplace as _in_place
+from flambeau.functions.nn._common import part, reshape
+from flambeau.functions.dims import wrap_dim
+from flambeau.functions.promotion import Number
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def _floating(name: str, x: Tensor) -> None:
+    if x._meta.dtype.category < 2:
+        from flambeau.functions.inplace import title
+
+        raise NotImplementedError(f'"{name}" not implemented for \'{title(x._meta.dtype)}\'')
+
+
+@function(grad="ReluBackward0")
+def _relu(input: Tensor) -> Tensor:
+    if input.dtype.category == 0:
+        raise RuntimeError("Boolean inputs not supported for relu")
+    return ops.relu(input)
+
+
+relu_ = _in_place(_relu)
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Rectifier: :math:`\max(x, 0)`.
+
+    >>> relu(tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return relu_(input) if inplace else _relu(input)
+
+
+@function(grad="LeakyReluBackward0")
+def _leaky_relu(input: Tensor, negative_slope: Number = 0.01) -> Tensor:
+    _floating("leaky_relu_cpu", input)
+    return ops.where(ops.gt(input, 0.0), input, ops.mul(input, negative_slope))
+
+
+leaky_relu_ = _in_place(_leaky_relu)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    r"""Leaky rectifier: :math:`x` where positive, else :math:`a x` with ``negative_slope`` a.
+
+    >>> leaky_relu(tensor([-1.0, 2.0]), 0.1)
+    tensor([-0.1000,  2.0000])
+    """
+    return (leaky_relu_ if inplace else _leaky_relu)(input, negative_slope)
+
+
+def _bounded(x: Tensor, low: Number, high: Number) -> Tensor:
+    """Clamped; no gradient at the bounds or outside them."""
+    return ops.where(ops.le(x, low), low, ops.where(ops.ge(x, high), high, x))
+
+
+@function(grad="HardtanhBackward0")
+def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    if input.dtype.category == 0:
+        raise NotImplementedError('"hardtanh" not implemented for \'Bool\'')
+    if input.dtype.category == 1:
+        if not input.dtype.is_signed and min_val < 0:
+            raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+        min_val, max_val = int(min_val), int(max_val)
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    return _bounded(input, min_val, max_val)
+
+
+hardtanh_ = _in_place(_hardtanh)
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """Clamped to [min_val, max_val]; ``ValueError`` if those are the wrong way round.
+
+    >>> hardtanh(tensor([-2.0, 0.5]))
+    tensor([-1.0000,  0.5000])
+    """
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    return (hardtanh_ if inplace else _hardtanh)(input, float(min_val), float(max_val))
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Rectifier with a ceiling: :math:`\min(\max(x, 0), 6)`.
+
+    >>> relu6(tensor([-1.0, 7.0]))
+    tensor([0., 6.])
+    """
+    return (hardtanh_ if inplace else _hardtanh)(input, 0.0, 6.0)
+
+
+def _exponential_unit(x: Tensor, alpha: Number, scale: Number, rate: Number) -> Tensor:
+    """``scale x`` where positive, else ``scale alpha (exp(rate x) - 1)``."""
+    positive = ops.gt(x, 0.0)
+    # exp of what is not chosen must not overflow: its gradient would be NaN.
+    low = ops.where(positive, 0.0, x)
+    low = ops.expm1(low if _is_one(rate) else ops.mul(low, rate))
+    factor = alpha * scale
+    low = low if _is_one(factor) else ops.mul(low, factor)
+    return ops.where(positive, x if _is_one(scale) else ops.mul(x, scale), low)
+
+
+def _is_one(value: Number) -> bool:
+    return type(value) in (int, float) and value == 1
+
+
+@function(grad="EluBackward0")
+def _elu(input: Tensor, alpha: Number = 1.0) -> Tensor:
+    _floating("elu_cpu", input)
+    return _exponential_unit(input, alpha, 1.0, 1.0)
+
+
+elu_ = _in_place(_elu)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    r"""Exponential unit: :math:`x` where positive, else :math:`\alpha (e^x - 1)` [Clevert 2015].
+
+    >>> elu(tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+    """
+    return (elu_ if inplace else _elu)(input, alpha)
+
+
+@function(grad="EluBackward0")
+def _selu(input: Tensor) -> Tensor:
+    _floating("elu_cpu", input)
+    return _exponential_unit(input, _SELU_ALPHA, _SELU_SCALE, 1.0)
+
+
+selu_ = _in_place(_selu)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Self-normalising ``elu``: :math:`\lambda\,\mathrm{elu}_\alpha(x)` [Klambauer 2017].
+
+    >>> selu(tensor([1.0]))
+    tensor([1.0507])
+    """
+    return selu_(input) if inplace else _selu(input)
+
+
+@function(grad="EluBackward0")
+def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    _floating("elu_cpu", input)
+    return _exponential_unit(input, alpha, 1.0, 1.0 / alpha)
+
+
+celu_ = _in_place(_celu)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    r"""Smooth ``elu``: :math:`x` where positive, else :math:`\alpha (e^{x / \alpha} - 1)`.
+
+    Raises ``RuntimeError`` for ``alpha=0``.
+
+    >>> celu(tensor([-1.0, 2.0]), 2.0)
+    tensor([-0.7869,  2.0000])
+    """
+    return (celu_ if inplace else _celu)(input, float(alpha))
+
+
+@function
+def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
+    r"""Gaussian unit: :math:`x \Phi(x)` [Hendrycks 2016].
+
+    ``approximate="tanh"`` takes
+    :math:`\tfrac12 x (1 + \tanh(\sqrt{2 / \pi} (x + 0.044715 x^3)))`.
+    Raises ``RuntimeError`` for another ``approximate``.
+
+    >>> gelu(tensor([1.0]))
+    tensor([0.8413])
+    """
+    _floating("GeluKernelImpl", input)
+    if approximate == "none":
+        shifted = ops.add(ops.erf(ops.mul(input, math.sqrt(0.5))), 1.0)
+    elif approximate == "tanh":
+        cube = ops.mul(ops.mul(input, input), input)
+        inner = ops.mul(ops.add(input, ops.mul(cube, 0.044715)), math.sqrt(2 / math.pi))
+        shifted = ops.add(ops.tanh(inner), 1.0)
+    else:
+        raise RuntimeError("approximate argument must be either none or tanh.")
+    return ops.mul(ops.mul(input, 0.5), shifted)
+
+
+@function(grad="SiluBackward0")
+def _silu(input: Tensor) -> Tensor:
+    _floating("silu_cpu", input)
+    return ops.mul(input, ops.sigmoid(input))
+
+
+silu_ = _in_place(_silu)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Swish: :math:`x\,\sigma(x)`.
+
+    >>> silu(tensor([1.0]))
+    tensor([0.7311])
+    """
+    return silu_(input) if inplace else _silu(input)
+
+
+def _log1p_exp(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) for any x."""
+    return ops.add(ops.maximum(x, 0.0), ops.log1p(ops.exp(ops.neg(ops.abs(x)))))
+
+
+@function(grad="MishBackward0")
+def _mish(input: Tensor) -> Tensor:
+    _floating("mish_cpu", input)
+    return ops.mul(input, ops.tanh(_log1p_exp(input)))
+
+
+mish_ = _in_place(_mish)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    r""":math:`x \tanh(\log(1 + e^x))` [Misra 2019].
+
+    >>> mish(tensor([1.0]))
+    tensor([0.8651])
+    """
+    return mish_(input) if inplace else _mish(input)
+
+
+@function
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    r"""Smooth rectifier: :math:`\log(1 + e^{\beta x}) / \beta`; x where beta x is over threshold.
+
+    >>> softplus(tensor([0.0, 30.0]))
+    tensor([ 0.6931, 30.0000])
+    """
+    _floating("softplus_cpu", input)
+    scaled = input if _is_one(beta) else ops.mul(input, float(beta))
+    linear = ops.gt(scaled, float(threshold))
+    smooth = ops.log1p(ops.exp(ops.where(linear, 0.0, scaled)))
+    return ops.where(linear, input, smooth if _is_one(beta) else ops.div(smooth, float(beta)))
+
+
+@function(grad="LogSigmoidBackward0")
+def logsigmoid(input: Tensor) -> Tensor:
+    r""":math:`\log \sigma(x) = -\log(1 + e^{-x})`.
+
+    >>> logsigmoid(tensor([0.0]))
+    tensor([-0.6931])
+    """
+    _floating("log_sigmoid_cpu", input)
+    return ops.sub(ops.minimum(input, 0.0), ops.log1p(ops.exp(ops.neg(ops.abs(input)))))
+
+
+@function(grad="DivBackward0")
+def softsign(input: Tensor) -> Tensor:
+    r""":math:`x / (1 + |x|)`.
+
+    >>> softsign(tensor([1.0]))
+    tensor([0.5000])
+    """
+    size = ops.add(ops.abs(input), 1)
+    if input.dtype.category < 2:
+        from flambeau.functions.arithmetic import div
+
+        return div(input, size)
+    if input.dtype.is_complex:
+        size = ops.cast(size, dtype=input.dtype)
+    return ops.div(input, size)
+
+
+@function(grad="SubBackward0")
+def tanhshrink(input: Tensor) -> Tensor:
+    r""":math:`x - \tanh x`.
+
+    >>> tanhshrink(tensor([0.0]))
+    tensor([0.])
+    """
+    if input.dtype.category < 2:
+        from flambeau.functions.promotion import floating
+
+        (wide,) = floating(input)
+        return ops.sub(wide, ops.tanh(wide))
+    return ops.sub(input, ops.tanh(input))
+
+
+@function(grad="HardsigmoidBackward0")
+def _hardsigmoid(input: Tensor) -> Tensor:
+    _floating("hardsigmoid", input)
+    return ops.div(_bounded(ops.add(input, 3.0), 0.0, 6.0), 6.0)
+
+
+hardsigmoid_ = _in_place(_hardsigmoid)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    r""":math:`\min(\max(x + 3, 0), 6) / 6`.
+
+    >>> hardsigmoid(tensor([0.0, 4.0]))
+    tensor([0.5000, 1.0000])
+    """
+    return hardsigmoid_(input) if inplace else _hardsigmoid(input)
+
+
+@function(grad="HardswishBackward0")
+def _hardswish(input: Tensor) -> Tensor:
+    _floating("hardswish_cpu", input)
+    middle = ops.div(ops.mul(input, ops.add(input, 3.0)), 6.0)
+    return ops.where(
+        ops.le(input, -3.0), 0.0, ops.where(ops.ge(input, 3.0), input, middle)
+    )
+
+
+hardswish_ = _in_place(_hardswish)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    r""":math:`x \min(\max(x + 3, 0), 6) / 6` [Howard 2019].
+
+    >>> hardswish(tensor([1.0]))
+    tensor([0.6667])
+    """
+    return hardswish_(input) if inplace else _hardswish(input)
+
+
+@function
+def hardshrink(input: Tensor, lambd: Number = 0.5) -> Tensor:
+    r"""Zero where :math:`|x| \le \lambda`, else x.
+
+    >>> hardshrink(tensor([0.2, -2.0]))
+    tensor([ 0., -2.])
+    """
+    _floating("hardshrink_cpu", input)
+    return ops.where(ops.le(ops.abs(input), lambd), 0.0, input)
+
+
+@function
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    r"""Drawn towards zero by :math:`\lambda`. ``RuntimeError`` for a negative ``lambd``.
+
+    >>> softshrink(tensor([0.2, -2.0]))
+    tensor([ 0.0000, -1.5000])
+    """
+    _floating("softshrink_cpu", input)
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
+    drawn = ops.sub(input, ops.mul(ops.sign(input), float(lambd)))
+    return ops.where(ops.le(ops.abs(input), float(lambd)), ops.mul(ops.detach(input), 0.0), drawn)
+
+
+@function(grad="ThresholdBackward0")
+def _threshold(input: Tensor, threshold: Number, value: Number) -> Tensor:
+    return ops.where(ops.le(input, threshold), value, input)
+
+
+threshold_ = _in_place(_threshold)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """``value`` where ``x <= threshold``, else x.
+
+    >>> threshold(tensor([0.0, 2.0]), 1.0, -1.0)
+    tensor([-1.,  2.])
+    """
+    if input._meta.dtype.category == 1:
+        threshold, value = int(threshold), int(value)
+    return (threshold_ if inplace else _threshold)(input, threshold, value)
+
+
+@function
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    r"""Gated unit: :math:`a\,\sigma(b)` of the halves of a dimension [Dauphin 2016].
+
+    Raises ``RuntimeError`` for a 0-dim tensor or an odd size.
+
+    >>> glu(tensor([1.0, 0.0]))
+    tensor([0.5000])
+    """
+    if not input.dim():
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    d = wrap_dim(dim, input.dim())
+    n = input._meta.shape[d]
+    if n % 2:
+        raise RuntimeError(
+            f"Halving dimension must be even, but dimension {d} is size {n}"
+        )
+    return ops.mul(part(input, d, 0, n // 2), ops.sigmoid(part(input, d, n // 2, n // 2)))
+
+
+@function(grad="PreluKernelBackward0")
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """Leaky rectifier whose slope is learnt: one, or one for each entry of dimension 1.
+
+    Raises ``RuntimeError`` if the number of slopes does not fit.
+
+    >>> prelu(tensor([-2.0, 1.0]), tensor([0.5]))
+    tensor([-1.,  1.])
+    """
+    if input.dtype is not weight.dtype:
+        raise RuntimeError(
+            f"prelu: Type promoting not supported. Got {input.dtype.name} and {weight.dtype.name}"
+        )
+    count = math.prod(weight._meta.shape)
+    ndim = input.dim()
+    if weight.dim() > 1:
+        raise RuntimeError(
+            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: "
+            f"ndim = {weight.dim()}"
+        )
+    if count != 1:
+        if not ndim:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input._meta.shape[1] if ndim > 1 else 1
+        if channels != count:
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers "
+                f"= {count} and channel size = {channels}."
+            )
+        weight = reshape(weight, (1, count, *(1,) * (ndim - 2)))
+    else:
+        weight = reshape(weight, (1,) * ndim)
+    return ops.where(ops.gt(input, 0.0), input, ops.mul(input, weight))
+
+
+@function(grad="RreluWithNoiseBackward0")
+def _rrelu(input: Tensor, slopes: Tensor) -> Tensor:
+    return ops.mul(input, slopes)
+
+
+@function(grad="RreluWithNoiseBackward1")
+def _rrelu_written(input: Tensor, slopes: Tensor) -> Tensor:
+    return assign(input, ops.mul(input, slopes))
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    """Leaky rectifier whose slope is drawn from [lower, upper] in training, else their mean.
+
+    >>> rrelu(tensor([-1.0, 2.0]), 0.25, 0.25)
+    tensor([-0.2500,  2.0000])
+    """
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
+    if not training:
+        return leaky_relu(input, (float(lower) + float(upper)) / 2, inplace)
+    import numpy as np
+
+    from flambeau.functions.nn._common import made, value_of
+    from flambeau.functions.nn.dropout import engine
+
+    value = value_of(input)
+    slopes = np.ones(value.shape, value.dtype)
+    negative = np.asarray(value <= 0)
+    draws = engine().uniform64(int(np.count_nonzero(negative)))
+    slopes[negative] = draws * (upper - lower) + lower
+    slopes_tensor = made(slopes, input._meta.dtype)
+    return (_rrelu_written if inplace else _rrelu)(input, slopes_tensor)
+
+
+def rrelu_(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
+) -> Tensor:
+    """In-place ``rrelu``."""
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
+# ------------------------------------------------------------------------------- softmax
+
+
+def _softmax_dim(name: str, ndim: int) -> int:
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include "
+        "dim=X as an argument.",
+        stacklevel=3,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+@function(grad="SoftmaxBackward0")
+def _softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
+    d = wrap_dim(dim, input.dim())
+    if dtype is not None and dtype is not input.dtype:
+        input = ops.cast(input, dtype=dtype)
+    _floating("softmax_kernel_impl", input)
+    return ops.softmax(input, dim=d)
+
+
+@function(grad="LogSoftmaxBackward0")
+def _log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
+    d = wrap_dim(dim, input.dim())
+    if dtype is not None and dtype is not input.dtype:
+        input = ops.cast(input, dtype=dtype)
+    _floating("log_softmax_lastdim_kernel_impl", input)
+    return ops.log_softmax(input, dim=d)
+
+
+@function(grad="SoftmaxBackward0")
+def _softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
+    return _softmax(ops.neg(input), dim, dtype)
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None
+) -> Tensor:
+    r""":math:`e^{x_i} / \sum_j e^{x_j}` along a dimension, computed in ``dtype`` if given.
+
+    >>> softmax(tensor([0.0, 0.0]), 0)
+    tensor([0.5000, 0.5000])
+    """
+    if dim is None:
+        dim = _softmax_dim("softmax", input.dim())
+    return _softmax(input, dim, dtype)
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None
+) -> Tensor:
+    r""":math:`x_i - \log \sum_j e^{x_j}` along a dimension, computed in ``dtype`` if given.
+
+    >>> log_softmax(tensor([0.0, 0.0]), 0)
+    tensor([-0.6931, -0.6931])
+    """
+    if dim is None:
+        dim = _softmax_dim("log_softmax", input.dim())
+    return _log_softmax(input, dim, dtype)
+
+
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None
+) -> Tensor:
+    """``softmax`` of the negatives.
+
+    >>> softmin(tensor([0.0, 0.0]), 0)
+    tensor([0.5000, 0.5000])
+    """
+    if dim is None:
+        dim = _softmax_dim("softmin", input.dim())
+    return _softmin(input, dim, dtype)
+
+
+@function(grad="SoftmaxBackward0")
+def _gumbel(logits: Tensor, noise: Tensor, tau: Number, dim: int) -> Tensor:
+    return ops.softmax(ops.div(ops.add(logits, noise), tau), dim=wrap_dim(dim, logits.dim()))
+
+
+@function(grad="AddBackward0")
+def _straight_through(soft: Tensor, dim: int) -> Tensor:
+    from flambeau import dtypes
+
+    d = wrap_dim(dim, soft.dim())
+    best = ops.argmax(soft, dim=d, keepdim=True)
+    at = ops.iota(shape=soft._meta.shape, dim=d, dtype=dtypes.int64)
+    hard = ops.cast(ops.eq(at, best), dtype=soft.dtype)
+    return ops.add(ops.sub(hard, ops.detach(soft)), soft)
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """A sample of the relaxed categorical distribution [Jang 2016].
+
+    ``hard`` gives one-hot vectors with the gradient of the relaxed ones.
+    """
+    import numpy as np
+
+    from flambeau.functions.nn._common import made
+    from flambeau.functions.nn.dropout import engine
+    from flambeau.run.random import exponential
+
+    dtype = logits._meta.dtype
+    noise = exponential(engine(), logits._meta.shape, 1.0, dtype.numpy)
+    with np.errstate(divide="ignore"):
+        noise = (-np.log(noise)).astype(dtype.numpy)
+    soft = _gumbel(logits, made(noise, dtype), float(tau), dim)
+    return _straight_through(soft, dim) if hard else soft
+
+
+@function(grad="DivBackward0")
+def _normalize(input: Tensor, p: float, dim: object, eps: Number) -> Tensor:
+    from flambeau.functions.nn.distance import norm
+
+    dims = dim if isinstance(dim, tuple) else (dim,)
+    dims = tuple(wrap_dim(d, input.dim()) for d in dims) if input.dim() else ()
+    size = norm(input, p, dims, keepdim=True)
+    size = ops.where(ops.lt(size, eps), eps, size)
+    if input.dtype.is_complex:
+        size = ops.cast(size, dtype=input.dtype)
+    return ops.div(input, size)
+
+
+def normalize(
+    input: Tensor,
+    p: float = 2.0,
+    dim: int | tuple[int, ...] = 1,
+    eps: float = 1e-12,
+    out: Tensor | None = None,
+) -> Tensor:
+    r""":math:`x / \max(\lVert x \rVert_p, \epsilon)` along dimensions.
+
+    >>> normalize(tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    dim = tuple(dim) if isinstance(dim, (tuple, list)) else dim
+    return _normalize(input, float(p), dim, float(eps), out=out)

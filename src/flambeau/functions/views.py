@@ -1,0 +1,549 @@
+"""Functions whose results share memory with their input."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from flambeau.functions.dims import as_shape, infer_shape, wrap_dim
+from flambeau.ir.primitive import PRIMITIVES
+from flambeau.record import alias
+from flambeau.record.macro import ops
+from flambeau.record.storage import contiguous_strides
+from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+P = PRIMITIVES
+
+
+def _view_strides(
+    shape: Sequence[int], strides: Sequence[int], new: Sequence[int]
+) -> tuple[int, ...] | None:
+    """Strides of ``new`` over the same elements in the same order; None if there are none."""
+    if 0 in new:
+        return contiguous_strides(tuple(new))
+    chunks: list[tuple[int, int]] = []
+    for n, s in zip(shape, strides, strict=True):
+        if n == 1:
+            continue
+        if chunks and chunks[-1][1] == n * s:
+            chunks[-1] = (chunks[-1][0] * n, s)
+        else:
+            chunks.append((n, s))
+    found: list[int] = []
+    i, (size, step) = len(chunks) - 1, chunks[-1] if chunks else (1, 1)
+    filled = 1
+    for n in reversed(new):
+        if n == 1:
+            found.append(filled * step if found else step)
+            continue
+        if filled == size:
+            i -= 1
+            if i < 0:
+                return None
+            (size, step), filled = chunks[i], 1
+        if size % (filled * n):
+            return None
+        found.append(step * filled)
+        filled *= n
+    if i > 0 or filled != size:
+        return None
+    return tuple(reversed(found))
+
+
+def _recorded(input: Tensor) -> bool:
+    """Whether a body is running: views are plain values there."""
+    from flambeau.record.trace import open_
+
+    return open_.trace.builder is not None
+
+
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape, or (given a dtype) the same bits as another dtype.
+
+    Shares memory. Raises ``RuntimeError`` if the strides do not allow it.
+
+    >>> view(arange(6), 2, -1)
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    from flambeau.dtypes import dtype
+
+    if len(shape) == 1 and isinstance(shape[0], dtype):
+        return view_dtype(input, shape[0])
+    new = infer_shape(as_shape(shape), input.numel())
+    old, strides, offset = alias.spec_of(input)
+    fitting = _view_strides(old, strides, new)
+    if fitting is None:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
+        )
+    return alias.view(input, (new, fitting, offset), P["reshape"], shape=new, grad="ViewBackward0")
+
+
+def view_dtype(input: Tensor, dtype: Any) -> Tensor:
+    """The same bits read as another dtype; a copy of the memory is not made."""
+    import numpy as np
+
+    from flambeau.tensor import concrete
+
+    if dtype is input.dtype:
+        return alias.view(input, alias.spec_of(input), P["reshape"], shape=tuple(input.shape))
+    input._value()
+    array = np.ascontiguousarray(input._array())
+    if array.ndim == 0 and dtype.itemsize != array.dtype.itemsize:
+        raise RuntimeError(
+            "self.dim() cannot be 0 to view a tensor with a different element size"
+        )
+    return concrete(array.view(dtype.numpy).copy(), dtype)
+
+
+def reshape(input: Tensor, *shape: Any, **kwargs: Any) -> Tensor:
+    """The same elements in another shape: a view where possible, else a copy.
+
+    >>> reshape(arange(4), (2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+    """
+    if "shape" in kwargs:
+        shape = (kwargs.pop("shape"),)
+    new = infer_shape(as_shape(shape), input.numel())
+    old, strides, offset = alias.spec_of(input)
+    fitting = _view_strides(old, strides, new)
+    if fitting is None:
+        return ops.reshape(input, shape=new)
+    return alias.view(input, (new, fitting, offset), P["reshape"], shape=new, grad="ViewBackward0")
+
+
+def permute(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
+    """The dimensions in another order.
+
+    >>> permute(zeros(2, 3), (1, 0)).shape
+    torch.Size([3, 2])
+    """
+    if "dims" in kwargs:
+        dims = (kwargs.pop("dims"),)
+    order = tuple(wrap_dim(d, input.dim()) for d in as_shape(dims))
+    if len(order) != input.dim():
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+            f"length of the desired ordering of dimensions i.e. input.dim() = {input.dim()} is "
+            f"not equal to len(dims) = {len(order)}"
+        )
+    if len(set(order)) != len(order):
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    shape, strides, offset = alias.spec_of(input)
+    spec = (tuple(shape[d] for d in order), tuple(strides[d] for d in order), offset)
+    return alias.view(input, spec, P["permute"], dims=order, grad="PermuteBackward0")
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions exchanged.
+
+    >>> transpose(zeros(2, 3), 0, 1).shape
+    torch.Size([3, 2])
+    """
+    n = input.dim()
+    a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
+    order = list(range(n))
+    if n:
+        order[a], order[b] = b, a
+    return permute(input, order)
+
+
+def t(input: Tensor) -> Tensor:
+    """A matrix transposed; vectors and scalars as they are. ``RuntimeError`` past 2 dimensions.
+
+    >>> t(zeros(2, 3)).shape
+    torch.Size([3, 2])
+    """
+    if input.dim() > 2:
+        raise RuntimeError(
+            f"t() expects a tensor with <= 2 dimensions, but self is {input.dim()}D"
+        )
+    return permute(input, list(reversed(range(input.dim()))))
+
+
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions moved to other places, the others kept in order.
+
+    >>> movedim(zeros(2, 3, 4), 0, -1).shape
+    torch.Size([3, 4, 2])
+    """
+    n = input.dim()
+    one = isinstance(source, int)
+    src = [wrap_dim(d, n) for d in ([source] if one else source)]
+    dst = [wrap_dim(d, n) for d in ([destination] if one else destination)]
+    if len(src) != len(dst):
+        raise RuntimeError(
+            "movedim: Invalid source or destination dims: source (" + f"{src} dims) should "
+            f"contain the same number of dims as destination ({dst} dims)"
+        )
+    for name, dims in (("source", src), ("destination", dst)):
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+    rest = iter(d for d in range(n) if d not in src)
+    place = dict(zip(dst, src, strict=True))
+    return permute(input, [place[i] if i in place else next(rest) for i in range(n)])
+
+
+def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
+    """Dimensions of size 1 (and new leading ones) repeated without copying; -1 keeps a size.
+
+    >>> expand(tensor([[1], [2]]), 2, 3)
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """
+    new = list(as_shape(sizes))
+    shape, strides, offset = alias.spec_of(input)
+    extra = len(new) - len(shape)
+    if extra < 0:
+        raise RuntimeError(
+            f"expand({input.dtype}{{{list(shape)}}}, size={new}): the number of sizes provided "
+            f"({len(new)}) must be greater or equal to the number of dimensions in the tensor "
+            f"({len(shape)})"
+        )
+    steps = [0] * extra
+    for i, n in enumerate(new):
+        if i < extra:
+            if n < 0:
+                raise RuntimeError(
+                    f"The expanded size of the tensor ({n}) isn't allowed in a leading, "
+                    f"non-existing dimension {i}"
+                )
+            continue
+        old = shape[i - extra]
+        if n == -1:
+            new[i] = n = old
+        if n != old and old != 1:
+            raise RuntimeError(
+                f"The expanded size of the tensor ({n}) must match the existing size ({old}) at "
+                f"non-singleton dimension {i}.  Target sizes: {new}.  Tensor sizes: {list(shape)}"
+            )
+        steps.append(strides[i - extra] if n == old else 0)
+    final = tuple(new)
+    return alias.view(input, (final, tuple(steps), offset), P["broadcast"], shape=final, grad="ExpandBackward0")
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """``input.expand(other.shape)``."""
+    return expand(input, tuple(other.shape))
+
+
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    """``input.expand(size)``."""
+    return expand(input, tuple(size))
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """``input.view(other.shape)``."""
+    return view(input, tuple(other.shape))
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """``input.reshape(other.shape)``."""
+    return reshape(input, tuple(other.shape))
+
+
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Dimensions of size 1 taken away: all, or those named.
+
+    >>> squeeze(zeros(1, 2, 1)).shape
+    torch.Size([2])
+    """
+    shape, strides, offset = alias.spec_of(input)
+    if dim is None:
+        gone = {i for i, n in enumerate(shape) if n == 1}
+    else:
+        dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+        gone = {d for d in (wrap_dim(d, len(shape)) for d in dims) if shape and shape[d] == 1}
+    kept = [i for i in range(len(shape)) if i not in gone]
+    new = tuple(shape[i] for i in kept)
+    spec = (new, tuple(strides[i] for i in kept), offset)
+    return alias.view(input, spec, P["reshape"], shape=new, grad="SqueezeBackward0")
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A new dimension of size 1 before ``dim``.
+
+    >>> unsqueeze(zeros(2), 1).shape
+    torch.Size([2, 1])
+    """
+    shape, strides, offset = alias.spec_of(input)
+    d = wrap_dim(dim, len(shape) + 1)
+    step = strides[d] * shape[d] if d < len(shape) else 1
+    new = (*shape[:d], 1, *shape[d:])
+    spec = (new, (*strides[:d], step, *strides[d:]), offset)
+    return alias.view(input, spec, P["reshape"], shape=new, grad="UnsqueezeBackward0")
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions ``start_dim`` to ``end_dim`` made one.
+
+    >>> flatten(zeros(2, 3, 4), 1).shape
+    torch.Size([2, 12])
+    """
+    n = input.dim()
+    a, b = wrap_dim(start_dim, n), wrap_dim(end_dim, n)
+    if a > b:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    shape = tuple(input.shape)
+    if n == 0:
+        return reshape(input, (1,))
+    if a == b:
+        return input
+    return reshape(input, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One dimension made several.
+
+    >>> unflatten(zeros(2, 12), 1, (3, 4)).shape
+    torch.Size([2, 3, 4])
+    """
+    d = wrap_dim(dim, input.dim())
+    shape = tuple(input.shape)
+    sizes = tuple(int(s) for s in sizes)
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    if -1 in sizes or math.prod(sizes) == shape[d]:
+        try:
+            sizes = infer_shape(sizes, shape[d])
+        except RuntimeError as e:
+            raise RuntimeError(
+                f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim "
+                f"{d} ({shape[d]}) in the input tensor"
+            ) from e
+        return view(input, (*shape[:d], *sizes, *shape[d + 1 :]))
+    raise RuntimeError(
+        f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} "
+        f"({shape[d]}) in the input tensor"
+    )
+
+
+def sliced(
+    input: Tensor, dims: tuple[int, ...], starts: tuple, sizes: tuple, steps: tuple
+) -> Tensor:
+    """Every step-th of ``sizes`` positions from ``starts``: a run-time number, not a path."""
+    shape, strides, offset = alias.spec_of(input)
+    new, into = list(shape), list(strides)
+    for d, start, n, step in zip(dims, starts, sizes, steps, strict=True):
+        offset += start * strides[d]
+        new[d], into[d] = n, strides[d] * step
+    spec = (tuple(new), tuple(into), offset)
+    return alias.view(input, spec, P["slice"], starts, dims=dims, sizes=sizes, steps=steps, grad="SliceBackward0")
+
+
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """``length`` positions of a dimension from ``start``.
+
+    >>> narrow(arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """
+    if input.dim() == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    d = wrap_dim(dim, input.dim())
+    n = input._meta.shape[d]
+    start = int(start)
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -n <= start <= n:
+        raise IndexError(
+            f"start out of range (expected to be in range of [{-n}, {n}], but got {start})"
+        )
+    start = start + n if start < 0 else start
+    if start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return sliced(input, (d,), (start,), (length,), (1,))
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """One position of a dimension, which goes away.
+
+    >>> select(tensor([[1, 2], [3, 4]]), 0, 1)
+    tensor([3, 4])
+    """
+    if input.dim() == 0:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    d = wrap_dim(dim, input.dim())
+    n = input._meta.shape[d]
+    index = int(index)
+    if not -n <= index < n:
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at "
+            f"dimension {d}"
+        )
+    one = sliced(input, (d,), (index % n,), (1,), (1,))
+    return squeeze(one, d)
+
+
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of one size (the last may be shorter), or of the sizes given.
+
+    >>> split(arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
+    if tensor.dim() == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    d = wrap_dim(dim, tensor.dim())
+    n = tensor._meta.shape[d]
+    if isinstance(split_size_or_sections, (tuple, list)):
+        sizes = [int(s) for s in split_size_or_sections]
+        if sum(sizes) != n or any(s < 0 for s in sizes):
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size "
+                f"at dimension {d}), but got split_sizes={sizes}"
+            )
+    else:
+        size = int(split_size_or_sections)
+        if size < 0:
+            raise RuntimeError(
+                f"split expects split_size be non-negative, but got split_size={size}"
+            )
+        if size == 0:
+            if n:
+                raise RuntimeError(
+                    f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
+                )
+            sizes = [0]
+        else:
+            sizes = [min(size, n - i) for i in range(0, n, size)] or [0]
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(
+        sliced(tensor, (d,), (s,), (k,), (1,)) for s, k in zip(starts, sizes, strict=True)
+    )
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` pieces of equal size (the last may be shorter).
+
+    >>> len(chunk(arange(5), 3))
+    3
+    """
+    if input.dim() == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    n = input._meta.shape[wrap_dim(dim, input.dim())]
+    size = -(-n // chunks)
+    if size == 0:
+        return split(input, [0] * chunks, dim)
+    return split(input, size, dim)
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """All positions of a dimension as separate tensors.
+
+    >>> unbind(tensor([1, 2]))
+    (tensor(1), tensor(2))
+    """
+    if input.dim() == 0:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    d = wrap_dim(dim, input.dim())
+    return tuple(select(input, d, i) for i in range(input._meta.shape[d]))
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of two dimensions, as the last dimension.
+
+    >>> diagonal(tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """
+    shape, strides, start = alias.spec_of(input)
+    a, b = wrap_dim(dim1, len(shape)), wrap_dim(dim2, len(shape))
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    if offset >= 0:
+        n = max(min(shape[a], shape[b] - offset), 0)
+        start += offset * strides[b] if n else 0
+    else:
+        n = max(min(shape[a] + offset, shape[b]), 0)
+        start -= offset * strides[a] if n else 0
+    kept = [i for i in range(len(shape)) if i not in (a, b)]
+    new = (*[shape[i] for i in kept], n)
+    steps = (*[strides[i] for i in kept], strides[a] + strides[b])
+    # Recorded relative to the contiguous value of ``input``.
+    plain = contiguous_strides(shape)
+    first = (offset * plain[b] if offset >= 0 else -offset * plain[a]) if n else 0
+    own = (*[plain[i] for i in kept], plain[a] + plain[b])
+    return alias.view(input, (new, steps, start), P["as_strided"], (first,), shape=new, strides=own, grad="DiagonalBackward0")
+
+
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of ``size`` every ``step`` along a dimension, as a new last dimension.
+
+    >>> unfold(arange(5), 0, 2, 2)
+    tensor([[0, 1],
+            [2, 3]])
+    """
+    shape, strides, offset = alias.spec_of(input)
+    d = wrap_dim(dimension, len(shape))
+    n = shape[d] if shape else 1
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
+    if size > n:
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    count = (n - size) // step + 1
+    plain = contiguous_strides(shape)
+    if not shape:
+        new, into, own = (size,), (1,), (1,)
+    else:
+        new = (*shape[:d], count, *shape[d + 1 :], size)
+        into = (*strides[:d], strides[d] * step, *strides[d + 1 :], strides[d])
+        own = (*plain[:d], plain[d] * step, *plain[d + 1 :], plain[d])
+    return alias.view(input, (new, into, offset), P["as_strided"], (0,), shape=new, strides=own, grad="UnfoldBackward0")
+
+
+def as_strided(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """A view of the storage by shape, strides and offset in elements.
+
+    >>> as_strided(arange(4), (2, 2), (1, 1))
+    tensor([[0, 1],
+            [1, 2]])
+    """
+    shape, strides, offset = tuple(size), tuple(stride), storage_offset
+    origin = alias.root(input)
+    if offset is None:
+        offset = alias.spec_of(input)[2]
+    reach = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
+    room = math.prod(input._storage.shape if input._storage is not None else input.shape)
+    if 0 not in shape and (reach > room or offset < 0):
+        raise RuntimeError(
+            f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, "
+            f"and itemsize {input.itemsize} requiring a storage size of "
+            f"{reach * input.itemsize} are out of bounds for storage of size "
+            f"{room * input.itemsize}"
+        )
+    base = origin if origin._spec is None else input
+    return alias.view(base, (shape, strides, offset), P["as_strided"], (offset,), shape=shape, strides=strides, grad="AsStridedBackward0")
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """``transpose``."""
+    return transpose(input, axis0, axis1)
+
+
+def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """``transpose``."""
+    return transpose(input, dim0, dim1)
+
+
+moveaxis = movedim
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions exchanged and conjugated."""
+    if input.dim() < 2:
+        raise RuntimeError(
+            f"tensor.adjoint() is only supported on matrices or batches of matrices. Got "
+            f"{input.dim()}-D tensor."
+        )
+    swapped = transpose(input, -2, -1)
+    return ops.conj(swapped) if input.is_complex() else swapped

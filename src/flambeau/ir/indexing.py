@@ -1,0 +1,102 @@
+"""Primitives that read and write at positions given by tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.ir.graph import Aval, Var
+from flambeau.ir.primitive import PRIMITIVES, broadcast_shapes, primitive, unbroadcast
+
+P = PRIMITIVES
+
+
+def _result_shape(shape: tuple, where: tuple[int, ...], found: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of ``x[indices]``: the indices' dimensions stand where the first of them stood, or in
+    front if something lies between them."""
+    rest = [n for d, n in enumerate(shape) if d not in where]
+    adjacent = all(b - a == 1 for a, b in zip(where, where[1:], strict=False))
+    at = where[0] if adjacent else 0
+    return (*rest[:at], *found, *rest[at:])
+
+
+def _full_index(ndim: int, where: tuple[int, ...], indices: tuple) -> tuple:
+    index: list[Any] = [slice(None)] * ndim
+    for d, i in zip(where, indices, strict=True):
+        index[d] = i
+    return tuple(index)
+
+
+def _index_rule(x: Aval, *indices: Aval, where: tuple[int, ...]) -> Aval:
+    found = broadcast_shapes(*[i.shape for i in indices])
+    return Aval(_result_shape(x.shape, where, found), x.dtype)
+
+
+def _index(x: np.ndarray, *indices: np.ndarray, where: tuple[int, ...]) -> np.ndarray:
+    return x[_full_index(x.ndim, where, indices)]
+
+
+primitive(
+    "index",
+    "the elements at positions given for some dimensions",
+    rule=_index_rule,
+    reference=_index,
+    gradient=(
+        lambda g, x, *indices, out, where: P["index_put"](
+            P["full"](0.0, shape=x.shape, dtype=g.dtype), g, *indices, where=where, accumulate=True
+        ),
+    ),
+)
+
+
+def _index_put(
+    base: np.ndarray,
+    value: np.ndarray,
+    *indices: np.ndarray,
+    where: tuple[int, ...],
+    accumulate: bool,
+) -> np.ndarray:
+    out = np.array(base, order="C")
+    index = _full_index(base.ndim, where, indices)
+    if accumulate:
+        np.add.at(out, index, value)
+    else:
+        out[index] = value
+    return out
+
+
+def _put_rule(
+    base: Aval, value: Aval, *indices: Aval, where: tuple[int, ...], accumulate: bool
+) -> Aval:
+    found = broadcast_shapes(*[i.shape for i in indices])
+    shape = _result_shape(base.shape, where, found)
+    if broadcast_shapes(value.shape, shape) != shape:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
+            f"indexing result of shape {list(shape)}"
+        )
+    return base
+
+
+def _put_base_gradient(
+    g: Var, base: Var, value: Var, *indices: Var, out: Var, where: tuple, accumulate: bool
+) -> Var:
+    if accumulate:
+        return g
+    zero = P["full"](0.0, shape=value.shape, dtype=g.dtype)
+    return P["index_put"](g, zero, *indices, where=where, accumulate=False)
+
+
+primitive(
+    "index_put",
+    "the base with the elements at given positions replaced (or added to)",
+    rule=_put_rule,
+    reference=_index_put,
+    gradient=(
+        _put_base_gradient,
+        lambda g, base, value, *indices, out, where, accumulate: unbroadcast(
+            P["index"](g, *indices, where=where), value
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Recording: the trie, the open trace, storages and views, flush."""

@@ -1,0 +1,345 @@
+"""Binding tensors to a trace, views that alias, and writes that every alias sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flambeau.record import builder as building
+from flambeau.record import flush
+from flambeau.record.meta import meta
+from flambeau.record.storage import SNAPSHOT, Handle, Storage, contiguous_strides
+from flambeau.record.trace import Trace, open_
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Restart(Exception):
+    """The call must begin again, after ``action`` (by default a flush)."""
+
+    def __init__(self, action: Callable[[], None] | None = None) -> None:
+        self.action = action
+
+
+def bind(tr: Trace, t: Any) -> Any:
+    """Gives a tensor a slot in the trace; what that adds to a key.
+
+    A value new to the trace adds its meta, one bound before its slot.
+    """
+    storage = t._storage
+    if storage is not None and storage.plain:
+        tr.inputs.append(t)
+        t._trace = tr
+        t._slot = -len(tr.inputs)
+        return t._meta
+    if storage is None:
+        if t._trace is tr:
+            return t._slot
+        flush.flush_other(t._trace)
+        return bind(tr, t)
+    return bind_shared(tr, t, storage)
+
+
+def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
+    """``bind`` for storages that are pending, aliased, or visible to foreign code."""
+    if storage.trace is not None and storage.trace is not tr:
+        flush.flush_other(storage.trace)
+        return bind(tr, t)
+    if t._btrace is tr and t._seen == storage.version:
+        return t._slot
+    if storage.trace is None:
+        tr.inputs.append(t)
+        if storage.held_elsewhere():
+            snapshot(tr, t)
+        t._btrace = tr
+        t._seen = storage.version
+        t._slot = -len(tr.inputs)
+        return t._meta
+    origin = root(t)
+    if open_.state.grad and origin._meta.leaf and origin._meta.requires_grad:
+        # A leaf that this trace has itself rebound is read again: its path ends here.
+        raise Restart
+    if not storage.shared and t is origin:
+        t._btrace, t._seen, t._slot = tr, storage.version, storage.slot
+        return t._slot
+    raise Restart(lambda: refresh(open_.trace, t))
+
+
+def snapshot(tr: Trace, t: Any) -> None:
+    """Foreign code may change this memory: copies what is small, else has the call flushed."""
+    if t._storage.array.nbytes <= SNAPSHOT or _bytes(t) <= SNAPSHOT:
+        if tr.snapshots is None:
+            tr.snapshots = {}
+        tr.snapshots[len(tr.inputs) - 1] = t._array().copy()
+    else:
+        tr.cut = True
+        flush.stats.foreign += 1
+
+
+def _bytes(t: Any) -> int:
+    size = t._meta.dtype.itemsize
+    for n in t._meta.shape:
+        size *= n
+    return size
+
+
+def root(t: Any) -> Any:
+    """The tensor whose storage ``t`` is a view of, in the same history."""
+    while t._base is not None:
+        t = t._base
+    return t
+
+
+def refresh(tr: Trace, t: Any) -> None:
+    """Works out a tensor's slot anew after a write through another alias of its storage."""
+    storage = t._storage
+    if storage.trace is not tr or (t._btrace is tr and t._seen == storage.version):
+        return
+    origin = root(t)
+    if not (origin._btrace is tr and origin._seen == storage.version):
+        data = building.new_tensor(tr, storage.slot, storage.meta)
+        m = origin._meta
+        if m.requires_grad and not m.leaf:
+            if origin._btrace is not tr:
+                # Its history enters through its old value, which is still in memory.
+                tr.inputs.append(origin)
+                origin._slot = -len(tr.inputs)
+            before = building.new_tensor(tr, origin._slot, m)
+            value = shared_apply("rebase", data, before)
+        else:
+            value = shared_apply("detach", data)
+        settle(tr, origin, value._slot, storage.version)
+    if t is not origin:
+        shape, strides, offset = t._spec
+        base = building.new_tensor(tr, origin._slot, origin._meta)
+        value = shared_apply("as_strided", base, offset, shape=shape, strides=strides)
+        settle(tr, t, value._slot, storage.version)
+        g = value._meta.requires_grad
+        if g != t._meta.requires_grad:
+            t._meta = meta(t._meta.shape, t._meta.dtype, g, not g)
+
+
+def settle(tr: Trace, t: Any, slot: int, version: int) -> None:
+    t._btrace, t._slot, t._seen = tr, slot, version
+
+
+def shared_apply(name: str, *args: Any, **attrs: Any) -> Any:
+    return building.shared["apply"](building.shared["primitives"][name], *args, **attrs)
+
+
+def share(t: Any) -> Storage:
+    """Makes ready for a second tensor on the storage of ``t``."""
+    storage = t._storage
+    if storage is None:
+        tr = t._trace
+        storage = Storage(None, t._meta.shape)
+        storage.trace, storage.slot, storage.meta = tr, t._slot, t._meta
+        t._storage = storage
+        tr.pending.append(storage)
+    if not storage.shared:
+        storage.share()
+        if t._trace is not None:
+            t._btrace, t._seen, t._trace = t._trace, storage.version, None
+    return storage
+
+
+def spec_of(t: Any) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Shape, strides and offset of a tensor in its storage."""
+    if t._spec is not None:
+        return t._spec
+    shape = t._meta.shape
+    return shape, contiguous_strides(shape), 0
+
+
+def immediate(t: Any) -> bool:
+    """Whether a view of ``t`` needs no recording: it is concrete and carries no history."""
+    if t._meta.requires_grad and open_.state.grad:
+        return False
+    storage = t._storage
+    return storage is not None and storage.trace is None
+
+
+def view(
+    t: Any, spec: tuple, prim: Any, numbers: tuple = (), *, grad: str | None = None, **attrs: Any
+) -> Any:
+    """A tensor that aliases ``t`` by ``spec``; recorded as ``prim`` where that is needed.
+
+    ``grad`` is its ``grad_fn`` name.
+    """
+    tr = open_.trace
+    if tr.builder is not None:
+        return tr.builder.apply(prim, (t, *numbers), attrs)
+    if immediate(t):
+        return alias_of(t, spec, meta(spec[0], t._meta.dtype))
+    made = building.shared["apply_named"](grad, prim, (t, *numbers), attrs)
+    tr = made._trace
+    if t._storage is None and t._trace is not tr:
+        flush.flush_other(t._trace)
+    if made._storage is None and t._storage is not None and t._storage.trace not in (None, tr):
+        return made
+    if tr.closed:
+        # The call ended its trace: both are concrete now, and must share memory again.
+        return realias(t, spec, made)
+    storage = share(t)
+    made._storage, made._spec, made._base = storage, spec, root(t)
+    made._btrace, made._seen, made._trace = tr, storage.version, None
+    return made
+
+
+def realias(t: Any, spec: tuple, made: Any) -> Any:
+    """A view that was flushed by its own call, put back on its base's storage."""
+    storage = share(t)
+    made._storage, made._spec, made._base = storage, spec, root(t)
+    made._trace = None
+    return made
+
+
+def alias_of(t: Any, spec: tuple | None, m: Any) -> Any:
+    """A concrete view without history of a concrete tensor."""
+    storage = share(t)
+    made = building.new_tensor(None, 0, m)
+    made._storage = storage
+    made._spec = spec
+    if not (t._meta.requires_grad):
+        made._base = root(t)
+    elif spec is not None and spec != (storage.shape, contiguous_strides(storage.shape), 0):
+        # Its history is cut off from that of ``t``: it gets a base of its own.
+        base = building.new_tensor(None, 0, meta(storage.shape, m.dtype))
+        base._storage = storage
+        made._base = base
+    return made
+
+
+def detached(t: Any) -> Any:
+    """A tensor on the same memory as ``t`` without its history."""
+    tr = open_.trace
+    m = meta(t._meta.shape, t._meta.dtype)
+    if tr.builder is not None:
+        return tr.builder.apply(building.shared["primitives"]["detach"], (t,), {})
+    if t._storage is not None and t._storage.trace is None:
+        return alias_of(t, t._spec, m)
+    if t._storage is not None or t._trace is not tr:
+        current(tr, t)
+        tr = open_.trace
+        if t._storage is not None and t._storage.trace is None:
+            return alias_of(t, t._spec, m)
+    made = shared_apply("detach", building.new_tensor(tr, t._slot, t._meta))
+    if tr.closed:
+        return alias_of(t, t._spec, m)
+    storage = share(t)
+    made._storage, made._spec = storage, t._spec
+    made._btrace, made._seen, made._trace = tr, storage.version, None
+    if t._spec is not None:
+        base = building.new_tensor(None, 0, meta(storage.shape, m.dtype))
+        base._storage = storage
+        made._base = base
+    tr.live.append(made)
+    return made
+
+
+def current(tr: Trace, t: Any) -> None:
+    """Sees to it that ``t`` has its slot in the open trace, flushing if it must."""
+    while True:
+        try:
+            if t._storage is None and t._trace is tr:
+                return
+            bind(tr, t)
+            # Bound outside a call: give the place back, it is bound again where it is used.
+            building.undo_binding(tr)
+            return
+        except Restart as restart:
+            building.undo_binding(tr)
+            (restart.action or (lambda: flush.flush(open_.trace)))()
+            tr = open_.trace
+
+
+def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
+    """``t`` and all its aliases see the value in ``slot`` from now on."""
+    storage = t._storage
+    gains = m.requires_grad and not t._meta.requires_grad
+    if storage is None:
+        t._slot = slot
+        if gains:
+            t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
+        return
+    if not storage.shared:
+        leaf = t._meta.leaf and t._meta.requires_grad
+        t._trace = None if leaf or not storage.plain and storage.foreign else tr
+        t._btrace = None if leaf else tr
+        t._slot = slot
+        if storage.trace is not tr:
+            storage.trace = tr
+            storage.plain = False
+            tr.pending.append(storage)
+        storage.slot, storage.meta = slot, m
+        storage.version += 1
+        t._seen = storage.version
+        if m.requires_grad and not leaf:
+            if gains:
+                t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
+            tr.live.append(t)
+        if storage.held_elsewhere():
+            tr.cut = True
+            flush.stats.foreign += 1
+        return
+    write_shared(tr, t, slot, m)
+
+
+def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
+    """``write`` through one of several aliases: the base gets a new value, the others go stale."""
+    building.check_writable(t)
+    storage = t._storage
+    origin = root(t)
+    value = building.new_tensor(tr, slot, m)
+    if origin is t:
+        new = value
+    else:
+        shape, strides, offset = t._spec
+        refresh(tr, origin)
+        holder = base_holder(tr, origin)
+        new = shared_apply("write_strided", holder, value, offset, shape=shape, strides=strides)
+    leaf = origin._meta.leaf and origin._meta.requires_grad
+    if origin._meta.requires_grad and not leaf and not new._meta.requires_grad:
+        before = base_holder(tr, origin)
+        new = shared_apply("rebase", new, before)
+    tr = new._trace
+    if tr.closed:
+        raise RuntimeError("a write through a view was cut from its trace")
+    if storage.trace is not tr:
+        storage.trace = tr
+        tr.pending.append(storage)
+    storage.slot, storage.meta = new._slot, new._meta
+    storage.version += 1
+    settle(None if leaf else tr, origin, new._slot, storage.version)
+    origin._trace = None
+    if new._meta.requires_grad and not leaf:
+        for changed in {id(origin): origin, id(t): t}.values():
+            changed._meta = meta(changed._meta.shape, changed._meta.dtype, True, False)
+            tr.live.append(changed)
+    if t is not origin and not leaf:
+        settle(tr, t, slot, storage.version)
+    if storage.held_elsewhere():
+        tr.cut = True
+        flush.stats.foreign += 1
+
+
+def base_holder(tr: Trace, origin: Any) -> Any:
+    """The whole value of a storage, with the history of ``origin``, as an operand."""
+    if origin._btrace is tr and origin._seen == origin._storage.version:
+        m = origin._meta
+        return building.new_tensor(tr, origin._slot, m)
+    return origin
+
+
+def version_of(t: Any) -> int:
+    return 0 if t._storage is None else t._storage.version
+
+
+def mark_foreign(t: Any) -> None:
+    """Notes that code outside may hold this memory from now on."""
+    t._storage.foreign = True
+    t._storage.plain = False
+    t._trace = None
+
+
+__all__ = ["Handle", "Restart", "bind", "view", "write"]

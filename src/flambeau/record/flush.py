@@ -1,0 +1,265 @@
+"""Flush: runs what is pending, for the tensors that are still alive."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.ir.derive import depending
+from flambeau.record.segment import Segment, Spec, histories
+from flambeau.record.storage import Storage
+from flambeau.record.trace import LENGTH, LOCK, Node, Trace, open_, renew, trie
+from flambeau.run.interpreter import Program
+
+if TYPE_CHECKING:
+    from flambeau.ir.graph import Aval
+
+__all__ = ["LENGTH", "flush", "flush_other", "stats"]
+
+# Different sets of live tensors at one node before all are always kept.
+VARIANTS = 16
+
+
+@dataclass
+class Stats:
+    """What happened since the process began; ``trace.explain()`` reads it."""
+
+    flushes: int = 0
+    programs: int = 0
+    misses: int = 0
+    foreign: int = 0
+    last_miss: tuple | None = None
+    extra: dict = field(default_factory=dict)
+
+
+stats = Stats()
+
+
+def _calibrate() -> int:
+    """What ``sys.getrefcount`` says of an object that only a trace's list holds."""
+    live = [object()]
+    return tuple(map(sys.getrefcount, live))[0]
+
+
+DEAD = _calibrate()
+
+
+class Plan:
+    """What a flush at a node does for one set of live tensors."""
+
+    __slots__ = ("program", "private", "storages", "history", "spec", "n_outs", "spent")
+
+    def __init__(self) -> None:
+        self.program: Program
+        # (index in live, index among outputs) of tensors with memory of their own.
+        self.private: tuple[tuple[int, int], ...] = ()
+        # (index in pending, index among outputs) of storages that get a value.
+        self.storages: tuple[tuple[int, int], ...] = ()
+        # (index in live, slot) of tensors with history.
+        self.history: tuple[tuple[int, int], ...] = ()
+        self.spec: Spec | None = None
+        self.n_outs = 0
+        self.spent: frozenset[int] = frozenset()
+
+
+def flush(tr: Trace) -> None:
+    """Runs the trace and gives the live tensors their values.
+
+    Until the values are there nothing changes: after an error or an interrupt the trace is as it
+    was. Handing them out is finished before an interrupt is let through.
+    """
+    if tr.closed:
+        return
+    if tr.builder is not None:
+        raise RuntimeError("a function's body asked for the value of a tensor")
+    node = tr.node
+    if node is tr.root:
+        renew(tr)
+        return
+    if tr.pending:
+        from flambeau.record.alias import refresh  # late: alias imports this module
+
+        for t in tr.live:
+            storage = t._storage
+            if storage is not None and t._meta.requires_grad and t._seen != storage.version:
+                if storage.trace is tr:
+                    refresh(tr, t)
+        node = tr.node
+    live = tr.live
+    counts = tuple(map(sys.getrefcount, live))
+    key = (counts, tuple([s.slot for s in tr.pending])) if tr.pending else counts
+    plan = node.plans.get(key)
+    if plan is None:
+        plan = find_plan(tr, node, key, counts)
+    node.stamp = next(trie.clock)
+    arrays = [t._array() for t in tr.inputs]
+    if tr.snapshots:
+        for i, a in tr.snapshots.items():
+            arrays[i] = a
+    outs = plan.program(arrays, tr.numbers)
+    stats.flushes += 1
+    interrupt = None
+    while True:
+        try:
+            commit(tr, plan, outs, arrays)
+            break
+        except KeyboardInterrupt as e:
+            interrupt = e
+    if interrupt is not None:
+        raise interrupt
+
+
+def find_plan(tr: Trace, node: Node, key: Any, counts: tuple[int, ...]) -> Plan:
+    """The plan for a pattern of reference counts, made if it is a new set of live tensors."""
+    alive = tuple([c > DEAD for c in counts])
+    slots = tuple([s.slot for s in tr.pending])
+    by_mask = node.memo if node.memo is not None else {}
+    node.memo = by_mask
+    plan = by_mask.get(("plan", alive, slots))
+    if plan is None:
+        if len(by_mask) > 4 * VARIANTS:
+            by_mask.clear()
+            node.plans.clear()
+        plan = by_mask[("plan", alive, slots)] = make_plan(tr, node, alive)
+    if len(node.plans) > 8 * VARIANTS:
+        node.plans.clear()
+    node.plans[key] = plan
+    return plan
+
+
+def make_plan(tr: Trace, node: Node, alive: tuple[bool, ...]) -> Plan:
+    plan = Plan()
+    stats.programs += 1
+    outs: list[int] = []
+    private, history, roots = [], [], []
+    shared: set[int] = set()
+    for i, t in enumerate(tr.live):
+        if not alive[i]:
+            continue
+        if t._storage is None:
+            private.append((i, len(outs)))
+            outs.append(t._slot)
+        else:
+            shared.add(id(t._storage))
+        if t._meta.requires_grad and not t._meta.leaf:
+            history.append((i, t._slot))
+            roots.append(t._slot)
+    storages = []
+    for j, s in enumerate(tr.pending):
+        if s.array is not None or id(s) in shared:
+            storages.append((j, len(outs)))
+            outs.append(s.slot)
+    plan.private, plan.storages, plan.history = tuple(private), tuple(storages), tuple(history)
+    plan.n_outs = len(outs)
+    entries = node.path_entries()
+    if roots:
+        unspent = unspent_roots(node, entries, roots)
+        plan.spent = frozenset(roots) - unspent
+        if unspent:
+            avals: dict[int, Aval] = {
+                s: a for e in entries for s, a in zip(e.outputs, e.out_avals, strict=True)
+            }
+            metas = node.input_metas()
+            for i, m in enumerate(metas):
+                avals[-1 - i] = m.aval
+            plan.spec = Spec(
+                entries, metas, node.n_slots, sorted(unspent), avals, node.overwritten,
+                names_of(node),
+            )  # fmt: skip
+            outs += plan.spec.residuals
+    plan.program = Program(entries, outs)
+    return plan
+
+
+def names_of(node: Node) -> dict[int, str]:
+    """Slot -> the ``grad_fn`` name of the call that made it."""
+    found = {}
+    for step in node.path():
+        for slot, _ in step.fresh:
+            found[slot] = step.name
+        for _, slot, _ in step.effects:
+            found[slot] = step.name
+    return found
+
+
+def unspent_roots(node: Node, entries: list, roots: list[int]) -> set[int]:
+    """The slots whose history no backward on this path has used up."""
+    if not node.freed:
+        return set(roots)
+    wanted = [-1 - i for i, m in enumerate(node.input_metas()) if m.requires_grad]
+    through, _ = depending(entries, wanted)
+    spent: set[int] = set(node.freed)
+    for e in through:
+        if not spent.isdisjoint(i for i in e.inputs if type(i) is int):
+            spent.update(e.outputs)
+    return {r for r in roots if r not in spent}
+
+
+def owned(a: Any, taken: set[int]) -> np.ndarray:
+    """An array that is nobody else's memory."""
+    if a.__class__ is not np.ndarray:
+        a = np.asarray(a)
+    if a.base is not None or id(a) in taken or not a.flags.c_contiguous:
+        a = np.array(a, order="C")
+    taken.add(id(a))
+    return a
+
+
+def commit(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
+    """Hands out the values; may be begun again after an interrupt."""
+    live, pending = tr.live, tr.pending
+    taken = set(map(id, arrays))
+    for i, k in plan.private:
+        t = live[i]
+        a = outs[k] = owned(outs[k], taken)
+        t._storage = Storage(a)
+        t._trace = None
+    for j, k in plan.storages:
+        s = pending[j]
+        a = outs[k] = owned(outs[k], taken)
+        if s.array is not None and s.held_elsewhere():
+            s.array[...] = a.reshape(s.array.shape)
+        else:
+            s.array = a.reshape(s.shape)
+        s.trace = None
+        s.plain = not s.shared and not s.foreign
+    if plan.history:
+        attach_history(tr, plan, outs, arrays)
+    renew(tr)
+
+
+def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
+    """Gives live tensors their place in a segment."""
+    spec = plan.spec
+    segment = spent = None
+    if spec is not None:
+        segment = Segment(spec, tr.node, tuple(tr.inputs), tuple(arrays), tuple(tr.numbers))
+        segment.saved = dict(zip(spec.residuals, outs[plan.n_outs :], strict=True))
+        for i, t in enumerate(tr.inputs):
+            if -1 - i in spec.reads and t._storage is not None:
+                segment.versions.append((t._storage, t._storage.version))
+        segment.hooks = tr.hooks
+    for i, slot in plan.history:
+        t = tr.live[i]
+        if slot in plan.spent:
+            if spent is None:
+                spent = Segment(None, tr.node, histories(tr.inputs), (), ())
+            t._hist = (spent, slot)
+        else:
+            t._hist = (segment, slot)
+            if slot in spec.reads and t._storage is not None:
+                segment.versions.append((t._storage, t._storage.version))
+
+
+def flush_other(tr: Trace | None) -> None:
+    """Flushes a trace that may be another thread's."""
+    if tr is None or tr.closed:
+        return
+    if tr is open_.trace:
+        flush(tr)
+        return
+    with LOCK:
+        flush(tr)

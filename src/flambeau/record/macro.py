@@ -1,0 +1,453 @@
+"""``@function``: turns a plain library function into one that records itself as a single edge."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.ir.graph import NUMBERS
+from flambeau.ir.primitive import PRIMITIVES
+from flambeau.record import alias, flush
+from flambeau.record.builder import (
+    Num,
+    Specialise,
+    fill,
+    new_tensor,
+    run_body,
+    shared,
+    undo_binding,
+)
+from flambeau.record.storage import Handle
+from flambeau.record.trace import LOCK, Trace, open_, renew
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flambeau.ir.primitive import Primitive
+
+
+class Function:
+    """A library function as record sees it: its body and how its parameters enter the key."""
+
+    __slots__ = ("name", "body", "static", "parameters", "grad_name", "__weakref__")
+
+    def __init__(self, name: str, body: Callable, grad_name: str | None) -> None:
+        self.name = name
+        self.body = body
+        # Parameters whose numbers were looked at by the body: attributes from then on.
+        self.static: set[int] = set()
+        self.parameters: tuple[str, ...] = ()
+        self.grad_name = grad_name
+
+
+# -------------------------------------------------------------------------------- keys
+
+
+def key_of(tr: Trace, value: Any, fn: Function, position: int) -> Any:
+    """What an argument adds to the key of a call; binds tensors and notes run-time numbers."""
+    kind = value.__class__
+    if kind is float:
+        if position in fn.static:
+            return ("f", struct.pack("d", value))
+        tr.numbers.append(value)
+        return float
+    if isinstance(value, Handle):
+        return value._slot if value._trace is tr else alias.bind(tr, value)
+    if kind is int:
+        return (value,)
+    if value is None or kind is str:
+        return value
+    if kind is bool:
+        return ("b", value)
+    if kind is complex:
+        return ("c", struct.pack("dd", value.real, value.imag))
+    if kind in (tuple, list):
+        return (kind, *[key_of(tr, v, fn, position) for v in value])
+    if isinstance(value, tuple):
+        return (kind, *[key_of(tr, v, fn, position) for v in value])
+    if isinstance(value, slice):
+        return ("s", *[key_of(tr, v, fn, position) for v in (value.start, value.stop, value.step)])
+    if isinstance(value, int):
+        return (int(value), kind)
+    if isinstance(value, np.generic):
+        return key_of(tr, value.item(), fn, position)
+    if isinstance(value, float):
+        tr.numbers.append(float(value))
+        return float
+    if kind.__hash__ is None:
+        raise TypeError(f"{fn.name}(): argument of type {kind.__name__} is not understood")
+    return ("o", value)
+
+
+def number_key(tr: Trace, value: Any, fn: Function, position: int) -> Any:
+    """The same for a parameter declared as a number: integers, too, are given at run time."""
+    if value.__class__ is int and position not in fn.static:
+        tr.numbers.append(value)
+        return int
+    return key_of(tr, value, fn, position)
+
+
+def proxied(value: Any, fn: Function, position: int, integers: bool, counter: list[int]) -> Any:
+    """An argument as the body gets it: run-time numbers become proxies, in the order of keys."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    kind = value.__class__
+    if (
+        kind is float
+        or (integers and kind is int)
+        or (isinstance(value, float) and not isinstance(value, Handle))
+    ):
+        if position in fn.static and kind in (int, float):
+            return value
+        slot = NUMBERS - counter[0]
+        counter[0] += 1
+        plain = float(value) if isinstance(value, float) else value
+        return Num(slot, plain.__class__, (position,), plain)
+    if kind in (tuple, list):
+        return kind(proxied(v, fn, position, False, counter) for v in value)
+    return value
+
+
+def tensors_in(args: Any, found: list[Any]) -> list[Any]:
+    """The tensors among arguments, in order."""
+    for a in args:
+        if isinstance(a, Handle):
+            found.append(a)
+        elif a.__class__ in (tuple, list):
+            tensors_in(a, found)
+    return found
+
+
+# --------------------------------------------------------------------------- the slow side
+
+
+def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
+    """A call not seen on this path: its body runs."""
+    counter = [tr.node.n_numbers]
+    given = [
+        proxied(a, fn, i, i in _number_positions(fn) and not _is_default(fn, i, a), counter)
+        for i, a in enumerate(args)
+    ]
+    tensors = tensors_in(args, [])
+    try:
+        node = run_body(tr, key, fn.name, tensors, lambda: call_body(fn, given))
+    except Specialise as s:
+        undo_binding(tr)
+        fn.static.update(s.number.origin)
+        return shared["wrappers"][fn](*_arguments(fn, args)[0], **_arguments(fn, args)[1])
+    if node.length > flush.LENGTH and not node.cut:
+        node.cut = True
+    if fn.grad_name:
+        node.name = fn.grad_name
+    explain_miss(tr, node, fn)
+    return hit(tr, node, args)
+
+
+def explain_miss(tr: Trace, node: Any, fn: Function) -> None:
+    tr.missed += 1
+    flush.stats.misses += 1
+    if tr.node.edges and len(tr.node.edges) > 1:
+        others = [n for k, n in tr.node.edges.items() if n is not node]
+        flush.stats.last_miss = (fn.name, node.key, [n.key for n in others[-3:]])
+    else:
+        flush.stats.last_miss = (fn.name, node.key, [])
+
+
+def _number_positions(fn: Function) -> frozenset[int]:
+    return shared["number_positions"][fn]
+
+
+def _is_default(fn: Function, position: int, value: Any) -> bool:
+    default = shared["defaults"][fn][position]
+    return value is default
+
+
+def _arguments(fn: Function, args: tuple) -> tuple[tuple, dict]:
+    """Positional and keyword-only parts of a full argument list."""
+    count = shared["positional"][fn]
+    return args[:count], dict(zip(fn.parameters[count:], args[count:], strict=True))
+
+
+def call_body(fn: Function, given: list[Any]) -> Any:
+    positional, keywords = _arguments(fn, tuple(given))
+    return fn.body(*positional, **keywords)
+
+
+def hit(tr: Trace, node: Any, args: tuple) -> Any:
+    """Takes an edge whose results are more than one fresh tensor."""
+    if node.simple:
+        tr.node = node
+        t = new_tensor(tr, node.slot, node.meta)
+        tr.live.append(t)
+        if node.cut or tr.cut:
+            flush.flush(tr)
+        return t
+    fresh = [new_tensor(tr, slot, m) for slot, m in node.fresh]
+    arguments = tensors_in(args, [])
+    take(tr, node, fresh, arguments)
+    template, places = node.template
+    results = [fresh[new] if at is None else arguments[at] for at, new in places]
+    if node.cut or tr.cut:
+        flush.flush(tr)
+    return fill(template, results)
+
+
+def take(tr: Trace, node: Any, fresh: list[Any], arguments: list[Any]) -> None:
+    """Moves to ``node`` and does its writes: wholly, even if interrupted."""
+    interrupt = None
+    stage = 0
+    while True:
+        try:
+            if stage == 0:
+                tr.node = node
+                stage = 1
+            if stage == 1:
+                tr.live.extend(fresh)
+                stage = 2
+            while stage - 2 < len(node.effects):
+                at, slot, m = node.effects[stage - 2]
+                alias.write(tr, arguments[at], slot, m, effect=stage)
+                stage += 1
+            break
+        except KeyboardInterrupt as e:
+            interrupt = e
+    if interrupt is not None:
+        raise interrupt
+
+
+def recover(error: BaseException, tr: Trace, wrapper: Callable, args: tuple, fn: Function) -> Any:
+    """After an error while a key was built: nothing stays bound; a restart is tried again."""
+    drop_failed(tr)
+    undo_binding(tr)
+    if isinstance(error, alias.Restart):
+        (error.action or (lambda: flush.flush(open_.trace)))()
+        positional, keywords = _arguments(fn, args)
+        return wrapper(*positional, **keywords)
+    raise error
+
+
+def into(out: Any, wrapper: Callable, fn: Function, args: tuple) -> Any:
+    """``out=``: the result is written to the tensors given."""
+    positional, keywords = _arguments(fn, args)
+    return shared["write_out"](out, wrapper(*positional, **keywords), fn.name)
+
+
+def drop_failed(tr: Trace) -> None:
+    """Takes back the call whose primitive raised on its values: the rest of the trace is sound."""
+    node = tr.node
+    if not tr.closed and node.cut == "raises":
+        count = len(node.fresh)
+        if count:
+            del tr.live[-count:]
+        tr.node = node.parent
+
+
+def special(tr: Trace, wrapper: Callable, fn: Function, args: tuple) -> Any:
+    """A call while a body runs (its own body runs in place), or under a lock between threads."""
+    if tr.builder is not None:
+        positional, keywords = _arguments(fn, args)
+        return fn.body(*positional, **keywords)
+    positional, keywords = _arguments(fn, args)
+    if tr.closed:
+        renew(tr)
+        return wrapper(*positional, **keywords)
+    with LOCK:
+        tr.special = False
+        try:
+            return wrapper(*positional, **keywords)
+        finally:
+            tr.special = open_.trace.special = True
+
+
+# ------------------------------------------------------------------------------ the decorator
+
+shared.update(
+    wrappers={}, number_positions={}, defaults={}, positional={},
+    open_=open_, bind=alias.bind, key_of=key_of, number_key=number_key, miss=miss, hit=hit,
+    recover=recover, special=special, into=into, flush=flush.flush, D="default",
+)  # fmt: skip
+
+
+def function(body: Callable | None = None, *, grad: str | None = None) -> Any:
+    """Makes ``body``, a pure function of tensors, attributes and numbers, record as one edge.
+
+    A parameter annotated with ``Number`` takes integers as run-time numbers, floats always are;
+    everything else is an attribute. ``grad`` names its ``grad_fn`` (default: from the name).
+    """
+    if body is None:
+        return lambda b: function(b, grad=grad)
+    name = body.__name__
+    grad_name = grad or "".join(p.capitalize() for p in name.strip("_").split("_")) + "Backward0"
+    fn = Function(name, body, grad_name)
+    signature = inspect.signature(body)
+    params = list(signature.parameters.values())
+    fn.parameters = tuple(p.name for p in params)
+    namespace = dict(shared)
+    namespace.update(_fn=fn, _W=shared)
+    lines, call, keyed = [], [], []
+    numbers, default_values = set(), []
+    for i, p in enumerate(params):
+        annotation = str(p.annotation)
+        default_values.append(p.default if p.default is not p.empty else _NODEFAULT)
+        if "Number" in annotation:
+            numbers.add(i)
+        getter = "number_key" if i in numbers else "key_of"
+        v = p.name
+        expression = f"{getter}(tr, {v}, _fn, {i})"
+        if "Tensor" in annotation and "Sequence" not in annotation and "list" not in annotation:
+            expression = (
+                f"({v}._slot if {v}._trace is tr else bind(tr, {v})) "
+                f"if {v}.__class__ in TENSORS else {expression}"
+            )
+        if p.default is not p.empty:
+            namespace[f"_d{i}"] = p.default
+            expression = f"D if {v} is _d{i} else ({expression})"
+        lines.append(f"        k{i} = {expression}")
+        keyed.append(f"k{i}")
+    header, star = [], False
+    if "out" not in fn.parameters and params and params[-1].kind is not inspect.Parameter.KEYWORD_ONLY:
+        params_out = "*, out=None"
+    else:
+        params_out = "" if "out" in fn.parameters else "out=None"
+    for i, p in enumerate(params):
+        if p.kind is p.KEYWORD_ONLY and not star:
+            header.append("*")
+            star = True
+        header.append(p.name + (f"=_d{i}" if p.default is not p.empty else ""))
+        call.append(p.name)
+    if params_out:
+        header.append(params_out)
+    arguments = ", ".join(call) + ("," if call else "")
+    source = "\n".join(
+        [
+            f"def {name}({', '.join(header)}):",
+            *(
+                ["    if out is not None:", f"        return into(out, {name}, _fn, ({arguments}))"]
+                if params_out
+                else []
+            ),
+            "    tr = open_.trace",
+            "    if tr.special:",
+            f"        return special(tr, {name}, _fn, ({arguments}))",
+            "    try:",
+            *lines,
+            f"        key = (_fn, {', '.join(keyed)})",
+            "        node = tr.node.edges.get(key)",
+            "        if node is None:",
+            f"            return miss(tr, _fn, key, ({arguments}))",
+            "        if node.simple:",
+            "            tr.node = node",
+            "            t = new(Tensor())",
+            "            t._trace = tr",
+            "            t._slot = node.slot",
+            "            t._meta = node.meta",
+            "            tr.live.append(t)",
+            "            if node.cut or tr.cut:",
+            "                flush(tr)",
+            "            return t",
+            f"        return hit(tr, node, ({arguments}))",
+            "    except BaseException as error:",
+            f"        return recover(error, tr, {name}, ({arguments}), _fn)",
+        ]
+    )
+    source = source.replace("new(Tensor())", "_new(_tensor[0])")
+    namespace["_new"] = object.__new__
+    namespace["_tensor"] = tensor_class
+    exec(compile(source, f"<recorder of {name}>", "exec"), namespace)  # noqa: S102
+    wrapper = functools.wraps(body)(namespace[name])
+    shared["wrappers"][fn] = wrapper
+    shared["number_positions"][fn] = frozenset(numbers)
+    shared["defaults"][fn] = default_values
+    shared["positional"][fn] = sum(p.kind is not p.KEYWORD_ONLY for p in params)
+    return wrapper
+
+
+_NODEFAULT = object()
+tensor_class: list[type] = [Handle]
+
+
+def register(tensor: type) -> None:
+    """Tells record the class of tensors."""
+    tensor_class[0] = tensor
+    shared["Tensor"] = tensor
+    shared["TENSORS"].add(tensor)
+
+
+class Operations:
+    """Primitives as functions of tensors: ``ops.exp(x)``."""
+
+    def __getattr__(self, name: str) -> Callable:
+        prim = PRIMITIVES.get(name) or PRIMITIVES.get(name.rstrip("_"))
+        if prim is None:
+            raise AttributeError(f"no primitive {name!r}")
+        bound = functools.partial(apply, prim)
+        setattr(self, name, bound)
+        return bound
+
+
+ops = Operations()
+
+
+def apply(prim: Primitive, *args: Any, **attrs: Any) -> Any:
+    """A primitive on tensors and numbers: in a body part of its edge, else an edge of its own."""
+    return apply_named(None, prim, args, attrs)
+
+
+def apply_named(name: str | None, prim: Primitive, args: tuple, attrs: dict[str, Any]) -> Any:
+    """``apply``, with the ``grad_fn`` name of the call."""
+    tr = open_.trace
+    if tr.builder is not None:
+        return tr.builder.apply(prim, args, attrs)
+    if tr.closed:
+        renew(tr)
+        return apply_named(name, prim, args, attrs)
+    if tr.special:
+        with LOCK:
+            return _apply_alone(name, tr, prim, args, attrs)
+    return _apply_alone(name, tr, prim, args, attrs)
+
+
+def _apply_alone(
+    name: str | None, tr: Trace, prim: Primitive, args: tuple, attrs: dict[str, Any]
+) -> Any:
+    fn = _prim_functions.get((prim, name))
+    if fn is None:
+        fn = _prim_functions[prim, name] = Function(prim.name, prim, name)
+        shared["defaults"][fn] = ()
+    try:
+        keys = [number_key(tr, a, fn, 0) for a in args]
+        key = (fn, *keys, *[(k, _attr(v)) for k, v in attrs.items()])
+        node = tr.node.edges.get(key)
+        if node is None:
+            counter = [tr.node.n_numbers]
+            given = [proxied(a, fn, 0, True, counter) for a in args]
+            node = run_body(
+                tr, key, name or prim.name.capitalize() + "Backward0", tensors_in(args, []),
+                lambda: tr.builder.apply(prim, given, attrs),
+            )  # fmt: skip
+            if node.length > flush.LENGTH and not node.cut:
+                node.cut = True
+            explain_miss(tr, node, fn)
+        return hit(tr, node, args)
+    except alias.Restart as restart:
+        undo_binding(tr)
+        (restart.action or (lambda: flush.flush(open_.trace)))()
+        return _apply_alone(name, open_.trace, prim, args, attrs)
+    except BaseException:
+        drop_failed(tr)
+        undo_binding(tr)
+        raise
+
+
+def _attr(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_attr, value))
+    return (value, value.__class__)
+
+
+_prim_functions: dict[Any, Function] = {}
+shared.update(apply=apply, apply_named=apply_named, primitives=PRIMITIVES)

@@ -1,0 +1,116 @@
+"""The memory that tensors alias, and the tensors' side of it: handles."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from flambeau.record.meta import Meta
+    from flambeau.record.trace import Trace
+
+# A value that foreign code may change is copied when bound, if it is no larger than this (bytes).
+SNAPSHOT = 1 << 16
+
+
+class Storage:
+    """One piece of memory.
+
+    ``array`` is its concrete value, C-contiguous; while a write is recorded but not yet run,
+    ``trace`` and ``slot`` say where the new value will come from. ``version`` counts writes.
+    ``shared``: several tensors alias it. ``foreign``: memory that other code may hold.
+    """
+
+    __slots__ = (
+        "array", "trace", "slot", "meta", "version", "shared", "foreign", "shape", "plain",
+        "__weakref__",
+    )  # fmt: skip
+
+    def __init__(self, array: np.ndarray | None, shape: tuple[int, ...] | None = None) -> None:
+        self.array = array
+        self.trace: Trace | None = None
+        self.slot = 0
+        self.meta: Meta | None = None
+        self.version = 0
+        self.shared = False
+        self.foreign = False
+        self.shape = array.shape if shape is None else shape
+        # Neither pending, shared nor foreign: the case that binding takes without a question.
+        self.plain = True
+
+    def share(self) -> None:
+        self.shared = True
+        self.plain = False
+
+    def held_elsewhere(self) -> bool:
+        """Whether code outside Flambeau can still see this memory."""
+        if not self.foreign:
+            return False
+        array = self.array
+        owner = array if array.base is None else array.base
+        count = sys.getrefcount(owner)
+        # One reference is ours (the storage's, or its array's ``base``), one is ``owner`` here,
+        # one the call's argument; ``array`` here adds one when it is the owner itself.
+        own = 4 if owner is array else 3
+        if isinstance(owner, np.ndarray) and count <= own:
+            self.foreign = False
+            self.plain = self.trace is None and not self.shared
+            return False
+        return True
+
+
+class Handle:
+    """What record knows of a tensor: its value, pending or concrete, and its history.
+
+    While pending, ``_trace`` and ``_slot`` place the value. A concrete tensor has a storage, of
+    which it is a strided view if ``_spec`` (shape, strides, offset in elements) is set; ``_base``
+    is then the tensor it is a view of. A tensor whose storage is shared or foreign never has
+    ``_trace``: its slot holds in the trace ``_btrace`` while the storage's version is ``_seen``.
+    ``_hist`` is the history of a non-leaf after a flush: (segment, slot).
+    """
+
+    _trace: Any = None
+    _slot: int = 0
+    _meta: Meta
+    _storage: Storage | None = None
+    _spec: tuple[tuple[int, ...], tuple[int, ...], int] | None = None
+    _base: Any = None
+    _btrace: Any = None
+    _seen: int = -1
+    _hist: tuple[Any, int] | None = None
+    _grad: Any = None
+    _hooks: dict | None = None
+    _post_hooks: dict | None = None
+    _retains: bool = False
+    _name: str | None = None
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides in elements, as PyTorch counts them."""
+    strides = [1] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        strides[i] = strides[i + 1] * max(shape[i + 1], 1)
+    return tuple(strides)
+
+
+def view_array(base: np.ndarray, spec: tuple) -> np.ndarray:
+    """The NumPy view of ``base`` that a spec describes."""
+    shape, strides, offset = spec
+    size = base.dtype.itemsize
+    if base.dtype.kind == "V":
+        # ml_dtypes have no buffer protocol: view the bits.
+        return view_array(base.view(np.uint16), spec).view(base.dtype)
+    if 0 in shape:
+        return (
+            np.empty(shape, base.dtype)
+            if not base.size
+            else np.ndarray(shape, base.dtype, base, 0, None)
+        )
+    return np.ndarray(shape, base.dtype, base, offset * size, tuple(s * size for s in strides))
+
+
+def numel(shape: tuple[int, ...]) -> int:
+    return math.prod(shape)

@@ -1,0 +1,1 @@
+"""What runs programs: the interpreter, the random engine, the runtime."""

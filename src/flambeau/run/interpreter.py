@@ -1,0 +1,125 @@
+"""Tier 0: runs the entries of a program with the primitives' NumPy references."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.ir.graph import NUMBERS, Const, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
+    """The entries that the outputs depend on, in order."""
+    wanted = set(outs)
+    kept = []
+    for entry in reversed(list(entries)):
+        if not wanted.isdisjoint(entry.outputs):
+            kept.append(entry)
+            wanted.update(i for i in entry.inputs if type(i) is int)
+    kept.reverse()
+    return kept
+
+
+class Program:
+    """Computes slots ``outs`` of a list of entries from inputs and run-time numbers.
+
+    The first run walks the entries; from the second on a straight-line Python function does,
+    which is written once: for small arrays the walk would cost more than the arithmetic.
+    """
+
+    __slots__ = ("entries", "outs", "visits", "function")
+
+    def __init__(self, entries: Iterable[Entry], outs: Sequence[int]) -> None:
+        self.outs = tuple(outs)
+        self.entries = needed(entries, self.outs)
+        self.visits = 0
+        self.function: Callable | None = None
+
+    def __call__(self, inputs: Sequence[np.ndarray], numbers: Sequence[Any]) -> list[Any]:
+        with np.errstate(all="ignore"):
+            if self.function is not None:
+                return self.function(inputs, numbers)
+            self.visits += 1
+            if self.visits > 1:
+                self.function = straight_line(self.entries, self.outs)
+                return self.function(inputs, numbers)
+            return walk(self.entries, self.outs, inputs, numbers)
+
+
+def walk(
+    entries: Sequence[Entry],
+    outs: Sequence[int],
+    inputs: Sequence[np.ndarray],
+    numbers: Sequence[Any],
+) -> list[Any]:
+    """Runs entries one by one; a value is dropped after its last use."""
+    env: dict[int, Any] = {-1 - i: a for i, a in enumerate(inputs)}
+    for i, n in enumerate(numbers):
+        env[NUMBERS - i] = n
+    last = last_uses(entries, outs)
+    for position, entry in enumerate(entries):
+        args = [i.value if i.__class__ is Const else env[i] for i in entry.inputs]
+        result = entry.prim.reference(*args, **entry.attrs)
+        if len(entry.outputs) == 1:
+            env[entry.outputs[0]] = result
+        else:
+            env.update(zip(entry.outputs, result, strict=True))
+        for slot in last.get(position, ()):
+            del env[slot]
+    return [env[s] for s in outs]
+
+
+def last_uses(entries: Sequence[Entry], outs: Sequence[int]) -> dict[int, list[int]]:
+    """Position of an entry -> the computed slots that nothing reads after it."""
+    seen = set(outs)
+    found: dict[int, list[int]] = {}
+    for position in range(len(entries) - 1, -1, -1):
+        entry = entries[position]
+        for slot in (*entry.outputs, *entry.inputs):
+            if type(slot) is int and slot >= 0 and slot not in seen:
+                seen.add(slot)
+                found.setdefault(position, []).append(slot)
+    return found
+
+
+def _name(slot: int) -> str:
+    if slot <= NUMBERS:
+        return f"n{NUMBERS - slot}"
+    return f"v{slot}" if slot >= 0 else f"a{-1 - slot}"
+
+
+def straight_line(entries: Sequence[Entry], outs: Sequence[int]) -> Callable:
+    """The same as ``walk``, as one generated Python function without a loop."""
+    scope: dict[str, Any] = {}
+    names: dict[int, str] = {}
+
+    def constant(value: Any) -> str:
+        found = names.get(id(value))
+        if found is None:
+            found = names[id(value)] = f"c{len(names)}"
+            scope[found] = value
+        return found
+
+    read = {s for e in entries for s in e.inputs if type(s) is int} | set(outs)
+    lines = []
+    for slot in sorted(s for s in read if s < 0):
+        source = f"numbers[{NUMBERS - slot}]" if slot <= NUMBERS else f"inputs[{-1 - slot}]"
+        lines.append(f" {_name(slot)} = {source}")
+    last = last_uses(entries, outs)
+    for position, entry in enumerate(entries):
+        args = [constant(i.value) if i.__class__ is Const else _name(i) for i in entry.inputs]
+        args += [f"{k}={constant(v)}" for k, v in entry.attrs.items()]
+        targets = ", ".join(map(_name, entry.outputs))
+        lines.append(f" {targets} = {constant(entry.prim.reference)}({', '.join(args)})")
+        dead = last.get(position)
+        if dead:
+            lines.append(f" {' = '.join(map(_name, dead))} = None")
+    lines.append(f" return [{', '.join(map(_name, outs))}]")
+    source = "def program(inputs, numbers):\n" + "\n".join(lines)
+    # Constants are kept alive by the scope, so that their ids stay their own.
+    exec(compile(source, "<program>", "exec"), scope)  # noqa: S102
+    return scope["program"]

@@ -1,0 +1,79 @@
+"""Process-wide switches: threads, determinism, precision."""
+
+from __future__ import annotations
+
+import os
+
+_state = {
+    "threads": int(os.environ.get("OMP_NUM_THREADS", 0) or 0) or os.cpu_count() or 1,
+    "interop": os.cpu_count() or 1,
+    "deterministic": False,
+    "warn_only": False,
+    "precision": "highest",
+}
+
+
+def set_num_threads(num: int) -> None:
+    """How many threads kernels may use. ``RuntimeError`` unless positive.
+
+    Tier 0 computes with NumPy, whose BLAS is told through threadpoolctl where that is installed.
+    """
+    if not isinstance(num, int):
+        raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
+    if num <= 0:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    _state["threads"] = num
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:
+        return
+    threadpool_limits(num)
+
+
+def get_num_threads() -> int:
+    """How many threads kernels may use."""
+    return _state["threads"]
+
+
+def set_num_interop_threads(num: int) -> None:
+    """Noted: operations run one after the other."""
+    if num <= 0:
+        raise RuntimeError("set_num_interop_threads expects a positive integer")
+    _state["interop"] = num
+
+
+def get_num_interop_threads() -> int:
+    """What ``set_num_interop_threads`` set."""
+    return _state["interop"]
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Asks for the same bits on every run: what tier 0 gives anyway."""
+    _state["deterministic"], _state["warn_only"] = bool(mode), bool(warn_only)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What ``use_deterministic_algorithms`` set."""
+    return _state["deterministic"]
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """What ``use_deterministic_algorithms(warn_only=)`` set."""
+    return _state["warn_only"]
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Noted: products are computed in full float32."""
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"{precision} is not one of 'highest', 'high', 'medium'")
+    _state["precision"] = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What ``set_float32_matmul_precision`` set."""
+    return _state["precision"]
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Whether denormal numbers can be flushed to zero: not here."""
+    return False

@@ -1,0 +1,1 @@
+"""Training loops: the example behind ``flambeau train``."""
