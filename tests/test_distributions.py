@@ -1,4 +1,4 @@
-"""Distributions agree with PyTorch's: the same draws from the same seed, densities, moments, errors."""
+"""Distributions agree with PyTorch's: draws from the same seed, densities, moments, errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The lecture programs print under Flambeau what they print under PyTorch, and the same bits every time."""
+"""The lecture programs print what they print under PyTorch, and the same bits every time."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Optimizers do what PyTorch's do: numbers over 20 steps, state dicts, errors, hooks, printed forms."""
+"""Optimizers do what PyTorch's do: numbers, state dicts, errors, hooks, printed forms."""
 
 import copy
 import inspect
@@ -44,7 +44,7 @@ SHAPES = [(3, 4), (4,), (2, 3, 2)]
 
 
 def problem(module, dtype="float32", shapes=SHAPES):
-    """Parameters, and a closure that computes the gradient of a loss with a different slope for each element."""
+    """Parameters, and a closure that computes the gradients of a loss."""
     rng = np.random.default_rng(0)
     starts = [rng.normal(size=shape) for shape in shapes]
     scales = [rng.uniform(0.2, 3.0, size=shape) for shape in shapes]
@@ -241,22 +241,20 @@ def error_base(error):
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_options(name):
     parameters = inspect.signature(getattr(torch.optim, name).__init__).parameters
-    options = [(key, value) for key, value in BAD.items() if key in parameters]
+    bad = [(key, value) for key, value in BAD.items() if key in parameters]
     if name == "Adafactor":
-        options = [(key, (-1.0, 1.0) if key == "eps" else value) for key, value in options]
+        bad = [(key, (-1.0, 1.0) if key == "eps" else value) for key, value in bad]
     if "fused" in parameters:
-        options.append(("fused", True))
-    for key, value in options:
+        bad.append(("fused", True))
+    for key, value in bad:
         extra = {"differentiable": True} if key == "fused" else {}
-        results = [
-            outcome(
-                lambda m=module: getattr(m.optim, name)(
-                    [m.ones(2, 2, requires_grad=True)], **{key: value}, **extra
-                )
-            )
-            for module in (flambeau, torch)
-        ]
-        assert results[0] == results[1]
+        options = {key: value, **extra}
+        assert build_outcome(flambeau, name, options) == build_outcome(torch, name, options)
+
+
+def build_outcome(module, name, options):
+    param = module.ones(2, 2, requires_grad=True)
+    return outcome(lambda: getattr(module.optim, name)([param], **options))
 
 
 BAD_PARAMS = [
@@ -293,11 +291,9 @@ def test_bad_parameters(build):
         for module in (flambeau, torch)
     )
     if theirs[0] is not None:
-        theirs = ((theirs[0][0], theirs[0][1].replace("torch.FloatTensor", FLOAT)), theirs[1])
+        own_type = flambeau.ones(1).type()
+        theirs = ((theirs[0][0], theirs[0][1].replace("torch.FloatTensor", own_type)), theirs[1])
     assert ours == theirs
-
-
-FLOAT = flambeau.ones(1).type()
 
 
 def test_groups_have_their_own_options():

@@ -1,4 +1,6 @@
-"""Cat or no cat by logistic regression: 209 pictures of 64 x 64 x 3, gradient descent on the cross-entropy."""
+"""Cat or no cat by logistic regression: 209 pictures of 64 x 64 x 3, gradient descent on the
+cross-entropy.
+"""
 
 import torch
 from options import parse

@@ -1,6 +1,7 @@
 """Cat or no cat by a deep network: pixels, hidden, pixels, hidden, one, with sigmoids throughout.
 
-The lecture has pictures of 64 x 64 and 512 hidden neurons (``--size 64``); a quarter of that side takes seconds.
+The lecture has pictures of 64 x 64 and 512 hidden neurons (``--size 64``); a quarter of that side
+takes seconds.
 """
 
 import torch

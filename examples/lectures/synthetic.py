@@ -2,7 +2,8 @@
 
 import torch
 
-# The strokes of seven-segment digits: top, upper left, upper right, middle, lower left, lower right, bottom.
+# The strokes of seven-segment digits: top, upper left, upper right, middle, lower left, lower
+# right, bottom.
 SEGMENTS = {
     0: (1, 1, 1, 0, 1, 1, 1),
     1: (0, 0, 1, 0, 0, 1, 0),
@@ -28,7 +29,7 @@ BOXES = (
 
 
 def digits(count, noise=0.2):
-    """``count`` pictures of 28 x 28 with a digit somewhere near the middle, and which digit it is."""
+    """``count`` pictures of 28 x 28 with a digit near the middle, and which digit it is."""
     labels = torch.arange(count) % 10
     images = torch.rand(count, 1, 28, 28) * noise
     offsets = torch.randint(2, 10, (count, 2)).tolist()

@@ -117,9 +117,10 @@ def pull(
     spent: set[int] = set()
 
     def check(entry: Entry, start: int) -> None:
-        made = builder.entries[start:]
-        reads = {i for e in made for i in e.inputs if type(i) is int}
-        if any(i < node.n_slots for i in reads):
+        first = node.n_slots
+        if any(
+            i.__class__ is int and i < first for e in builder.entries[start:] for i in e.inputs
+        ):
             if not node.freed.isdisjoint(entry.outputs):
                 raise RuntimeError(TWICE)
             spent.update(entry.outputs)
@@ -156,7 +157,7 @@ def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -
     node.template = tuple(results)
     node.freed = freed
     flush.stats.misses += 1
-    flush.stats.last_miss = (name, key, [])
+    flush.stats.last_miss = (name, key, node.parent)
     return node
 
 

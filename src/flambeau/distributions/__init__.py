@@ -33,7 +33,7 @@ from flambeau.distributions.relaxed_bernoulli import RelaxedBernoulli
 from flambeau.distributions.relaxed_categorical import RelaxedOneHotCategorical
 from flambeau.distributions.student_t import StudentT
 from flambeau.distributions.transformed_distribution import TransformedDistribution
-from flambeau.distributions.transforms import *  # noqa: F403
+from flambeau.distributions.transforms import *
 from flambeau.distributions.uniform import Uniform
 
 __all__ = [

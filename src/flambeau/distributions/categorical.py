@@ -16,7 +16,8 @@ from flambeau.distributions.utils import (
 
 
 class Categorical(Distribution):
-    r"""One of ``K`` categories, from probabilities or unnormalised log-probabilities in the last dimension.
+    r"""One of ``K`` categories, from probabilities or unnormalised log-probabilities in the last
+    dimension.
 
     >>> import flambeau as torch
     >>> torch.distributions.Categorical(torch.tensor([1.0, 3.0])).probs

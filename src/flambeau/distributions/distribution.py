@@ -14,10 +14,12 @@ Size = Any
 
 
 class Distribution:
-    """A batch of independent distributions: ``batch_shape`` of them, each over events of ``event_shape``.
+    """A batch of independent distributions: ``batch_shape`` of them, each over events of
+    ``event_shape``.
 
-    A subclass gives ``arg_constraints``, ``support``, and as much as it can of ``rsample``, ``log_prob``,
-    ``entropy``, ``cdf``, ``icdf``, ``mean``, ``variance``, ``mode``, ``expand`` and ``enumerate_support``.
+    A subclass gives ``arg_constraints``, ``support``, and as much as it can of ``rsample``,
+    ``log_prob``, ``entropy``, ``cdf``, ``icdf``, ``mean``, ``variance``, ``mode``, ``expand`` and
+    ``enumerate_support``.
 
     Raises:
         ValueError: if validation is on and a parameter violates its constraint.

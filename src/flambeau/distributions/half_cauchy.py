@@ -7,8 +7,8 @@ from typing import Any
 
 import flambeau
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Size
 from flambeau.distributions.cauchy import Cauchy
+from flambeau.distributions.distribution import Size
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import AbsTransform
 

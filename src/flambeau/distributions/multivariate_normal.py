@@ -12,13 +12,16 @@ from flambeau.distributions.utils import lazy_property, standard_normal
 
 
 class MultivariateNormal(Distribution):
-    r"""Normal vectors with mean ``loc``, and a covariance, a precision, or a lower triangular root of the covariance.
+    r"""Normal vectors with mean ``loc``, and a covariance, a precision, or a lower triangular root
+    of the covariance.
 
-    .. math:: \log p(x) = -\tfrac12 \left(d \log 2 \pi + \lVert L^{-1} (x - \mu) \rVert^2\right) - \log \det L,
-        \quad \Sigma = L L^T
+    .. math::
+        \log p(x) = -\tfrac12 \left(d \log 2 \pi + \lVert L^{-1} (x - \mu) \rVert^2\right)
+        - \log \det L, \quad \Sigma = L L^T
 
     >>> import flambeau as torch
-    >>> torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)).log_prob(torch.zeros(2))
+    >>> normal = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
+    >>> normal.log_prob(torch.zeros(2))
     tensor(-1.8379)
     """
 
@@ -138,7 +141,9 @@ class MultivariateNormal(Distribution):
 
 
 def _root_of_inverse(precision: flambeau.Tensor) -> flambeau.Tensor:
-    """The lower triangular root of a precision's inverse, by a Cholesky factor of the flipped matrix."""
+    """The lower triangular root of a precision's inverse, by a Cholesky factor of the flipped
+    matrix.
+    """
     flipped = flambeau.linalg.cholesky(flambeau.flip(precision, (-2, -1)))
     upper = flambeau.flip(flipped, (-2, -1)).mT
     identity = flambeau.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)

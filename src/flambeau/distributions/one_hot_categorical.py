@@ -93,7 +93,7 @@ class OneHotCategorical(Distribution):
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):
-    """A one-hot categorical whose draws pass gradients to the probabilities [Bengio et al. 2013]."""
+    """One-hot draws that pass gradients to the probabilities [Bengio et al. 2013]."""
 
     has_rsample = True
 

@@ -84,7 +84,8 @@ class LogitRelaxedBernoulli(Distribution):
 
 
 class RelaxedBernoulli(TransformedDistribution):
-    """Draws between 0 and 1 that gradients pass through; the lower ``temperature``, the nearer to 0 and 1.
+    """Draws between 0 and 1 that gradients pass through; the lower ``temperature``, the nearer to 0
+    and 1.
 
     >>> import flambeau as torch
     >>> torch.distributions.RelaxedBernoulli(torch.tensor(0.5), torch.tensor([0.3])).batch_shape

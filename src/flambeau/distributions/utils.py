@@ -1,4 +1,4 @@
-"""What distributions share: broadcasting of parameters, probabilities and logits, lazy attributes."""
+"""What distributions share: broadcasting, probabilities and logits, lazy attributes."""
 
 from __future__ import annotations
 

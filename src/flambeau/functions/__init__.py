@@ -3,8 +3,17 @@
 # Modules whose functions are names of the package and, where it fits, methods of tensors.
 MODULES = (
     "arithmetic",
+    "pointwise",
+    "binary",
+    "bitwise",
+    "ternary",
+    "special",
+    "complex",
+    "casting",
     "views",
     "indexing",
+    "gathering",
+    "masking",
     "creation",
     "random",
 )

@@ -16,7 +16,8 @@ def depending(entries: Iterable[Entry], wanted: Collection[int]) -> tuple[list[E
     depends = set(wanted)
     through = []
     for entry in entries:
-        if entry.grad and any(type(i) is int and i in depends for i in entry.inputs):
+        # Literals are no slots, but never among them either: no need to tell them apart.
+        if entry.grad and not depends.isdisjoint(entry.inputs):
             depends.update(entry.outputs)
             through.append(entry)
     return through, depends

@@ -66,3 +66,45 @@ primitive(
     rule=lambda index, *, rows, dtype: Aval(index.shape, dtype),
     reference=_frequency,
 )
+primitive(
+    "shared_gradient",
+    "x, whose gradient is divided by the second operand",
+    rule=lambda x, count: x,
+    reference=lambda x, count: x,
+    gradient=(lambda g, x, count, *, out: g / count, None),
+)
+
+
+def _bag_argmax(
+    rows: np.ndarray, bag: np.ndarray, kept: np.ndarray, *, bags: int
+) -> np.ndarray:
+    out = np.full((bags, rows.shape[1]), -1, np.int64)
+    best = np.full((bags, rows.shape[1]), -np.inf, np.float64)
+    for i in range(len(rows)):
+        if kept[i]:
+            b = bag[i]
+            better = (rows[i] > best[b]) | (out[b] < 0)
+            out[b] = np.where(better, i, out[b])
+            best[b] = np.where(better, rows[i], best[b])
+    return out
+
+
+primitive(
+    "bag_argmax",
+    "the row of each bag with the greatest element, by column; -1 for an empty bag",
+    rule=lambda rows, bag, kept, *, bags: Aval((bags, rows.shape[1]), dtypes.int64),
+    reference=_bag_argmax,
+)
+
+
+def _pair_rows(*, n: int) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.triu_indices(n, 1)
+    return first.astype(np.int64), second.astype(np.int64)
+
+
+primitive(
+    "pair_rows",
+    "the first and the second of all pairs i < j below n",
+    rule=lambda *, n: (Aval((n * (n - 1) // 2,), dtypes.int64),) * 2,
+    reference=_pair_rows,
+)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.ir import reference
 from flambeau.ir.graph import Aval, Var
 from flambeau.ir.primitive import PRIMITIVES, broadcast_shapes, primitive, unbroadcast
 
@@ -34,6 +35,9 @@ def _index_rule(x: Aval, *indices: Aval, where: tuple[int, ...]) -> Aval:
 
 
 def _index(x: np.ndarray, *indices: np.ndarray, where: tuple[int, ...]) -> np.ndarray:
+    if len(where) == 1:
+        # Several times as fast as an index with slices around it.
+        return np.take(x, indices[0], axis=where[0])
     return x[_full_index(x.ndim, where, indices)]
 
 
@@ -57,12 +61,22 @@ def _index_put(
     where: tuple[int, ...],
     accumulate: bool,
 ) -> np.ndarray:
-    out = np.array(base, order="C")
-    index = _full_index(base.ndim, where, indices)
+    if accumulate and len(where) == 1:
+        at, d = np.asarray(indices[0]), where[0]
+        n = base.shape[d]
+        if at.size and at.min() < 0:
+            at = np.where(at < 0, at + n, at)
+        shape = (*base.shape[:d], *at.shape, *base.shape[d + 1 :])
+        value = np.broadcast_to(value, shape)
+        value = value.reshape(*base.shape[:d], at.size, *base.shape[d + 1 :])
+        return reference.index_add(np.array(base, order="C"), at.reshape(-1), value, d)
     if accumulate:
-        np.add.at(out, index, value)
-    else:
-        out[index] = value
+        spread = [None] * base.ndim
+        for d, i in zip(where, indices, strict=True):
+            spread[d] = np.asarray(i)
+        return reference.index_put(np.array(base, order="C"), tuple(spread), value, True)
+    out = np.array(base, order="C")
+    out[_full_index(base.ndim, where, indices)] = value
     return out
 
 

@@ -377,3 +377,33 @@ primitive(
         ),
     ),
 )
+
+# ------------------------------------------------------------------------------ complex numbers
+
+
+def _pairs(x: np.ndarray) -> np.ndarray:
+    x = np.ascontiguousarray(x)
+    part = np.float64 if x.dtype == np.complex128 else np.float32
+    return x.reshape(-1).view(part).reshape(*x.shape, 2).copy()
+
+
+def _from_pairs(x: np.ndarray) -> np.ndarray:
+    x = np.ascontiguousarray(x)
+    whole = np.complex128 if x.dtype == np.float64 else np.complex64
+    return x.reshape(-1).view(whole).reshape(x.shape[:-1]).copy()
+
+
+primitive(
+    "complex_to_pairs",
+    "real and imaginary parts along a new last dimension",
+    rule=lambda x: Aval((*x.shape, 2), x.dtype.to_real()),
+    reference=lambda x: _pairs(np.asarray(x)),
+    gradient=lambda g, x, *, out: P["pairs_to_complex"](g),
+)
+primitive(
+    "pairs_to_complex",
+    "complex numbers from a last dimension of real and imaginary parts",
+    rule=lambda x: Aval(x.shape[:-1], x.dtype.to_complex()),
+    reference=_from_pairs,
+    gradient=lambda g, x, *, out: P["complex_to_pairs"](g),
+)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flambeau
+from flambeau.record.update import recorded_update
 
 if TYPE_CHECKING:
     from flambeau import Tensor
@@ -30,12 +31,55 @@ def apply(optimizer: Optimizer, items: Iterable[Item]) -> None:
     """Updates every item's parameter and state by the optimizer's rule.
 
     The numbers are worked out in Python first, so that ``update`` is a pure rule of tensors and
-    named numbers.
+    named numbers: the whole step is recorded as one edge, in which they are run-time arguments.
     """
-    for param, grad, state, group in items:
-        numbers = SimpleNamespace(**optimizer.numbers(state, group))
-        with flambeau.set_grad_enabled(bool(group.get("differentiable", False))):
-            run_rule(optimizer, param, grad, state, numbers)
+    items = list(items)
+    if not items:
+        return
+    numbers = [optimizer.numbers(state, group) for _, _, state, group in items]
+    if not all(map(_plain, items)):
+        for (param, grad, state, group), n in zip(items, numbers, strict=True):
+            with flambeau.set_grad_enabled(bool(group.get("differentiable", False))):
+                run_rule(optimizer, param, grad, state, SimpleNamespace(**n))
+        return
+    tensors, layout = [], []
+    for param, grad, state, _ in items:
+        kept = [k for k, v in state.items() if isinstance(v, flambeau.Tensor) and k != "step"]
+        layout.append(tuple(kept))
+        tensors += [param, grad, *[state[k] for k in kept]]
+    changed: list[tuple[int, str]] = []
+
+    def body(given: list[dict[str, Any]]) -> list[Any]:
+        results = []
+        for i, ((param, grad, state, _), n) in enumerate(zip(items, given, strict=True)):
+            after = dict(state)
+            run_rule(optimizer, param, grad, after, SimpleNamespace(**n))
+            for k, v in after.items():
+                if v is not state.get(k):
+                    changed.append((i, k))
+                    results.append(v)
+        return results
+
+    rule = (type(optimizer), tuple(layout))
+    fresh = recorded_update(rule, tensors, numbers, body)
+    if fresh:
+        # Which entries of the state the rule makes is learnt when its body runs.
+        places = _made.setdefault((rule, len(fresh)), tuple(changed[-len(fresh) :]))
+        for (i, k), t in zip(places, fresh, strict=True):
+            items[i].state[k] = t
+
+
+_made: dict[Any, tuple[tuple[int, str], ...]] = {}
+
+
+def _plain(item: Item) -> bool:
+    """Whether the rule can be recorded as it stands."""
+    return not (
+        item.group.get("differentiable")
+        or item.param.is_complex()
+        or item.grad.is_sparse
+        or item.grad.dtype is not item.param.dtype
+    )
 
 
 def run_rule(
@@ -70,6 +114,12 @@ def new_counter(value: float = 0.0) -> Tensor:
 
 def advance(counter: Tensor) -> float:
     """Adds one to a counter; returns what it then holds."""
+    storage = counter._storage
+    if storage is not None and storage.trace is None and counter.dim() == 0:
+        # Nothing that is recorded reads a counter: it is written in place.
+        storage.array += 1
+        storage.version += 1
+        return float(storage.array)
     with flambeau.no_grad():
         counter += 1
     return counter.item()

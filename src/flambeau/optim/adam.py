@@ -24,7 +24,8 @@ class Adam(Optimizer):
     .. math::
         m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
         v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
-        \theta \leftarrow \theta - \gamma \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
+        \theta \leftarrow \theta
+        - \gamma \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
     ``weight_decay`` adds :math:`\lambda \theta` to the gradient, or with ``decoupled_weight_decay``
     shrinks the parameter by :math:`1 - \gamma \lambda`; ``amsgrad`` uses the largest :math:`v` so

@@ -15,7 +15,8 @@ class NAdam(Optimizer):
 
     .. math::
         \mu_t = \beta_1 (1 - \tfrac12\, 0.96^{t \psi}), \quad
-        \hat m = \frac{\mu_{t+1} m}{1 - \prod_{i \le t+1} \mu_i} + \frac{(1 - \mu_t) g}{1 - \prod_{i \le t} \mu_i}, \quad
+        \hat m = \frac{\mu_{t+1} m}{1 - \prod_{i \le t+1} \mu_i}
+        + \frac{(1 - \mu_t) g}{1 - \prod_{i \le t} \mu_i}, \quad
         \theta \leftarrow \theta - \frac{\gamma \hat m}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
     with Adam's averages :math:`m` and :math:`v`, and :math:`\psi` = ``momentum_decay``.

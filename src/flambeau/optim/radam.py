@@ -16,7 +16,8 @@ class RAdam(Optimizer):
     .. math::
         \rho_\infty = \frac{2}{1 - \beta_2} - 1, \quad
         \rho_t = \rho_\infty - \frac{2 t \beta_2^t}{1 - \beta_2^t}, \quad
-        r_t = \sqrt{\frac{(\rho_t - 4)(\rho_t - 2) \rho_\infty}{(\rho_\infty - 4)(\rho_\infty - 2) \rho_t}}
+        r_t = \sqrt{\frac{(\rho_t - 4)(\rho_t - 2) \rho_\infty}
+        {(\rho_\infty - 4)(\rho_\infty - 2) \rho_t}}
 
     While :math:`\rho_t \le 5` the step is :math:`\gamma \hat m`; then
     :math:`\gamma \hat m\, r_t \sqrt{1 - \beta_2^t} / (\sqrt v + \epsilon)`.

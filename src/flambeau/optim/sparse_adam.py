@@ -16,7 +16,8 @@ class SparseAdam(Optimizer):
     The rule is that of :class:`Adam` with
 
     .. math::
-        \theta \leftarrow \theta - \gamma \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m}{\sqrt v + \epsilon}
+        \theta \leftarrow \theta
+        - \gamma \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m}{\sqrt v + \epsilon}
 
     on those rows; the others keep what they had.
 

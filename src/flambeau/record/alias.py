@@ -233,7 +233,6 @@ def detached(t: Any) -> Any:
         base = building.new_tensor(None, 0, meta(storage.shape, m.dtype))
         base._storage = storage
         made._base = base
-    tr.live.append(made)
     return made
 
 
@@ -277,6 +276,7 @@ def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
         if m.requires_grad and not leaf:
             if gains:
                 t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
+            # Made before this trace: the flush must know of its new history.
             tr.live.append(t)
         if storage.held_elsewhere():
             tr.cut = True
@@ -315,7 +315,8 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
     if new._meta.requires_grad and not leaf:
         for changed in {id(origin): origin, id(t): t}.values():
             changed._meta = meta(changed._meta.shape, changed._meta.dtype, True, False)
-            tr.live.append(changed)
+            if storage.array is not None:
+                tr.live.append(changed)
     if t is not origin and not leaf:
         settle(tr, t, slot, storage.version)
     if storage.held_elsewhere():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.ir.derive import depending
+from flambeau.ir.graph import NUMBERS, Const
 from flambeau.record.segment import Segment, Spec, histories
 from flambeau.record.storage import Storage
 from flambeau.record.trace import LENGTH, LOCK, Node, Trace, open_, renew, trie
@@ -64,6 +65,10 @@ class Plan:
         self.n_outs = 0
         self.spent: frozenset[int] = frozenset()
 
+    def run(self, arrays: list[Any], numbers: list[Any]) -> list[Any]:
+        """The outputs of the program."""
+        return self.program(arrays, numbers)
+
 
 def flush(tr: Trace) -> None:
     """Runs the trace and gives the live tensors their values.
@@ -99,7 +104,12 @@ def flush(tr: Trace) -> None:
     if tr.snapshots:
         for i, a in tr.snapshots.items():
             arrays[i] = a
-    outs = plan.program(arrays, tr.numbers)
+    try:
+        outs = plan.run(arrays, tr.numbers)
+    except Exception as error:
+        if node.cut != "raises":
+            salvage(tr, arrays, error)
+        raise
     stats.flushes += 1
     interrupt = None
     while True:
@@ -110,6 +120,51 @@ def flush(tr: Trace) -> None:
             interrupt = e
     if interrupt is not None:
         raise interrupt
+
+
+def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
+    """After a primitive failed on its values: everything that does not depend on it is kept.
+
+    What depends on it raises the same error whenever it is read; storages that were to be
+    written keep their old value. History that went through the trace is lost.
+    """
+    env: dict[int, Any] = {-1 - i: a for i, a in enumerate(arrays)}
+    env.update({NUMBERS - i: n for i, n in enumerate(tr.numbers)})
+    with np.errstate(all="ignore"):
+        for e in tr.node.path_entries():
+            if all(i.__class__ is Const or i in env for i in e.inputs):
+                args = [i.value if i.__class__ is Const else env[i] for i in e.inputs]
+                try:
+                    result = e.prim.reference(*args, **e.attrs)
+                except Exception:
+                    # Its outputs stay absent; the first error is the one that is raised.
+                    continue
+                env.update(
+                    zip(e.outputs, (result,) if len(e.outputs) == 1 else result, strict=True)
+                )
+    failed = Trace(tr.state)
+    failed.error = error
+    failed.forget()
+    taken = set(map(id, arrays))
+    spent = Segment(None, tr.node, (), (), ())
+    for s in tr.pending:
+        if s.slot in env:
+            s.array = owned(env[s.slot], taken).reshape(s.shape)
+        if s.array is not None:
+            s.trace = None
+            s.plain = not s.shared and not s.foreign
+        else:
+            s.trace = failed
+    for t in tr.live:
+        if t._storage is None:
+            if t._slot in env:
+                t._storage = Storage(owned(env[t._slot], taken))
+                t._trace = None
+            else:
+                t._trace = failed
+        if t._meta.requires_grad and not t._meta.leaf:
+            t._hist = (spent, t._slot)
+    renew(tr)
 
 
 def find_plan(tr: Trace, node: Node, key: Any, counts: tuple[int, ...]) -> Plan:
@@ -257,6 +312,8 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) ->
 def flush_other(tr: Trace | None) -> None:
     """Flushes a trace that may be another thread's."""
     if tr is None or tr.closed:
+        if tr is not None and tr.error is not None:
+            raise tr.error
         return
     if tr is open_.trace:
         flush(tr)

@@ -148,13 +148,9 @@ def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
 
 
 def explain_miss(tr: Trace, node: Any, fn: Function) -> None:
-    tr.missed += 1
+    """Notes a miss; ``trace.explain()`` works out why from the node it happened at."""
     flush.stats.misses += 1
-    if tr.node.edges and len(tr.node.edges) > 1:
-        others = [n for k, n in tr.node.edges.items() if n is not node]
-        flush.stats.last_miss = (fn.name, node.key, [n.key for n in others[-3:]])
-    else:
-        flush.stats.last_miss = (fn.name, node.key, [])
+    flush.stats.last_miss = (fn.name, node.key, tr.node)
 
 
 def _number_positions(fn: Function) -> frozenset[int]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Longest path, in primitives: what nobody reads is flushed here.
 LENGTH = 2_000
 # Most nodes the tries may hold together; past it, the paths least recently flushed are dropped.
-NODES = 100_000
+NODES = 20_000
 
 
 class Node:
@@ -160,7 +160,7 @@ class Trace:
 
     __slots__ = (
         "root", "node", "inputs", "numbers", "live", "pending", "special", "builder", "cut",
-        "state", "hooks", "snapshots", "closed", "missed", "__weakref__",
+        "state", "hooks", "snapshots", "closed", "missed", "error", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, state: Ambient, special: bool = False) -> None:
@@ -177,6 +177,8 @@ class Trace:
         self.snapshots: dict[int, Any] | None = None
         self.closed = False
         self.missed = 0
+        # Why the values that waited for it will never come.
+        self.error: Exception | None = None
 
     def forget(self) -> None:
         """Lets go of everything; tensors may still name this trace as the one that bound them."""

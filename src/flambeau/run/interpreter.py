@@ -19,7 +19,7 @@ def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
     for entry in reversed(list(entries)):
         if not wanted.isdisjoint(entry.outputs):
             kept.append(entry)
-            wanted.update(i for i in entry.inputs if type(i) is int)
+            wanted.update(entry.inputs)
     kept.reverse()
     return kept
 

@@ -185,7 +185,7 @@ class ComposeTransform(Transform):
         return self._outer(self.parts, "codomain", "domain")
 
     def _outer(self, parts: list[Transform], end: str, other: str) -> constraints.Constraint:
-        """The constraint at one end, widened to the event dimension that the parts need together."""
+        """The constraint at one end, widened to the event dimension that all parts need."""
         if not parts:
             return constraints.real
         result = getattr(parts[-1], end)

@@ -151,7 +151,7 @@ def _no_initial_lr(index: int) -> str:
 
 
 def _watch_steps(optimizer: Optimizer) -> None:
-    """Makes the optimizer remember that it has stepped, for the warning about the order of calls."""
+    """Makes the optimizer remember that it has stepped, for the warning about the order."""
     step = optimizer.step
     if hasattr(step, "_wrapped_by_lr_sched"):
         return

@@ -128,7 +128,7 @@ class CyclicLR(LRScheduler):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer; of a custom scale, what an object (not a function) holds."""
+        """Everything but the optimizer; of a custom scale, what an object holds."""
         state = super().state_dict()
         custom = state.pop("_scale_fn_custom")
         if custom is not None:
@@ -137,7 +137,7 @@ class CyclicLR(LRScheduler):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over what :meth:`state_dict` returned; a plain function stays the one given here."""
+        """Takes over what :meth:`state_dict` returned; a plain function stays as it is."""
         saved = dict(state_dict)
         custom = saved.pop("_scale_fn_custom", None)
         super().load_state_dict(saved)

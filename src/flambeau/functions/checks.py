@@ -1,0 +1,30 @@
+"""What pointwise functions refuse: operands that are no tensors, dtypes without the operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flambeau.functions.inplace import title as _title
+from flambeau.record.builder import Num
+from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from flambeau import dtypes
+
+
+def _kind(value: Any) -> str:
+    return (value.type if isinstance(value, Num) else type(value)).__name__
+
+
+def _need_tensor(name: str, value: Any, argument: str = "input", position: int = 1) -> None:
+    """``TypeError`` unless an argument is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+            f"{_kind(value)}"
+        )
+
+
+def _refuse(kernel: str, dtype: dtypes.dtype) -> NoReturn:
+    """There is no such operation on this dtype."""
+    raise NotImplementedError(f'"{kernel}" not implemented for \'{_title(dtype)}\'')

@@ -1,0 +1,198 @@
+"""Complex numbers: making them, their parts, conjugates."""
+
+from __future__ import annotations
+
+import math
+
+from flambeau.functions.checks import _need_tensor
+from flambeau.functions.inplace import inplace, title
+from flambeau.functions.pointwise import _in_floats
+from flambeau.ir import numeric as _numeric  # noqa: F401  declares primitives used here
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+
+def _check_parts(name: str, first: Tensor, second: Tensor, allowed: tuple[str, ...]) -> None:
+    if first.dtype.name not in allowed or second.dtype.name not in allowed:
+        words = "Half, Float or Double" if "float16" in allowed else "Float or Double"
+        raise RuntimeError(
+            f"Expected both inputs to be {words} tensors but got {title(first.dtype)} and "
+            f"{title(second.dtype)}"
+        )
+    if first.dtype is not second.dtype:
+        raise RuntimeError(
+            f"Expected object of scalar type {title(first.dtype)} but got scalar type "
+            f"{title(second.dtype)} for second argument"
+        )
+
+
+@function
+def complex(real: Tensor, imag: Tensor) -> Tensor:
+    r"""Complex numbers from their parts: :math:`a + i b`.
+
+    Shapes broadcast. Raises ``RuntimeError`` unless both are floating of one dtype.
+
+    >>> complex(tensor([1.0]), tensor([2.0]))
+    tensor([1.+2.j])
+    """
+    _need_tensor("complex", real, "real")
+    _need_tensor("complex", imag, "imag", 2)
+    _check_parts("complex", real, imag, ("float16", "float32", "float64"))
+    return ops.complex(real, imag)
+
+
+@function
+def polar(abs: Tensor, angle: Tensor) -> Tensor:
+    r"""Complex numbers from size and angle: :math:`r (\cos t + i \sin t)`.
+
+    Raises ``RuntimeError`` unless both are floating of one dtype.
+
+    >>> polar(tensor([2.0]), tensor([0.0]))
+    tensor([2.+0.j])
+    """
+    _need_tensor("polar", abs, "abs")
+    _need_tensor("polar", angle, "angle", 2)
+    _check_parts("polar", abs, angle, ("float32", "float64"))
+    return ops.complex(ops.mul(abs, ops.cos(angle)), ops.mul(abs, ops.sin(angle)))
+
+
+@function
+def angle(input: Tensor) -> Tensor:
+    r"""The argument of a number in :math:`[-\pi, \pi]`; of a real number 0 or :math:`\pi`.
+
+    >>> angle(tensor([-1.0, 1.0]))
+    tensor([3.1416, 0.0000])
+    """
+    _need_tensor("angle", input)
+    if input.dtype.is_complex:
+        return ops.atan2(ops.imag(input), ops.real(input))
+    x = _in_floats(input)
+    # NaN stays; the gradient is zero elsewhere.
+    return ops.where(ops.lt(x, 0.0), math.pi, ops.where(ops.isnan(x), x, 0.0))
+
+
+@function(grad="ViewAsRealBackward0")
+def view_as_real(input: Tensor) -> Tensor:
+    """Real and imaginary parts along a new last dimension.
+
+    The result has memory of its own here: writes to it do not reach ``input``. Raises
+    ``RuntimeError`` for real tensors.
+
+    >>> view_as_real(tensor([1 + 2j]))
+    tensor([[1., 2.]])
+    """
+    _need_tensor("view_as_real", input)
+    if not input.dtype.is_complex:
+        raise RuntimeError("view_as_real is only supported for complex tensors")
+    return ops.complex_to_pairs(input)
+
+
+@function(grad="ViewAsComplexBackward0")
+def view_as_complex(input: Tensor) -> Tensor:
+    """Complex numbers from a last dimension of size 2, the inverse of ``view_as_real``.
+
+    The result has memory of its own here: writes to it do not reach ``input``. Raises
+    ``RuntimeError`` for other dtypes and shapes.
+
+    >>> view_as_complex(tensor([[1.0, 2.0]]))
+    tensor([1.+2.j])
+    """
+    _need_tensor("view_as_complex", input)
+    if input.dtype.name not in ("float16", "float32", "float64"):
+        raise RuntimeError(
+            "view_as_complex is only supported for half, float and double tensors, but got a "
+            f"tensor of scalar type: {title(input.dtype)}"
+        )
+    shape = input._meta.shape
+    if not shape:
+        raise RuntimeError("Input tensor must have one or more dimensions")
+    if shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    return ops.pairs_to_complex(input)
+
+
+@function(grad="RealBackward0")
+def _real(input: Tensor) -> Tensor:
+    return ops.real(input)
+
+
+@function(grad="ImagBackward0")
+def _imag(input: Tensor) -> Tensor:
+    return ops.imag(input)
+
+
+@function(grad="ConjBackward0")
+def _conj(input: Tensor) -> Tensor:
+    return ops.conj(input)
+
+
+def _part(tensor: Tensor) -> Tensor:
+    """The real parts; a real tensor itself."""
+    return _real(tensor) if tensor.dtype.is_complex else tensor
+
+
+def _imaginary(tensor: Tensor) -> Tensor:
+    """The imaginary parts; ``RuntimeError`` for a real tensor."""
+    if not tensor.dtype.is_complex:
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return _imag(tensor)
+
+
+def real(input: Tensor) -> Tensor:
+    """The real parts; a real tensor itself.
+
+    >>> real(tensor([1 + 2j]))
+    tensor([1.])
+    """
+    _need_tensor("real", input)
+    return _part(input)
+
+
+def imag(input: Tensor) -> Tensor:
+    """The imaginary parts. ``RuntimeError`` for a real tensor.
+
+    >>> imag(tensor([1 + 2j]))
+    tensor([2.])
+    """
+    _need_tensor("imag", input)
+    return _imaginary(input)
+
+
+def conj(input: Tensor) -> Tensor:
+    """The complex conjugates; a real tensor itself.
+
+    >>> conj(tensor([1 + 2j]))
+    tensor([1.-2.j])
+    """
+    _need_tensor("conj", input)
+    return _conj(input) if input.dtype.is_complex else input
+
+
+def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The complex conjugates, computed at once; a real tensor itself."""
+    result = conj(input)
+    if out is not None:
+        from flambeau.functions.inplace import write_out
+
+        return write_out(out, result, "conj_physical")
+    return result
+
+
+_conj_into = inplace(_conj)
+
+
+def conj_physical_(input: Tensor) -> Tensor:
+    """In-place ``conj_physical``."""
+    return _conj_into(input) if input.dtype.is_complex else input
+
+
+def resolve_conj(input: Tensor) -> Tensor:
+    """The tensor itself: conjugation is never put off here."""
+    _need_tensor("resolve_conj", input)
+    return input
+
+
+def resolve_neg(input: Tensor) -> Tensor:
+    """The tensor itself: negation is never put off here."""
+    _need_tensor("resolve_neg", input)
+    return input

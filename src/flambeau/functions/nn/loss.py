@@ -1,0 +1,661 @@
+"""Losses of predictions against targets; those of class indices are in ``classes``."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.functions.nn._common import (
+    broadcast_together,
+    broadcast_warning,
+    check_reduction,
+    clamp_min,
+    known,
+    legacy_reduction,
+    reduced,
+    same_dtype,
+)
+from flambeau.functions.promotion import Number
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _real(x: Tensor) -> Tensor:
+    if x.dtype.category < 2:
+        raise RuntimeError(
+            "value cannot be converted to type float without a floating-point input"
+        )
+    return x
+
+
+def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    """A loss weighed by element; the mean divides by the weights."""
+    loss, weight = broadcast_together(*same_dtype(loss, weight))
+    loss = ops.mul(loss, weight)
+    if reduction != "mean":
+        return reduced(loss, reduction)
+    dims = tuple(range(loss.dim()))
+    return ops.div(
+        ops.sum(loss, dims=dims, keepdim=False), ops.sum(weight, dims=dims, keepdim=False)
+    )
+
+
+# ------------------------------------------------------------------- distances of elements
+
+
+@function(grad="MseLossBackward0")
+def _mse(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
+    x, y = same_dtype(input, target)
+    distance = ops.sub(x, y)
+    if weight is not None:
+        return _weighted(ops.square(distance), weight, reduction)
+    return reduced(ops.square(distance), reduction)
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    r"""Squared distance: :math:`(x - y)^2`, reduced; warns if the shapes differ.
+
+    >>> mse_loss(tensor([0.0, 3.0]), tensor([1.0, 1.0]))
+    tensor(2.5000)
+    """
+    if input._meta.shape != target._meta.shape:
+        broadcast_warning(input, target)
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    return _mse(input, target, reduction, weight)
+
+
+@function(grad="L1LossBackward0")
+def _l1(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
+    x, y = same_dtype(input, target)
+    distance = ops.abs(ops.sub(x, y))
+    if weight is not None:
+        return _weighted(distance, weight, reduction)
+    return reduced(distance, reduction)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    r"""Distance: :math:`|x - y|`, reduced; warns if the shapes differ.
+
+    >>> l1_loss(tensor([0.0, 3.0]), tensor([1.0, 1.0]))
+    tensor(1.5000)
+    """
+    if input._meta.shape != target._meta.shape:
+        broadcast_warning(input, target)
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    return _l1(input, target, reduction, weight)
+
+
+@function(grad="SmoothL1LossBackward0")
+def _smooth_l1(input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
+    x, y = same_dtype(input, target)
+    distance = ops.abs(ops.sub(x, y))
+    if beta == 0:
+        return reduced(distance, reduction)
+    near = ops.div(ops.mul(ops.square(distance), 0.5), beta)
+    return reduced(
+        ops.where(ops.lt(distance, beta), near, ops.sub(distance, 0.5 * beta)), reduction
+    )
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    r""":math:`d^2 / 2\beta` for a distance under :math:`\beta`, else :math:`d - \beta / 2`.
+
+    Raises ``RuntimeError`` for a negative ``beta``.
+
+    >>> smooth_l1_loss(tensor([0.0, 3.0]), tensor([0.5, 0.0]))
+    tensor(1.3125)
+    """
+    if input._meta.shape != target._meta.shape:
+        broadcast_warning(input, target)
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    if beta < 0:
+        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    return _smooth_l1(input, target, reduction, float(beta))
+
+
+@function(grad="HuberLossBackward0")
+def _huber(
+    input: Tensor, target: Tensor, reduction: str, delta: Number, weight: Tensor | None
+) -> Tensor:
+    x, y = same_dtype(input, target)
+    distance = ops.abs(ops.sub(x, y))
+    near = ops.mul(ops.square(distance), 0.5)
+    far = ops.mul(ops.sub(distance, 0.5 * delta), delta)
+    loss = ops.where(ops.lt(distance, delta), near, far)
+    return reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    r"""Quadratic near zero, linear in the tails [Huber 1964].
+
+    .. math:: \tfrac12 d^2 \text{ if } |d| < \delta, \text{ else } \delta(|d| - \tfrac12\delta)
+
+    Raises ``RuntimeError`` unless ``delta`` is positive.
+
+    >>> huber_loss(tensor([0.0, 3.0]), tensor([0.5, 0.0]))
+    tensor(1.3125)
+    """
+    if input._meta.shape != target._meta.shape:
+        broadcast_warning(input, target)
+    if delta <= 0:
+        raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    return _huber(input, target, reduction, float(delta), weight)
+
+
+# ---------------------------------------------------------------------------- likelihoods
+
+
+def _check_unit_interval(array: np.ndarray) -> None:
+    if array.size and not (array.min() >= 0 and array.max() <= 1):
+        raise RuntimeError("all elements of input should be between 0 and 1")
+
+
+@function(grad="BinaryCrossEntropyBackward0")
+def _bce(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    if input.dtype is not target.dtype:
+        raise RuntimeError(
+            f"Found dtype {_title(target)} but expected {_title(input)}"
+        )
+    if input.dtype.category < 2:
+        raise NotImplementedError(
+            f"\"binary_cross_entropy\" not implemented for '{_title(input)}'"
+        )
+    loss = ops.binary_cross_entropy(input, target)
+    if weight is not None:
+        loss = ops.mul(*broadcast_together(*same_dtype(loss, weight)))
+    return reduced(loss, reduction)
+
+
+def _title(x: Tensor) -> str:
+    from flambeau.functions.inplace import title
+
+    return title(x.dtype)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r""":math:`-(y \log x + (1 - y) \log(1 - x))`, logarithms clamped at -100.
+
+    Raises ``ValueError`` if the shapes differ, ``RuntimeError`` for an input outside [0, 1].
+
+    >>> binary_cross_entropy(tensor([0.5]), tensor([1.0]))
+    tensor(0.6931)
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    check_reduction(reduction)
+    if target._meta.shape != input._meta.shape:
+        raise ValueError(
+            f"Using a target size ({target.size()}) that is different to the input size "
+            f"({input.size()}) is deprecated. Please ensure they have the same size."
+        )
+    array = known(input)
+    if array is not None:
+        _check_unit_interval(array)
+    return _bce(input, target, weight, reduction)
+
+
+@function(grad="BinaryCrossEntropyWithLogitsBackward0")
+def _bce_logits(
+    input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
+) -> Tensor:
+    x, y = same_dtype(input, target)
+    # log(1 + exp(-x)), for any x.
+    log = ops.sub(
+        ops.log1p(ops.exp(ops.neg(ops.abs(x)))), ops.minimum(x, 0.0)
+    )
+    if pos_weight is not None:
+        excess = ops.mul(ops.sub(pos_weight, 1.0), y)
+        log = ops.mul(ops.add(excess, 1.0), log)
+    loss = ops.add(ops.mul(ops.sub(1.0, y), x), log)
+    if weight is not None:
+        loss = ops.mul(loss, weight)
+    return reduced(loss, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    r"""``binary_cross_entropy`` of :math:`\sigma(x)`, without its rounding.
+
+    .. math:: (1 - y) x + (1 + (p - 1) y) \log(1 + e^{-x})
+
+    p is ``pos_weight``. Raises ``ValueError`` if the shapes differ.
+
+    >>> binary_cross_entropy_with_logits(tensor([0.0]), tensor([1.0]))
+    tensor(0.6931)
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    if target._meta.shape != input._meta.shape:
+        raise ValueError(
+            f"Target size ({target.size()}) must be the same as input size ({input.size()})"
+        )
+    return _bce_logits(input, target, weight, pos_weight, reduction)
+
+
+@function(grad="DivBackward1")
+def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
+    x, y = same_dtype(input, target)
+    if log_target:
+        loss = ops.mul(ops.exp(y), ops.sub(y, x))
+    else:
+        settled = ops.eq(y, 0.0)
+        # y log y, which is 0 at 0.
+        entropy = ops.mul(y, ops.log(ops.where(settled, 1.0, y)))
+        loss = ops.sub(entropy, ops.mul(y, x))
+    if reduction == "batchmean":
+        rows = loss._meta.shape[0] if loss.dim() else 1
+        dims = tuple(range(loss.dim()))
+        return ops.div(ops.sum(loss, dims=dims, keepdim=False), float(rows))
+    return reduced(loss, reduction)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    r"""Divergence of log-probabilities x from probabilities y: :math:`y (\log y - x)`.
+
+    ``reduction="batchmean"`` divides the sum by the batch size; ``log_target`` says that the
+    target is logarithms too.
+
+    >>> kl_div(tensor([[0.0, 0.0]]), tensor([[1.0, 1.0]]), reduction="batchmean")
+    tensor(0.)
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    elif reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support "
+            "size.'batchmean' divides only by the batch size, and aligns with the KL div math "
+            "definition.'mean' will be changed to behave the same as 'batchmean' in the next "
+            "major release.",
+            stacklevel=2,
+        )
+    return _kl_div(input, target, reduction, log_target)
+
+
+@function(grad="MeanBackward0")
+def _poisson_nll(
+    input: Tensor, target: Tensor, log_input: bool, full: bool, eps: Number, reduction: str
+) -> Tensor:
+    x, y = same_dtype(input, target)
+    if log_input:
+        loss = ops.sub(ops.exp(x), ops.mul(y, x))
+    else:
+        loss = ops.sub(x, ops.mul(y, ops.log(ops.add(x, eps))))
+    if full:
+        # Stirling's approximation to log y!, above 1.
+        large = ops.gt(y, 1.0)
+        safe = ops.where(large, y, 1.0)
+        stirling = ops.add(
+            ops.sub(ops.mul(safe, ops.log(safe)), safe),
+            ops.mul(ops.log(ops.mul(safe, 2 * math.pi)), 0.5),
+        )
+        loss = ops.add(loss, ops.where(large, stirling, 0.0))
+    return reduced(loss, reduction)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Of a Poisson rate: :math:`e^x - y x`, or :math:`x - y \log(x + \epsilon)`.
+
+    ``full`` adds Stirling's approximation to :math:`\log y!`.
+
+    >>> poisson_nll_loss(tensor([0.0]), tensor([2.0]))
+    tensor(1.)
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    check_reduction(reduction)
+    return _poisson_nll(input, target, log_input, full, float(eps), reduction)
+
+
+@function(grad="MeanBackward0")
+def _gaussian_nll(
+    input: Tensor, target: Tensor, var: Tensor, full: bool, eps: Number, reduction: str
+) -> Tensor:
+    x, y, var = same_dtype(input, target, var)
+    # Clamped without touching the gradient, as PyTorch does.
+    below = ops.lt(var, eps)
+    lifted = ops.sub(ops.where(below, eps, var), ops.where(below, var, var))
+    var = ops.add(var, ops.detach(lifted))
+    loss = ops.mul(ops.add(ops.log(var), ops.div(ops.square(ops.sub(x, y)), var)), 0.5)
+    if full:
+        loss = ops.add(loss, 0.5 * math.log(2 * math.pi))
+    return reduced(loss, reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Of a normal distribution: :math:`\tfrac12 (\log v + (x - y)^2 / v)`, v at least ``eps``.
+
+    Raises ``ValueError`` for a negative variance or one of a wrong shape.
+
+    >>> gaussian_nll_loss(tensor([0.0]), tensor([2.0]), tensor([1.0]))
+    tensor(2.)
+    """
+    from flambeau.functions.nn._common import made, value_of
+
+    m = input._meta
+    if not isinstance(var, Tensor):
+        if var < 0:
+            raise ValueError("var has negative entry/entries")
+        var = made(np.full(m.shape, var, m.dtype.numpy), m.dtype)
+    shape = var._meta.shape
+    if shape != m.shape:
+        if m.shape[:-1] == shape:
+            var = var.unsqueeze(-1)
+        elif not (len(shape) == len(m.shape) and sum(
+            a != b for a, b in zip(shape, m.shape, strict=True)
+        ) == 1 and all(a == b or a == 1 for a, b in zip(shape, m.shape, strict=True))):
+            raise ValueError("var is of incorrect size")
+    check_reduction(reduction)
+    if (value_of(var) < 0).any():
+        raise ValueError("var has negative entry/entries")
+    return _gaussian_nll(input, target, var, full, float(eps), reduction)
+
+
+# -------------------------------------------------------------------------------- margins
+
+
+def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    check_reduction(reduction)
+    return reduction
+
+
+@function(grad="MeanBackward0")
+def _cosine_embedding(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
+) -> Tensor:
+    x, y = same_dtype(input1, input2)
+    x, y = broadcast_together(x, y)
+    dims = (x.dim() - 1,)
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return ops.sum(ops.mul(a, b), dims=dims, keepdim=False)
+
+    eps = 1e-12
+    sizes = ops.mul(ops.add(dot(x, x), eps), ops.add(dot(y, y), eps))
+    cosine = ops.div(dot(x, y), ops.sqrt(sizes))
+    apart = clamp_min(ops.sub(cosine, margin), 0.0)
+    loss = ops.where(
+        ops.eq(target, 1),
+        ops.sub(1.0, cosine),
+        ops.where(ops.eq(target, -1), apart, 0.0),
+    )
+    return reduced(loss, reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r""":math:`1 - \cos(x, y)` for targets 1, :math:`\max(0, \cos(x, y) - m)` for targets -1.
+
+    >>> cosine_embedding_loss(tensor([[1.0, 0.0]]), tensor([[0.0, 1.0]]), tensor([1]))
+    tensor(1.)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    if target.dim() not in (0, 1):
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    ndim = target.dim() + 1
+    if (target.dim() == 0 or input1.dim() == 1) and (input1.dim(), input2.dim()) != (ndim, ndim):
+        raise RuntimeError(
+            f"{target.dim()}D target tensor expects {ndim}D input tensors, but found inputs with "
+            f"sizes {list(input1.shape)} and {list(input2.shape)}."
+        )
+    return _cosine_embedding(input1, input2, target, float(margin), reduction)
+
+
+@function(grad="MeanBackward0")
+def _margin_ranking(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
+) -> Tensor:
+    x, y, t = same_dtype(input1, input2, target)
+    loss = ops.add(ops.mul(ops.neg(t), ops.sub(x, y)), margin)
+    return reduced(clamp_min(loss, 0), reduction)
+
+
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r""":math:`\max(0, -t (x - y) + m)`, with t 1 where x should rank higher, else -1.
+
+    >>> margin_ranking_loss(tensor([1.0]), tensor([3.0]), tensor([1.0]))
+    tensor(2.)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    if not input1.dim() == input2.dim() == target.dim():
+        raise RuntimeError(
+            "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+            f"input1: {input1.size()}, input2: {input2.size()}, target: {target.size()} "
+        )
+    return _margin_ranking(input1, input2, target, margin, reduction)
+
+
+@function(grad="MeanBackward0")
+def _hinge_embedding(input: Tensor, target: Tensor, margin: Number, reduction: str) -> Tensor:
+    apart = clamp_min(ops.sub(margin, input), 0.0)
+    loss = ops.add(
+        ops.where(ops.ne(target, 1), apart, 0.0), ops.where(ops.ne(target, -1), input, 0.0)
+    )
+    return reduced(loss, reduction)
+
+
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""x for targets 1, :math:`\max(0, m - x)` for targets -1.
+
+    >>> hinge_embedding_loss(tensor([0.5, 0.5]), tensor([1.0, -1.0]))
+    tensor(0.5000)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    return _hinge_embedding(input, target, float(margin), reduction)
+
+
+@function(grad="SoftMarginLossBackward0")
+def _soft_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    x, y = same_dtype(input, target)
+    return reduced(ops.log1p(ops.exp(ops.neg(ops.mul(y, x)))), reduction)
+
+
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r""":math:`\log(1 + e^{-y x})` for targets 1 or -1.
+
+    >>> soft_margin_loss(tensor([0.0]), tensor([1.0]))
+    tensor(0.6931)
+    """
+    return _soft_margin(input, target, _reduction(size_average, reduce, reduction))
+
+
+@function(grad="MeanBackward0")
+def _triplet(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: Number,
+    p: float,
+    eps: Number,
+    swap: bool,
+    reduction: str,
+) -> Tensor:
+    from flambeau.functions.nn.distance import pairwise_distance
+
+    near = pairwise_distance(anchor, positive, p, eps)
+    far = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = ops.minimum(far, pairwise_distance(positive, negative, p, eps))
+    return reduced(clamp_min(ops.sub(ops.add(near, margin), far), 0.0), reduction)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r""":math:`\max(0, d(a, p) - d(a, n) + m)` with distances of norm ``p``.
+
+    ``swap`` takes the distance of positive and negative where that is less [Balntas 2016].
+
+    >>> x = tensor([[0.0, 0.0]])
+    >>> triplet_margin_loss(x, x, x)
+    tensor(1.)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    a, q, n = anchor.dim(), positive.dim(), negative.dim()
+    if not a == q == n:
+        raise RuntimeError(
+            f"The anchor, positive, and negative tensors are expected to have the same number of "
+            f"dimensions, but got: anchor {a}D, positive {q}D, and negative {n}D inputs"
+        )
+    return _triplet(
+        anchor, positive, negative, float(margin), float(p), float(eps), swap, reduction
+    )
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """``triplet_margin_loss`` with a distance of your own.
+
+    >>> x = tensor([[0.0, 0.0]])
+    >>> triplet_margin_with_distance_loss(x, x, x)
+    tensor(1.)
+    """
+    from flambeau.functions.nn.distance import pairwise_distance
+
+    check_reduction(reduction)
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    distance: Any = distance_function or pairwise_distance
+    a, q, n = anchor.dim(), positive.dim(), negative.dim()
+    if not a == q == n:
+        raise RuntimeError(
+            f"The anchor, positive, and negative tensors are expected to have the same number of "
+            f"dimensions, but got: anchor {a}D, positive {q}D, and negative {n}D inputs"
+        )
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = _smaller(far, distance(positive, negative))
+    return _hinge(near, far, float(margin), reduction)
+
+
+@function(grad="MinimumBackward0")
+def _smaller(x: Tensor, y: Tensor) -> Tensor:
+    return ops.minimum(x, y)
+
+
+@function(grad="MeanBackward0")
+def _hinge(near: Tensor, far: Tensor, margin: Number, reduction: str) -> Tensor:
+    return reduced(clamp_min(ops.sub(ops.add(near, margin), far), 0.0), reduction)
+
+

@@ -1,0 +1,403 @@
+"""Normalisation over batches, layers, groups, instances, and neighbouring channels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from flambeau import dtypes
+from flambeau.functions.inplace import assign
+from flambeau.functions.nn._common import per_channel, reshape
+from flambeau.functions.promotion import Number, cast
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """``x * weight + bias``, both ready to broadcast."""
+    if weight is not None:
+        x = ops.mul(x, cast(weight, x.dtype))
+    return x if bias is None else ops.add(x, cast(bias, x.dtype))
+
+
+def _check_row(name: str, row: Tensor | None, channels: int) -> None:
+    if row is not None and row.numel() != channels:
+        raise RuntimeError(
+            f"{name} should contain {channels} elements not {row.numel()}"
+        )
+
+
+def _moved(running: Tensor, value: Tensor, momentum: Number) -> None:
+    """``running`` goes ``momentum`` of the way to ``value``, without history."""
+    value = cast(ops.detach(value), running.dtype)
+    kept = ops.mul(running, 1.0 - momentum)
+    assign(running, ops.add(kept, ops.mul(value, momentum)))
+
+
+def _statistics(x: Tensor) -> tuple[tuple[int, ...], int]:
+    """The dimensions that batch statistics go over, and how many elements those are."""
+    shape = x._meta.shape
+    dims = (0, *range(2, len(shape)))
+    return dims, math.prod(shape[d] for d in dims)
+
+
+@function(grad="NativeBatchNormBackward0")
+def _batch_norm_of_batch(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: Number,
+    eps: Number,
+) -> Tensor:
+    ndim, channels = input.dim(), input._meta.shape[1]
+    dims, count = _statistics(input)
+    y, mean, variance = ops.standardize(input, eps, dims=dims)
+    if running_mean is not None:
+        _moved(running_mean, reshape(mean, (channels,)), momentum)
+    if running_var is not None:
+        unbiased = ops.mul(reshape(variance, (channels,)), count / max(count - 1, 1))
+        _moved(running_var, unbiased, momentum)
+    return _affine(
+        y,
+        None if weight is None else per_channel(weight, ndim),
+        None if bias is None else per_channel(bias, ndim),
+    )
+
+
+@function(grad="NativeBatchNormBackward0")
+def _batch_norm_of_running(
+    input: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: Number,
+) -> Tensor:
+    ndim = input.dim()
+    mean, variance = cast(running_mean, input.dtype), cast(running_var, input.dtype)
+    scale = ops.rsqrt(ops.add(variance, eps))
+    if weight is not None:
+        scale = ops.mul(scale, cast(weight, input.dtype))
+    shift = ops.neg(ops.mul(mean, scale))
+    if bias is not None:
+        shift = ops.add(shift, cast(bias, input.dtype))
+    return ops.add(ops.mul(input, per_channel(scale, ndim)), per_channel(shift, ndim))
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    r""":math:`\gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta` by channel [Ioffe 2015].
+
+    In training the statistics are the batch's, and the running ones move ``momentum`` of the way
+    to them (with the unbiased variance), in place. Shapes: ``(N, C, ...)``. Raises
+    ``ValueError`` in training for one value a channel.
+
+    >>> batch_norm(tensor([[1.0], [3.0]]), None, None, training=True)
+    tensor([[-1.0000],
+            [ 1.0000]])
+    """
+    shape = input._meta.shape
+    if len(shape) < 2:
+        if training and len(shape) < 2:
+            _check_several(shape)
+        raise RuntimeError(
+            f"batch_norm: expected at least 2 dimensions, got {len(shape)}"
+        )
+    channels = shape[1]
+    if training:
+        _check_several(shape)
+    for name, row in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
+        _check_row(name, row, channels)
+    if training:
+        return _batch_norm_of_batch(
+            input, running_mean, running_var, weight, bias, float(momentum), float(eps)
+        )
+    if running_mean is None or running_var is None:
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise RuntimeError(f"{missing} must be defined in evaluation mode")
+    return _batch_norm_of_running(input, running_mean, running_var, weight, bias, float(eps))
+
+
+def _check_several(shape: tuple[int, ...]) -> None:
+    from flambeau.tensor import Size
+
+    if shape and math.prod(shape[:1]) * math.prod(shape[2:]) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {Size(shape)}"
+        )
+
+
+@function(grad="NativeLayerNormBackward0")
+def _layer_norm(
+    input: Tensor, shape: tuple, weight: Tensor | None, bias: Tensor | None, eps: Number
+) -> Tensor:
+    ndim = input.dim()
+    y, _, _ = ops.standardize(input, eps, dims=tuple(range(ndim - len(shape), ndim)))
+    return _affine(y, weight, bias)
+
+
+def _normal_shape(input: Tensor, normalized_shape: Any, *rows: tuple[str, Any]) -> tuple[int, ...]:
+    if isinstance(normalized_shape, int):
+        raise TypeError(
+            "layer_norm(): argument 'normalized_shape' (position 2) must be tuple of ints, not int"
+        )
+    shape = tuple(int(n) for n in normalized_shape)
+    if not shape:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least "
+            "one element, but got normalized_shape = []"
+        )
+    for name, row in rows:
+        if row is not None and row._meta.shape != shape:
+            raise RuntimeError(
+                f"Expected {name} to be of same shape as normalized_shape, but got {name} of "
+                f"shape {list(row._meta.shape)} and normalized_shape = {list(shape)}"
+            )
+    given = input._meta.shape
+    if given[len(given) - len(shape) :] != shape or len(given) < len(shape):
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape "
+            f"[*, {', '.join(map(str, shape))}], but got input of size{list(given)}"
+        )
+    return shape
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    r""":math:`\gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta` over the last dimensions.
+
+    Raises ``RuntimeError`` if those are not ``normalized_shape``.
+
+    >>> layer_norm(tensor([[1.0, 3.0]]), (2,))
+    tensor([[-1.0000,  1.0000]])
+    """
+    shape = _normal_shape(input, normalized_shape, ("weight", weight), ("bias", bias))
+    return _layer_norm(input, shape, weight, bias, float(eps))
+
+
+@function(grad="NativeGroupNormBackward0")
+def _group_norm(
+    input: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: Number
+) -> Tensor:
+    shape = input._meta.shape
+    n, c = shape[:2]
+    rows = reshape(input, (n, groups, c // groups * math.prod(shape[2:])))
+    y, _, _ = ops.standardize(rows, eps, dims=(2,))
+    return _affine(
+        reshape(y, shape),
+        None if weight is None else per_channel(weight, len(shape)),
+        None if bias is None else per_channel(bias, len(shape)),
+    )
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalises groups of channels of ``(N, C, ...)`` [Wu 2018].
+
+    Raises ``RuntimeError`` unless the channels divide evenly.
+
+    >>> group_norm(tensor([[1.0, 3.0]]), 1)
+    tensor([[-1.0000,  1.0000]])
+    """
+    shape = input._meta.shape
+    if len(shape) < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received "
+                           f"{len(shape)}")
+    if num_groups <= 0 or shape[1] % num_groups:
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {list(shape)} and num_groups={num_groups}"
+            if num_groups > 0
+            else f"Expected num groups to be greater than 0, got {num_groups}"
+        )
+    if math.prod((shape[0] * shape[1] // num_groups, *shape[2:])) == 1:
+        _check_several((shape[0] * shape[1] // num_groups, num_groups, *shape[2:]))
+    for name, row in (("weight", weight), ("bias", bias)):
+        if row is not None and row._meta.shape != (shape[1],):
+            raise RuntimeError(
+                f"Expected {name} to be a vector of size equal to the number of channels in input, "
+                f"but got {name} of shape {list(row._meta.shape)} and input of shape {list(shape)}"
+            )
+    return _group_norm(input, num_groups, weight, bias, float(eps))
+
+
+@function(grad="ViewBackward0")
+def _instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: Number,
+    eps: Number,
+) -> Tensor:
+    shape = input._meta.shape
+    n, c = shape[:2]
+    count = math.prod(shape[2:])
+    y, mean, variance = ops.standardize(input, eps, dims=tuple(range(2, len(shape))))
+
+    def over_batch(v: Tensor, scale: float) -> Tensor:
+        rows = ops.sum(reshape(v, (n, c)), dims=(0,), keepdim=False)
+        return ops.mul(rows, scale / n)
+
+    if running_mean is not None:
+        _moved(running_mean, over_batch(mean, 1.0), momentum)
+    if running_var is not None:
+        _moved(running_var, over_batch(variance, count / max(count - 1, 1)), momentum)
+    return _affine(
+        y,
+        None if weight is None else per_channel(weight, len(shape)),
+        None if bias is None else per_channel(bias, len(shape)),
+    )
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalises each channel of each sample of ``(N, C, ...)`` [Ulyanov 2016].
+
+    Without ``use_input_stats`` the running statistics are used. Raises ``ValueError`` for one
+    value a channel.
+
+    >>> instance_norm(tensor([[[1.0, 3.0]]]))
+    tensor([[[-1.0000,  1.0000]]])
+    """
+    shape = input._meta.shape
+    if use_input_stats:
+        if len(shape) > 1 and math.prod(shape[2:]) == 1:
+            from flambeau.tensor import Size
+
+            raise ValueError(
+                "Expected more than 1 spatial element when training, got input size "
+                f"{Size(shape)}"
+            )
+    if len(shape) < 2:
+        raise RuntimeError(f"instance_norm: expected at least 2 dimensions, got {len(shape)}")
+    for name, row in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
+        _check_row(name, row, shape[1])
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise RuntimeError(
+                "Expected running_mean and running_var to be defined when use_input_stats is false"
+            )
+        return _batch_norm_of_running(input, running_mean, running_var, weight, bias, float(eps))
+    return _instance_norm(
+        input, running_mean, running_var, weight, bias, float(momentum), float(eps)
+    )
+
+
+@function(grad="FusedRmsNormBackward0")
+def _rms_norm(input: Tensor, shape: tuple, weight: Tensor | None, eps: Number) -> Tensor:
+    ndim = input.dim()
+    dtype = input.dtype
+    x = input
+    if dtype.itemsize == 2:
+        x = ops.cast(x, dtype=dtypes.float32)
+    squares = ops.mul(x, ops.conj(x)) if dtype.is_complex else ops.square(x)
+    total = ops.sum(squares, dims=tuple(range(ndim - len(shape), ndim)), keepdim=True)
+    scale = ops.rsqrt(ops.add(ops.div(total, float(max(math.prod(shape), 1))), eps))
+    y = ops.mul(x, scale)
+    if weight is not None:
+        y = ops.mul(y, cast(weight, y.dtype))
+    return cast(y, dtype)
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    r""":math:`\gamma x / \sqrt{\overline{x^2} + \epsilon}` over the last dimensions.
+
+    ``eps`` defaults to the dtype's machine epsilon.
+
+    >>> rms_norm(tensor([[3.0, 4.0]]), (2,))
+    tensor([[0.8485, 1.1314]])
+    """
+    shape = _normal_shape(input, normalized_shape, ("weight", weight))
+    if eps is None:
+        eps = _EPSILON[input._meta.dtype.name]
+    return _rms_norm(input, shape, weight, float(eps))
+
+
+_EPSILON = {
+    "float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52,
+    "complex64": 2.0**-23, "complex128": 2.0**-52,
+}  # fmt: skip
+
+
+@function(grad="DivBackward0")
+def _local_response(
+    input: Tensor, size: int, alpha: Number, beta: Number, k: Number
+) -> Tensor:
+    shape = input._meta.shape
+    n, c = shape[:2]
+    squares = reshape(ops.square(input), (n, c, math.prod(shape[2:])))
+    squares = ops.pad(squares, 0.0, pads=((0, 0), (size // 2, (size - 1) // 2), (0, 0)))
+    rows = ops.permute(squares, dims=(0, 2, 1))
+    mean = ops.avg_pool(
+        rows,
+        kernel_size=(size,),
+        stride=(1,),
+        padding=(0,),
+        ceil_mode=False,
+        count_include_pad=True,
+        divisor_override=None,
+    )
+    mean = reshape(ops.permute(mean, dims=(0, 2, 1)), shape)
+    return ops.div(input, ops.pow(ops.add(ops.mul(mean, alpha), k), beta))
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    r""":math:`x / (k + \alpha\,\overline{x^2})^\beta` over ``size`` neighbouring channels.
+
+    >>> local_response_norm(tensor([[[1.0]]]), 1, 1.0, 1.0)
+    tensor([[[0.5000]]])
+    """
+    if input.dim() < 3:
+        raise ValueError(
+            f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"
+        )
+    if input.numel() == 0:
+        return input
+    return _local_response(input, size, float(alpha), float(beta), float(k))

@@ -1,0 +1,117 @@
+"""Properties of tensors, and methods whose names are no functions of the package."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from flambeau.functions import conversion, special, ternary
+from flambeau.functions.complex import _imaginary, _part
+from flambeau.functions.inplace import assign
+from flambeau.functions.promotion import Number, cast
+from flambeau.functions.views import adjoint, permute, transpose
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+
+def _reversed(self: Tensor) -> Tensor:
+    """All dimensions in reverse order; deprecated for other than matrices."""
+    n = self.dim()
+    if n not in (0, 2):
+        warnings.warn(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+            "deprecated and it will throw an error in a future release. Consider `x.mT` to "
+            "transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to "
+            "reverse the dimensions of a tensor.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return permute(self, tuple(range(n - 1, -1, -1))) if n else self
+
+
+def _matrices(self: Tensor) -> Tensor:
+    """The last two dimensions exchanged."""
+    if self.dim() < 2:
+        raise RuntimeError(
+            "tensor.mT is only supported on matrices or batches of matrices. Got "
+            f"{self.dim()}-D tensor."
+        )
+    return transpose(self, -2, -1)
+
+
+def _hermitian(self: Tensor) -> Tensor:
+    """A matrix transposed and conjugated."""
+    if self.dim() not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.dim()}-D tensor."
+        )
+    return adjoint(self) if self.dim() else self
+
+
+def _batch_hermitian(self: Tensor) -> Tensor:
+    """The last two dimensions exchanged and conjugated."""
+    if self.dim() < 2:
+        raise RuntimeError(
+            "tensor.mH is only supported on matrices or batches of matrices. Got "
+            f"{self.dim()}-D tensor."
+        )
+    return adjoint(self)
+
+
+@function
+def _set_real(input: Tensor, value: Tensor | Number) -> Tensor:
+    parts = input._meta.dtype.to_real()
+    return assign(input, ops.complex(_spread(value, input, parts), ops.imag(input)))
+
+
+@function
+def _set_imag(input: Tensor, value: Tensor | Number) -> Tensor:
+    parts = input._meta.dtype.to_real()
+    return assign(input, ops.complex(ops.real(input), _spread(value, input, parts)))
+
+
+def _spread(value: Any, like: Tensor, dtype: Any) -> Tensor:
+    """``value`` as a part of each element of ``like``."""
+    shape = like._meta.shape
+    if not isinstance(value, Tensor):
+        return ops.full(value, shape=shape, dtype=dtype)
+    value = cast(value, dtype)
+    return value if value._meta.shape == shape else ops.broadcast(value, shape=shape)
+
+
+def _write_real(self: Tensor, value: Any) -> None:
+    if self.dtype.is_complex:
+        _set_real(self, value)
+    elif isinstance(value, Tensor):
+        self.copy_(value)
+    else:
+        self.fill_(value)
+
+
+def _write_imag(self: Tensor, value: Any) -> None:
+    _imaginary(self)
+    _set_imag(self, value)
+
+
+_PROPERTIES = {
+    "T": property(_reversed),
+    "mT": property(_matrices),
+    "H": property(_hermitian),
+    "mH": property(_batch_hermitian),
+    "real": property(_part, _write_real),
+    "imag": property(_imaginary, _write_imag),
+}
+_METHODS = {
+    "where": ternary._method_where,
+    "polygamma": special._method_polygamma,
+    "polygamma_": special._method_polygamma_,
+}
+
+
+def attach_all() -> None:
+    """Gives ``Tensor`` its properties and conversion methods. Done when this module is imported."""
+    for name, value in {**_PROPERTIES, **_METHODS, **conversion.METHODS}.items():
+        setattr(Tensor, name, value)
+
+
+attach_all()

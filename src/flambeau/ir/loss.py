@@ -1,0 +1,167 @@
+"""Losses that are one primitive: binary cross-entropy, connectionist temporal classification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.ir.graph import Aval, Var
+from flambeau.ir.pointwise import same
+from flambeau.ir.primitive import PRIMITIVES, primitive, unbroadcast
+
+P = PRIMITIVES
+
+
+def _binary_cross_entropy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    dtype = x.dtype
+    x = np.asarray(x)
+    if x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise RuntimeError("all elements of input should be between 0 and 1")
+    if dtype.itemsize == 2:
+        x, y = x.astype(np.float32), y.astype(np.float32)
+    low = x.dtype.type(-100)
+    loss = (y - 1) * np.maximum(np.log1p(-x), low) - y * np.maximum(np.log(x), low)
+    return loss.astype(dtype, copy=False)
+
+
+def _clamped_log(x: Var) -> Var:
+    return P["maximum"](P["log"](x), -100.0)
+
+
+primitive(
+    "binary_cross_entropy",
+    "-(y log x + (1 - y) log(1 - x)), the logarithms no less than -100",
+    rule=same,
+    reference=_binary_cross_entropy,
+    gradient=(
+        lambda g, x, y, *, out: unbroadcast(
+            g * (x - y) / P["maximum"]((1.0 - x) * x, 1e-12), x
+        ),
+        lambda g, x, y, *, out: unbroadcast(g * (_clamped_log(1.0 - x) - _clamped_log(x)), y),
+    ),
+)
+
+# ------------------------------------------------- connectionist temporal classification
+
+
+def _extended(target: np.ndarray, blank: int) -> np.ndarray:
+    """Labels with blanks around and between them."""
+    out = np.full(2 * len(target) + 1, blank, np.int64)
+    out[1::2] = target
+    return out
+
+
+def _forward(scores: np.ndarray, skips: np.ndarray) -> np.ndarray:
+    """Log-probabilities of prefixes: ``alpha[t, s]`` of the first s labels after t steps."""
+    steps, states = scores.shape
+    alpha = np.full((steps, states), -np.inf)
+    alpha[0, :2] = scores[0, :2]
+    for t in range(1, steps):
+        before = alpha[t - 1]
+        total = before.copy()
+        total[1:] = np.logaddexp(total[1:], before[:-1])
+        total[2:] = np.where(skips, np.logaddexp(total[2:], before[:-2]), total[2:])
+        alpha[t] = total + scores[t]
+    return alpha
+
+
+def _rows(
+    log_probs: np.ndarray,
+    targets: np.ndarray,
+    input_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    blank: int,
+) -> Any:
+    """For each sequence: its number, extended labels, scores, and which states may be skipped to."""
+    offset = 0
+    for b in range(log_probs.shape[1]):
+        steps, length = int(input_lengths[b]), int(target_lengths[b])
+        if targets.ndim == 1:
+            target = targets[offset : offset + length]
+            offset += length
+        else:
+            target = targets[b, :length]
+        labels = _extended(target, blank)
+        scores = log_probs[:steps, b][:, labels].astype(np.float64)
+        skips = (labels[2:] != blank) & (labels[2:] != labels[:-2])
+        yield b, labels, scores, skips
+
+
+def _likelihood(alpha: np.ndarray) -> float:
+    if not len(alpha):
+        return 0.0 if alpha.shape[1] == 1 else -np.inf
+    last = alpha[-1]
+    return last[-1] if len(last) == 1 else np.logaddexp(last[-1], last[-2])
+
+
+def _ctc(
+    log_probs: np.ndarray,
+    targets: np.ndarray,
+    input_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    *,
+    blank: int,
+    zero_infinity: bool,
+) -> np.ndarray:
+    out = np.zeros(log_probs.shape[1], log_probs.dtype)
+    rows = _rows(log_probs, targets, input_lengths, target_lengths, blank)
+    for b, labels, scores, skips in rows:
+        alpha = _forward(scores, skips) if len(scores) else np.empty((0, len(labels)))
+        out[b] = -_likelihood(alpha)
+    if zero_infinity:
+        out[np.isinf(out)] = 0
+    return out
+
+
+def _ctc_gradient(
+    g: np.ndarray,
+    log_probs: np.ndarray,
+    targets: np.ndarray,
+    input_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    *,
+    blank: int,
+    zero_infinity: bool,
+) -> np.ndarray:
+    """Of normalised log-probabilities: ``exp(x) - posterior``, as PyTorch defines it."""
+    out = np.zeros_like(log_probs)
+    rows = _rows(log_probs, targets, input_lengths, target_lengths, blank)
+    for b, labels, scores, skips in rows:
+        if not len(scores):
+            continue
+        alpha = _forward(scores, skips)
+        beta = _forward(scores[::-1, ::-1], skips[::-1])[::-1, ::-1]
+        total = _likelihood(alpha)
+        if np.isinf(total) and zero_infinity:
+            continue
+        posterior = np.zeros((len(scores), log_probs.shape[2]))
+        share = np.exp(alpha + beta - scores - total)
+        np.add.at(posterior, (slice(None), labels), share)
+        exact = np.exp(log_probs[: len(scores), b].astype(np.float64)) - posterior
+        out[: len(scores), b] = exact * g[b]
+    return out
+
+
+primitive(
+    "ctc",
+    "minus the log-probability of label sequences over all their alignments",
+    rule=lambda x, *others, blank, zero_infinity: Aval((x.shape[1],), x.dtype),
+    reference=_ctc,
+    gradient=(
+        lambda g, x, *others, out, blank, zero_infinity: P["ctc_gradient"](
+            g, x, *others, blank=blank, zero_infinity=zero_infinity
+        ),
+        None,
+        None,
+        None,
+    ),
+    host=True,
+)
+primitive(
+    "ctc_gradient",
+    "the gradient of ctc",
+    rule=lambda g, x, *others, blank, zero_infinity: x,
+    reference=_ctc_gradient,
+    host=True,
+)

@@ -1,0 +1,178 @@
+"""``flambeau.special``: special functions, under SciPy's names.
+
+Formulas are those of the NIST Digital Library of Mathematical Functions (DLMF); the numerical
+methods are named in ``flambeau.ir.reference``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.functions import special as _top
+from flambeau.functions.checks import _refuse
+from flambeau.functions.pointwise import (
+    _in_floats,
+    exp2,
+    expm1,
+    log1p,
+    logit,
+    round,
+    sigmoid,
+    sinc,
+)
+from flambeau.functions.promotion import Number, floating, two_tensors
+from flambeau.functions.special import (
+    _of_one,
+    digamma,
+    erf,
+    erfc,
+    erfinv,
+    i0,
+    igamma,
+    igammac,
+    lgamma,
+    mvlgamma,
+    polygamma,
+    xlogy,
+)
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+__all__ = [
+    "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "chebyshev_polynomial_t",
+    "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w", "digamma",
+    "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc",
+    "gammaln", "hermite_polynomial_h", "hermite_polynomial_he", "i0", "i0e", "i1", "i1e",
+    "laguerre_polynomial_l", "legendre_polynomial_p", "log1p", "log_ndtr", "log_softmax", "logit",
+    "logsumexp", "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0",
+    "modified_bessel_k1", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round",
+    "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "shifted_chebyshev_polynomial_t",
+    "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
+    "shifted_chebyshev_polynomial_w", "sinc", "softmax", "spherical_bessel_j0", "xlog1py",
+    "xlogy", "zeta",
+]  # fmt: skip
+
+psi, gammaln, multigammaln, expit = digamma, lgamma, mvlgamma, sigmoid
+gammainc, gammaincc = igamma, igammac
+xlog1py, zeta = _top._xlog1py, _top._zeta
+
+entr = _of_one("entr", r"Entropy :math:`-x \ln x`, 0 at 0, minus infinity below")
+erfcx = _of_one("erfcx", r":math:`e^{x^2} \operatorname{erfc} x` [Cody 1969]")
+ndtr = _of_one("ndtr", r"Distribution function of the standard normal, :math:`\Phi(x)`")
+ndtri = _of_one("ndtri", r"Quantiles of the standard normal, :math:`\Phi^{-1}(x)` [Wichura 1988]")
+log_ndtr = _of_one("log_ndtr", r":math:`\ln \Phi(x)`, accurate in both tails")
+i0e = _of_one("i0e", r":math:`e^{-|x|} I_0(x)` [DLMF 10.25]")
+i1 = _of_one("i1", r"Modified Bessel function :math:`I_1(x)` [DLMF 10.25]")
+i1e = _of_one("i1e", r":math:`e^{-|x|} I_1(x)` [DLMF 10.25]")
+bessel_j0 = _of_one("bessel_j0", r"Bessel function :math:`J_0(x)` [DLMF 10.2]")
+bessel_j1 = _of_one("bessel_j1", r"Bessel function :math:`J_1(x)` [DLMF 10.2]")
+bessel_y0 = _of_one("bessel_y0", r"Bessel function :math:`Y_0(x)` [DLMF 10.2]")
+bessel_y1 = _of_one("bessel_y1", r"Bessel function :math:`Y_1(x)` [DLMF 10.2]")
+modified_bessel_k0 = _of_one(
+    "modified_bessel_k0", r"Modified Bessel function :math:`K_0(x)` [DLMF 10.25]"
+)
+modified_bessel_k1 = _of_one(
+    "modified_bessel_k1", r"Modified Bessel function :math:`K_1(x)` [DLMF 10.25]"
+)
+scaled_modified_bessel_k0 = _of_one(
+    "scaled_modified_bessel_k0", r":math:`e^x K_0(x)` [DLMF 10.25]"
+)
+scaled_modified_bessel_k1 = _of_one(
+    "scaled_modified_bessel_k1", r":math:`e^x K_1(x)` [DLMF 10.25]"
+)
+spherical_bessel_j0 = _of_one(
+    "spherical_bessel_j0", r"Spherical Bessel function :math:`\sin(x) / x` [DLMF 10.49]"
+)
+airy_ai = _of_one("airy_ai", r"Airy's function :math:`\operatorname{Ai}(x)` [DLMF 9.2]")
+
+
+def _undifferentiated(name: str, primitive: str, meaning: str) -> Any:
+    def compute(input: Tensor) -> Tensor:
+        if input._meta.dtype.is_complex:
+            _refuse(f"{name}_cpu", input._meta.dtype)
+        return getattr(ops, primitive)(ops.detach(_in_floats(input)))
+
+    compute.__name__ = compute.__qualname__ = name
+    compute.__doc__ = f"{meaning}, element by element; like PyTorch's it has no gradient."
+    return function(compute)
+
+
+modified_bessel_i0 = _undifferentiated(
+    "modified_bessel_i0", "i0", r"Modified Bessel function :math:`I_0(x)` [DLMF 10.25]"
+)
+modified_bessel_i1 = _undifferentiated(
+    "modified_bessel_i1", "i1", r"Modified Bessel function :math:`I_1(x)` [DLMF 10.25]"
+)
+
+
+def _polynomial(name: str, meaning: str) -> Any:
+    def compute(input: Tensor | Number, n: Tensor | Number) -> Tensor:
+        x, k = floating(*two_tensors(input, n))
+        dtype = (x if isinstance(x, Tensor) else k)._meta.dtype
+        if dtype.is_complex:
+            _refuse(f"{name}_cpu", dtype)
+        return getattr(ops, name)(x, k)
+
+    compute.__name__ = compute.__qualname__ = name
+    compute.__doc__ = f"""{meaning} of degree n at x [DLMF 18.3], element by element.
+
+    Either operand may be a number; a negative degree gives 0. There is no gradient.
+
+    >>> special.{name}(tensor([1.0]), 0)
+    tensor([1.])
+    """
+    return function(compute)
+
+
+chebyshev_polynomial_t = _polynomial(
+    "chebyshev_polynomial_t", "Chebyshev polynomial of the first kind"
+)
+chebyshev_polynomial_u = _polynomial(
+    "chebyshev_polynomial_u", "Chebyshev polynomial of the second kind"
+)
+chebyshev_polynomial_v = _polynomial(
+    "chebyshev_polynomial_v", "Chebyshev polynomial of the third kind"
+)
+chebyshev_polynomial_w = _polynomial(
+    "chebyshev_polynomial_w", "Chebyshev polynomial of the fourth kind"
+)
+shifted_chebyshev_polynomial_t = _polynomial(
+    "shifted_chebyshev_polynomial_t", "Chebyshev polynomial of the first kind on [0, 1]"
+)
+shifted_chebyshev_polynomial_u = _polynomial(
+    "shifted_chebyshev_polynomial_u", "Chebyshev polynomial of the second kind on [0, 1]"
+)
+shifted_chebyshev_polynomial_v = _polynomial(
+    "shifted_chebyshev_polynomial_v", "Chebyshev polynomial of the third kind on [0, 1]"
+)
+shifted_chebyshev_polynomial_w = _polynomial(
+    "shifted_chebyshev_polynomial_w", "Chebyshev polynomial of the fourth kind on [0, 1]"
+)
+hermite_polynomial_h = _polynomial("hermite_polynomial_h", "Physicist's Hermite polynomial")
+hermite_polynomial_he = _polynomial("hermite_polynomial_he", "Probabilist's Hermite polynomial")
+laguerre_polynomial_l = _polynomial("laguerre_polynomial_l", "Laguerre's polynomial")
+legendre_polynomial_p = _polynomial("legendre_polynomial_p", "Legendre's polynomial")
+
+
+# These live with the reductions; looked up at the call, as the package imports this module.
+
+
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """``flambeau.logsumexp``."""
+    import flambeau
+
+    return flambeau.logsumexp(input, dim, keepdim, out=out)
+
+
+def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """``flambeau.softmax``."""
+    import flambeau
+
+    return flambeau.softmax(input, dim, dtype=dtype)
+
+
+def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """``flambeau.log_softmax``."""
+    import flambeau
+
+    return flambeau.log_softmax(input, dim, dtype=dtype)
