@@ -29,9 +29,16 @@ def ranks() -> dict[str, int]:
 
 
 def rank_of(module: str, table: dict[str, int]) -> int:
-    """The row of ``flambeau.x.y``; the package itself is the face, above all but the top row."""
+    """The row of ``flambeau.x.y``; the package itself is the face, above all others."""
     name = module.removeprefix("flambeau").removeprefix(".").partition(".")[0]
     return 0 if not name else table.get(name, table[COMPAT])
+
+
+def target_rank(module: str, table: dict[str, int]) -> int:
+    """The row an import reaches: ``import flambeau`` is for the function library behind the face,
+    which modules above that use as a script does.
+    """
+    return table["functions"] if module == "flambeau" else rank_of(module, table)
 
 
 def name_of(path: Path) -> str:
@@ -72,7 +79,7 @@ def violations(source: str, module: str, is_package: bool, table: dict[str, int]
     for line, target in imports(source, module, is_package):
         if target.partition(".")[0] != "flambeau" or re.search(r"#\s*upward: \S", lines[line - 1]):
             continue
-        if rank_of(target, table) < rank_of(module, table):
+        if target_rank(target, table) < rank_of(module, table):
             found.append(f"{module}:{line} imports {target}, which is above it")
     return found
 

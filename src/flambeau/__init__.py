@@ -78,10 +78,11 @@ from flambeau.autograd.modes import (
     set_grad_enabled,
 )
 try:
+    from flambeau.functions.nn import METHODS as _METHODS
     from flambeau.functions.nn import TOP_LEVEL as _TOP_LEVEL
     from flambeau.nn import functional as _functional
 except (ModuleNotFoundError, ImportError) as _e:
-    _TOP_LEVEL = ()
+    _TOP_LEVEL = _METHODS = ()
 try:
     from flambeau import nn
 except (ModuleNotFoundError, ImportError) as _e:
@@ -106,8 +107,18 @@ from flambeau.install import install, uninstall
 from flambeau.version import flambeau as __version__
 
 for _name in _TOP_LEVEL:
-    globals().setdefault(_name, getattr(_functional, _name))
+    if hasattr(_functional, _name):  # TEMPORARY
+        globals().setdefault(_name, getattr(_functional, _name))
+for _name in _METHODS:
+    setattr(Tensor, _name, getattr(_functional, _name))
 _operators.attach_all()
+if "trace" in globals():
+    from flambeau.record.explain import explain as _explain
+
+    trace.explain = _explain  # noqa: F821  the matrix function is also where to ask about traces
+from flambeau.record import process as _process
+
+_process.install()
 
 # Names that are modules of their own, loaded when first asked for.
 _LAZY = (

@@ -28,7 +28,9 @@ class finfo:
     def __init__(self, dtype: DType | None = None) -> None:
         kind = defaults.dtype if dtype is None else dtype
         if not isinstance(kind, DType):
-            raise TypeError(f"finfo(): argument 'type' must be torch.dtype, not {type(dtype).__name__}")
+            raise TypeError(
+                f"finfo(): argument 'type' must be torch.dtype, not {type(dtype).__name__}"
+            )
         if kind.category < 2:
             raise TypeError(
                 "torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
@@ -73,14 +75,16 @@ class iinfo:
 
     def __init__(self, dtype: DType) -> None:
         if not isinstance(dtype, DType):
-            raise TypeError(f"iinfo(): argument 'type' must be torch.dtype, not {type(dtype).__name__}")
+            raise TypeError(
+                f"iinfo(): argument 'type' must be torch.dtype, not {type(dtype).__name__}"
+            )
         if dtype.category > 1:
             raise TypeError(
                 "torch.iinfo() requires an integer input type. Use torch.finfo to handle "
                 "'torch.iinfo'"
             )
         if dtype.category == 0:
-            raise TypeError("Bool is not supported by iinfo")
+            raise TypeError("torch.bool is not supported by torch.iinfo")
         found = np.iinfo(dtype.numpy)
         self.bits = dtype.itemsize * 8
         self.min, self.max = int(found.min), int(found.max)

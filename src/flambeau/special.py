@@ -56,14 +56,28 @@ psi, gammaln, multigammaln, expit = digamma, lgamma, mvlgamma, sigmoid
 gammainc, gammaincc = igamma, igammac
 xlog1py, zeta = _top._xlog1py, _top._zeta
 
-entr = _of_one("entr", r"Entropy :math:`-x \ln x`, 0 at 0, minus infinity below")
-erfcx = _of_one("erfcx", r":math:`e^{x^2} \operatorname{erfc} x` [Cody 1969]")
-ndtr = _of_one("ndtr", r"Distribution function of the standard normal, :math:`\Phi(x)`")
-ndtri = _of_one("ndtri", r"Quantiles of the standard normal, :math:`\Phi^{-1}(x)` [Wichura 1988]")
-log_ndtr = _of_one("log_ndtr", r":math:`\ln \Phi(x)`, accurate in both tails")
-i0e = _of_one("i0e", r":math:`e^{-|x|} I_0(x)` [DLMF 10.25]")
-i1 = _of_one("i1", r"Modified Bessel function :math:`I_1(x)` [DLMF 10.25]")
-i1e = _of_one("i1e", r":math:`e^{-|x|} I_1(x)` [DLMF 10.25]")
+entr = _of_one(
+    "entr", r"Entropy :math:`-x \ln x`, 0 at 0, minus infinity below", grad="SpecialEntrBackward0"
+)
+erfcx = _of_one(
+    "erfcx", r":math:`e^{x^2} \operatorname{erfc} x` [Cody 1969]", grad="SpecialErfcxBackward0"
+)
+ndtr = _of_one(
+    "ndtr", r"Distribution function of the standard normal, :math:`\Phi(x)`", grad="MulBackward0"
+)
+ndtri = _of_one(
+    "ndtri",
+    r"Quantiles of the standard normal, :math:`\Phi^{-1}(x)` [Wichura 1988]",
+    grad="SpecialNdtriBackward0",
+)
+log_ndtr = _of_one(
+    "log_ndtr", r":math:`\ln \Phi(x)`, accurate in both tails", grad="SpecialLogNdtrBackward0"
+)
+i0e = _of_one("i0e", r":math:`e^{-|x|} I_0(x)` [DLMF 10.25]", grad="SpecialI0EBackward0")
+i1 = _of_one(
+    "i1", r"Modified Bessel function :math:`I_1(x)` [DLMF 10.25]", grad="SpecialI1Backward0"
+)
+i1e = _of_one("i1e", r":math:`e^{-|x|} I_1(x)` [DLMF 10.25]", grad="SpecialI1EBackward0")
 bessel_j0 = _of_one("bessel_j0", r"Bessel function :math:`J_0(x)` [DLMF 10.2]")
 bessel_j1 = _of_one("bessel_j1", r"Bessel function :math:`J_1(x)` [DLMF 10.2]")
 bessel_y0 = _of_one("bessel_y0", r"Bessel function :math:`Y_0(x)` [DLMF 10.2]")
@@ -74,12 +88,8 @@ modified_bessel_k0 = _of_one(
 modified_bessel_k1 = _of_one(
     "modified_bessel_k1", r"Modified Bessel function :math:`K_1(x)` [DLMF 10.25]"
 )
-scaled_modified_bessel_k0 = _of_one(
-    "scaled_modified_bessel_k0", r":math:`e^x K_0(x)` [DLMF 10.25]"
-)
-scaled_modified_bessel_k1 = _of_one(
-    "scaled_modified_bessel_k1", r":math:`e^x K_1(x)` [DLMF 10.25]"
-)
+scaled_modified_bessel_k0 = _of_one("scaled_modified_bessel_k0", r":math:`e^x K_0(x)` [DLMF 10.25]")
+scaled_modified_bessel_k1 = _of_one("scaled_modified_bessel_k1", r":math:`e^x K_1(x)` [DLMF 10.25]")
 spherical_bessel_j0 = _of_one(
     "spherical_bessel_j0", r"Spherical Bessel function :math:`\sin(x) / x` [DLMF 10.49]"
 )
@@ -157,7 +167,9 @@ legendre_polynomial_p = _polynomial("legendre_polynomial_p", "Legendre's polynom
 # These live with the reductions; looked up at the call, as the package imports this module.
 
 
-def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def logsumexp(
+    input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """``flambeau.logsumexp``."""
     import flambeau
 

@@ -530,11 +530,11 @@ class Tensor(Handle):
         whole = offset == 0 and strides == contiguous_strides(shape) and (
             math.prod(shape) == flat.size
         )
-        storage = _flat_storages.get(id(flat))
-        storage = storage() if storage is not None else None
-        if storage is None or storage.array is not flat and storage.array.base is not flat:
+        known = _flat_storages.get(id(flat))
+        storage = known[1]() if known is not None and known[0]() is flat else None
+        if storage is None:
             storage = Storage(flat.reshape(shape) if whole else flat)
-            _flat_storages[id(flat)] = weakref.ref(storage)
+            _flat_storages[id(flat)] = weakref.ref(flat), weakref.ref(storage)
         else:
             storage.share()
         t._storage = storage

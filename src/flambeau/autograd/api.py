@@ -118,6 +118,4 @@ def _batched(
              materialize)
         for i in range(count)
     ]  # fmt: skip
-    return tuple(
-        None if column[0] is None else stack(column) for column in zip(*rows, strict=True)
-    )
+    return tuple(None if column[0] is None else stack(column) for column in zip(*rows, strict=True))

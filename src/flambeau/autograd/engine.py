@@ -118,9 +118,7 @@ def pull(
 
     def check(entry: Entry, start: int) -> None:
         first = node.n_slots
-        if any(
-            i.__class__ is int and i < first for e in builder.entries[start:] for i in e.inputs
-        ):
+        if any(i.__class__ is int and i < first for e in builder.entries[start:] for i in e.inputs):
             if not node.freed.isdisjoint(entry.outputs):
                 raise RuntimeError(TWICE)
             spent.update(entry.outputs)

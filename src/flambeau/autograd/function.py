@@ -12,8 +12,8 @@ from flambeau.autograd.modes import no_grad
 from flambeau.record import alias
 from flambeau.record.meta import meta
 from flambeau.record.segment import INPLACE, TWICE
-from flambeau.record.trace import open_
 from flambeau.record.storage import Handle as Tensor
+from flambeau.record.trace import open_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,8 +137,10 @@ class Function(FunctionCtx, metaclass=_FunctionMeta):
         node.outputs = len(outs)
         node.call = functools.partial(_call_backward, cls, ctx, args, outs_like(outs))
         for i, o in enumerate(outs):
-            if isinstance(o, Tensor) and not any(o is c for c in ctx._constant) and (
-                o.dtype.is_floating_point or o.dtype.is_complex
+            if (
+                isinstance(o, Tensor)
+                and not any(o is c for c in ctx._constant)
+                and (o.dtype.is_floating_point or o.dtype.is_complex)
             ):
                 o._value()
                 o._trace = o._btrace = None
@@ -154,8 +156,9 @@ def _output(o: Any, ctx: FunctionCtx, inputs: list[Tensor]) -> Any:
         return o
     if any(o is d for d in ctx._dirty):
         if o._meta.leaf and o._meta.requires_grad:
-            raise RuntimeError("a leaf Variable that requires grad has been used in an in-place "
-                               "operation.")
+            raise RuntimeError(
+                "a leaf Variable that requires grad has been used in an in-place operation."
+            )
         return o
     if any(o is t for t in inputs) or o._meta.requires_grad:
         twin = alias.detached(o)

@@ -15,5 +15,6 @@ MODULES = (
     "gathering",
     "masking",
     "creation",
+    "exchange",
     "random",
 )

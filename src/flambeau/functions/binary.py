@@ -172,7 +172,7 @@ logaddexp = _log_of_sum("logaddexp", "e")
 logaddexp2 = _log_of_sum("logaddexp2", "2")
 
 
-@function(grad="PowBackward0")
+@function(grad="PowBackward1")
 def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     r"""Power :math:`x^y` in float64, or complex128 if either operand is complex.
 

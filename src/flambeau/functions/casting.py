@@ -54,12 +54,7 @@ def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
     >>> can_cast(float64, int32)
     False
     """
-    if from_.category > to.category:
-        return False
-    # Signed integers do not become unsigned.
-    return not (
-        from_.category == 1 and to.category == 1 and from_.is_signed and not to.is_signed
-    )
+    return from_.category <= to.category
 
 
 def is_tensor(obj: Any) -> bool:

@@ -9,6 +9,7 @@ from flambeau import dtypes
 from flambeau.functions.inplace import inplace, write_out
 from flambeau.functions.promotion import cast
 from flambeau.ir.reference import OutOfRangeError
+from flambeau.record.macro import function, ops
 from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
 
@@ -41,13 +42,27 @@ def check_range(index: Tensor, size: int, dim: int, lowest: int = 0) -> None:
         raise OutOfRangeError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 
 
+def wrapped(index: Tensor, size: int, dim: int) -> Tensor:
+    """An index whose negative values count from the end, made to count from the front."""
+    check_range(index, size, dim, -size)
+    array = known(index)
+    if array is not None and (not array.size or array.min() >= 0):
+        return index
+    return _wrap(index, size)
+
+
+@function
+def _wrap(index: Tensor, size: int) -> Tensor:
+    return ops.where(ops.lt(index, 0), ops.add(index, size), index)
+
+
 def as_index(index: Tensor, name: str) -> Tensor:
     """An index tensor as int64; ``RuntimeError`` for another dtype than int32 and int64."""
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     if index.dtype is dtypes.int64:
         return index
-    if index.dtype is dtypes.int32:
+    if index.dtype is dtypes.int32 or not index.numel():
         return cast(index, dtypes.int64)
     raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
 

@@ -27,4 +27,4 @@ def _need_tensor(name: str, value: Any, argument: str = "input", position: int =
 
 def _refuse(kernel: str, dtype: dtypes.dtype) -> NoReturn:
     """There is no such operation on this dtype."""
-    raise NotImplementedError(f'"{kernel}" not implemented for \'{_title(dtype)}\'')
+    raise NotImplementedError(f"\"{kernel}\" not implemented for '{_title(dtype)}'")

@@ -289,4 +289,3 @@ METHODS: dict[str, Callable] = {
         )
     },
 }
-

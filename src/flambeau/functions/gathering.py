@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checking import as_index, check_range, pair
+from flambeau.functions.checking import as_index, check_range, pair, wrapped
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import title, write_out
 from flambeau.functions.promotion import Number, cast
@@ -71,7 +71,8 @@ def _check_sizes(
 def _gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     shape = index._meta.shape
     if 0 in shape:
-        return ops.full(0, shape=shape, dtype=input.dtype)
+        # An empty index need not have the input's rank.
+        return ops.index(ops.reshape(input, shape=(input.numel(),)), index, where=(0,))
     x, i = _lifted(input, index)
     return ops.reshape(ops.gather(x, i, dim=dim), shape=shape)
 
@@ -114,7 +115,8 @@ def take_along_dim(
             f"{title(indices.dtype)}"
         )
     if dim is None:
-        result = gather(input.reshape(-1), 0, indices.reshape(-1))
+        flat = input.reshape(-1)
+        result = gather(flat, 0, wrapped(indices, flat.numel(), 0).reshape(-1))
         return result if out is None else write_out(out, result, "take_along_dim")
     if input.dim() != indices.dim():
         raise RuntimeError(
@@ -131,6 +133,7 @@ def take_along_dim(
             tuple(shape[:d] + [1] + shape[d + 1 :]), tuple(at[:d] + [1] + at[d + 1 :])
         )
     )
+    indices = wrapped(indices, shape[d], d)
     x = input.expand(both[:d] + [shape[d]] + both[d + 1 :])
     i = indices.expand(both[:d] + [at[d]] + both[d + 1 :])
     result = gather(x, d, i)
@@ -420,13 +423,21 @@ index_copy, index_copy_ = pair(_index_copy)(_index_copy_args)
 
 @function(grad="IndexFillBackward0")
 def _index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> Tensor:
-    x, i = _lifted(input, index)
-    if isinstance(value, Tensor):
-        v = ops.reshape(cast(value, input.dtype), shape=(1,) * x.dim())
+    shape = input._meta.shape or (1,)
+    at = ops.reshape(index, shape=(index.numel(),))
+    # Through a mask, for an entry named twice takes the value once.
+    line = ops.full(False, shape=(shape[dim],), dtype=dtypes.bool_)
+    true = ops.full(True, shape=(), dtype=dtypes.bool_)
+    mask = ops.index_put(line, true, at, where=(0,), accumulate=False)
+    if input.dim():
+        mask = ops.reshape(mask, shape=tuple(n if d == dim else 1 for d, n in enumerate(shape)))
     else:
-        v = ops.full(value, shape=(1,) * x.dim(), dtype=input.dtype)
-    made = ops.index_put(x, v, i, where=(dim,), accumulate=False)
-    return made if input.dim() else ops.reshape(made, shape=())
+        mask = ops.reshape(mask, shape=())
+    if isinstance(value, Tensor):
+        value = cast(value, input.dtype)
+    else:
+        value = ops.full(value, shape=(), dtype=input.dtype)
+    return ops.where(mask, value, input)
 
 
 def _index_fill_args(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> tuple:

@@ -8,9 +8,9 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions import views
+from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import cast
 from flambeau.record.macro import function, ops
-from flambeau.record.trace import open_
 from flambeau.tensor import Tensor, concrete
 
 
@@ -42,12 +42,12 @@ def _index_tensor(i: Any) -> Tensor:
                     dtypes.bool_ if array.dtype.kind == "b" else dtypes.int64)
 
 
-def _normal(x: Tensor, index: Any) -> list[Any]:
+def _normal(x: Tensor, index: Any, *, scalars: bool = True) -> list[Any]:
     """The index as a list: ints, slices, None, and tensors; one entry or more a dimension."""
     items = list(index) if isinstance(index, tuple) else [index]
     found: list[Any] = []
     for i in items:
-        if isinstance(i, Tensor) and i.dim() == 0 and i.dtype.category == 1:
+        if scalars and isinstance(i, Tensor) and i.dim() == 0 and i.dtype.category == 1:
             # A 0-dim integer tensor selects, as a Python integer does.
             found.append(int(i.item()))
         elif _is_basic(i):
@@ -245,11 +245,21 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 def _put(input: Tensor, indices: tuple, value: Tensor, accumulate: bool = False) -> Tensor:
     where = tuple(k for k, i in enumerate(indices) if i is not None)
     found = [i for i in indices if i is not None]
-    new = ops.index_put(
-        input, cast(value, input.dtype), *found, where=where, accumulate=accumulate
+    return ops.index_put(
+        input, _stripped(value, input), *found, where=where, accumulate=accumulate
     )
-    open_.trace.builder.assign(input, new)
-    return input
+
+
+_put_ = inplace(_put)
+
+
+def _stripped(value: Tensor, like: Tensor) -> Tensor:
+    """A value in the dtype of its target, without superfluous leading dimensions of size 1."""
+    value = cast(value, like.dtype)
+    shape = value._meta.shape
+    while len(shape) > like.dim() and shape[0] == 1:
+        shape = shape[1:]
+    return value if shape == value._meta.shape else ops.reshape(value, shape=shape)
 
 
 def as_value(value: Any, like: Tensor) -> Tensor:
@@ -264,7 +274,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     """``input[index] = value``: every tensor on the same memory sees it."""
     y, left = _basic(input, _normal(input, index))
     if any(i is not None for i in left):
-        _put(y, tuple(_prepared(y, left)), as_value(value, y))
+        _put_(y, tuple(_prepared(y, left)), as_value(value, y))
         return
     if isinstance(value, (int, float, complex, bool)) and not isinstance(value, Tensor):
         y.fill_(value)
@@ -273,3 +283,44 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         if value.dim() > y.dim() and all(n == 1 for n in value.shape[: value.dim() - y.dim()]):
             value = value.reshape(tuple(value.shape[value.dim() - y.dim() :]))
         y.copy_(value)
+
+
+def _put_args(name: str, input: Tensor, indices: Any, values: Tensor) -> tuple[Tensor, tuple]:
+    if not isinstance(indices, (tuple, list)):
+        raise TypeError(
+            f"{name}(): argument 'indices' (position 2) must be tuple of Tensors, not "
+            f"{type(indices).__name__}"
+        )
+    if values.dtype is not input.dtype:
+        raise RuntimeError(
+            "Index put requires the source and destination dtypes match, got "
+            f"{title(input.dtype)} for the destination and {title(values.dtype)} for the source."
+        )
+    if len(indices) > input.dim():
+        raise IndexError(
+            f"too many indices for tensor of dimension {input.dim()} (got {len(indices)})"
+        )
+    y, left = _basic(input, _normal(input, tuple(slice(None) if i is None else _index_tensor(i)
+                                                 for i in indices), scalars=False))
+    return y, tuple(_prepared(y, left))
+
+
+def index_put(
+    input: Tensor, indices: Any, values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """A copy of ``input`` with ``values`` written (or added) at ``input[indices]``.
+
+    >>> index_put(zeros(3), (tensor([0, 2]),), tensor([1.0, 2.0]))
+    tensor([1., 0., 2.])
+    """
+    y, found = _put_args("index_put", input, indices, values)
+    return _put(y, found, values, bool(accumulate))
+
+
+def index_put_(
+    input: Tensor, indices: Any, values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """In-place ``index_put``."""
+    y, found = _put_args("index_put_", input, indices, values)
+    _put_(y, found, values, bool(accumulate))
+    return input

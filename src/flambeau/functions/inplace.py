@@ -85,14 +85,30 @@ def write_out(out: Any, result: Any, name: str) -> Any:
         )
     if out._meta.shape != result._meta.shape:
         resize(out, result._meta.shape)
+    elif out._spec is not None and any(
+        n > 1 and not step for n, step in zip(*out._spec[:2], strict=True)
+    ):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
     return out.copy_(result)
+
+
+def settled(t: Tensor) -> None:
+    """Makes a tensor concrete and unbound, so that its shape may change."""
+    tr = open_.trace
+    if t._trace is tr or t._btrace is tr:
+        # What is recorded reads it as it is now.
+        flush.flush(tr)
+    t._value()
 
 
 def resize(t: Tensor, shape: tuple[int, ...]) -> None:
     """Gives a tensor another shape; its elements are kept in order as far as they go."""
     import numpy as np
 
-    t._value()
+    settled(t)
     array = t._array().reshape(-1)
     size = 1
     for n in shape:

@@ -10,7 +10,7 @@ from flambeau.functions import MODULES, inplace, methods
 # In several modules by the way they are written, or not for tensors.
 _NOT_METHODS = frozenset(
     {"tensor", "as_tensor", "from_numpy", "empty_like", "zeros_like", "ones_like", "full_like",
-     "rand_like", "randn_like", "randint_like", "broadcast_tensors"}
+     "rand_like", "randn_like", "randint_like", "broadcast_tensors", "from_dlpack", "to_dlpack"}
 )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def _masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     flat = ops.cast(ops.reshape(mask, shape=(size,)), dtype=dtypes.int64)
     # The k-th true element takes the k-th of the source; the others read what they do not keep.
     places = ops.sub(ops.cumsum(flat, dim=0), 1)
-    places = ops.clamp(places, 0, source.numel() - 1)
+    places = ops.clamp_min(ops.clamp_max(places, source.numel() - 1), 0)
     given = ops.index(ops.reshape(source, shape=(source.numel(),)), places, where=(0,))
     return ops.where(mask, ops.reshape(given, shape=shape), input)
 
@@ -205,6 +205,23 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     # A scalar counts as one dimension here.
     found = np.nonzero(np.atleast_1d(array))
     return tuple(concrete(np.ascontiguousarray(f, np.int64), dtypes.int64) for f in found)
+
+
+def nonzero_static(
+    input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None
+) -> Tensor:
+    """The first ``size`` rows of ``nonzero``, filled up with ``fill_value``.
+
+    >>> nonzero_static(tensor([0, 3]), size=2)
+    tensor([[ 1],
+            [-1]])
+    """
+    if size < 0:
+        raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
+    rows = nonzero(input)._array()[:size]
+    full = np.full((size, input.dim()), fill_value, np.int64)
+    full[: len(rows)] = rows
+    return _written(concrete(full, dtypes.int64), out, "nonzero_static")
 
 
 def argwhere(input: Tensor) -> Tensor:

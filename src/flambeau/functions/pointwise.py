@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flambeau import dtypes
+from flambeau import dtypes, return_types
 from flambeau.functions.checks import _need_tensor, _refuse
 from flambeau.functions.inplace import inplace
 from flambeau.functions.promotion import cast
@@ -49,9 +49,7 @@ def _floating(
     return function(compute, grad=grad)
 
 
-exp = _floating(
-    "exp", r"Exponential function: :math:`e^x`", "exp(tensor([0.0]))\n    tensor([1.])"
-)
+exp = _floating("exp", r"Exponential function: :math:`e^x`", "exp(tensor([0.0]))\n    tensor([1.])")
 expm1 = _floating(
     "expm1",
     r":math:`e^x - 1`, accurate near zero",
@@ -72,9 +70,7 @@ log1p = _floating(
     "log1p(tensor([0.0]))\n    tensor([0.])",
     grad="Log1PBackward0",
 )
-sqrt = _floating(
-    "sqrt", r"Square root: :math:`\sqrt{x}`", "sqrt(tensor([9.0]))\n    tensor([3.])"
-)
+sqrt = _floating("sqrt", r"Square root: :math:`\sqrt{x}`", "sqrt(tensor([9.0]))\n    tensor([3.])")
 rsqrt = _floating(
     "rsqrt",
     r"Reciprocal of the square root: :math:`1 / \sqrt{x}`",
@@ -87,12 +83,8 @@ sin = _floating("sin", r"Sine: :math:`\sin x`", "sin(tensor([0.0]))\n    tensor(
 cos = _floating("cos", r"Cosine: :math:`\cos x`", "cos(tensor([0.0]))\n    tensor([1.])")
 tan = _floating("tan", r"Tangent: :math:`\tan x`", "tan(tensor([0.0]))\n    tensor([0.])")
 asin = _floating("asin", r"Arc sine: :math:`\arcsin x`", "asin(tensor([0.0]))\n    tensor([0.])")
-acos = _floating(
-    "acos", r"Arc cosine: :math:`\arccos x`", "acos(tensor([1.0]))\n    tensor([0.])"
-)
-atan = _floating(
-    "atan", r"Arc tangent: :math:`\arctan x`", "atan(tensor([0.0]))\n    tensor([0.])"
-)
+acos = _floating("acos", r"Arc cosine: :math:`\arccos x`", "acos(tensor([1.0]))\n    tensor([0.])")
+atan = _floating("atan", r"Arc tangent: :math:`\arctan x`", "atan(tensor([0.0]))\n    tensor([0.])")
 sinh = _floating(
     "sinh", r"Hyperbolic sine: :math:`\sinh x`", "sinh(tensor([0.0]))\n    tensor([0.])"
 )
@@ -152,7 +144,7 @@ def square(input: Tensor) -> Tensor:
     return ops.square(cast(input, dtypes.int64) if input.dtype is dtypes.bool_ else input)
 
 
-@function(grad="MulBackward0")
+@function(grad="Deg2RadBackward0")
 def deg2rad(input: Tensor) -> Tensor:
     r"""Degrees in radians: :math:`x \pi / 180`. ``RuntimeError`` for complex numbers.
 
@@ -165,7 +157,7 @@ def deg2rad(input: Tensor) -> Tensor:
     return ops.mul(_in_floats(input), math.pi / 180)
 
 
-@function(grad="MulBackward0")
+@function(grad="Rad2DegBackward0")
 def rad2deg(input: Tensor) -> Tensor:
     r"""Radians in degrees: :math:`180 x / \pi`. ``RuntimeError`` for complex numbers.
 
@@ -340,6 +332,30 @@ def frac(input: Tensor) -> Tensor:
     return ops.sub(input, ops.trunc(input))
 
 
+@function
+def _frexp(input: Tensor) -> Any:
+    return return_types.frexp(ops.frexp(input))
+
+
+def frexp(input: Tensor, *, out: Any = None) -> Any:
+    """Mantissa in [0.5, 1) and integral exponent of two of each number: a named tuple.
+
+    Raises ``RuntimeError`` for other than floating numbers.
+
+    >>> frexp(tensor([8.0])).exponent
+    tensor([4], dtype=torch.int32)
+    """
+    _need_tensor("frexp", input)
+    if not input.dtype.is_floating_point:
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+    result = _frexp(input)
+    if out is not None:
+        from flambeau.functions.inplace import write_out
+
+        return return_types.frexp(write_out(tuple(out), tuple(result), "frexp"))
+    return result
+
+
 def _largest(dtype: dtypes.dtype) -> float:
     import ml_dtypes
 
@@ -471,4 +487,3 @@ def abs_(input: Tensor) -> Tensor:
 absolute_, fix_ = abs_, trunc_
 arcsin_, arccos_, arctan_ = asin_, acos_, atan_
 arcsinh_, arccosh_, arctanh_ = asinh_, acosh_, atanh_
-

@@ -14,7 +14,13 @@ from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 
-def _of_one(name: str, meaning: str, kernel: str | None = None, example: str = "") -> Any:
+def _of_one(
+    name: str,
+    meaning: str,
+    kernel: str | None = None,
+    example: str = "",
+    grad: str | None = None,
+) -> Any:
     """A primitive of one floating number as a function."""
     kernel = kernel or f"{name}_cpu"
 
@@ -30,7 +36,7 @@ def _of_one(name: str, meaning: str, kernel: str | None = None, example: str = "
         f"{meaning}, element by element.\n\n    Integers give the default floating dtype. Raises "
         f"``NotImplementedError`` for complex numbers.{shown}"
     )
-    return function(compute)
+    return function(compute, grad=grad)
 
 
 erf = _of_one(
@@ -148,15 +154,11 @@ def _incomplete(name: str, meaning: str) -> Any:
     return function(compute)
 
 
-igamma = _incomplete(
-    "igamma", r"Regularised lower incomplete gamma function :math:`P(a, x)`"
-)
-igammac = _incomplete(
-    "igammac", r"Regularised upper incomplete gamma function :math:`Q(a, x)`"
-)
+igamma = _incomplete("igamma", r"Regularised lower incomplete gamma function :math:`P(a, x)`")
+igammac = _incomplete("igammac", r"Regularised upper incomplete gamma function :math:`Q(a, x)`")
 
 
-def _with_number(name: str, meaning: str, example: str) -> Any:
+def _with_number(name: str, meaning: str, example: str, grad: str | None = None) -> Any:
     def compute(input: Tensor | Number, other: Tensor | Number) -> Tensor:
         return getattr(ops, name)(*floating(*two_tensors(input, other)))
 
@@ -165,21 +167,25 @@ def _with_number(name: str, meaning: str, example: str) -> Any:
 
     >>> {example}
     """
-    return function(compute)
+    return function(compute, grad=grad)
 
 
 xlogy = _with_number(
-    "xlogy", r":math:`x \ln y`, 0 where x is 0", "xlogy(tensor([0.0]), tensor([0.0]))\n    tensor([0.])"
+    "xlogy",
+    r":math:`x \ln y`, 0 where x is 0",
+    "xlogy(tensor([0.0]), tensor([0.0]))\n    tensor([0.])",
 )
 _xlog1py = _with_number(
     "xlog1py",
     r":math:`x \ln(1 + y)`, 0 where x is 0",
     "special.xlog1py(tensor([0.0]), tensor([-1.0]))\n    tensor([0.])",
+    "SpecialXlog1PyBackward0",
 )
 _zeta = _with_number(
     "zeta",
     r"Hurwitz's zeta function: :math:`\sum_k (y + k)^{-x}` [DLMF 25.11]",
     "special.zeta(tensor([2.0]), tensor([1.0]))\n    tensor([1.6449])",
+    "SpecialZetaBackward0",
 )
 
 erf_, erfc_, erfinv_, lgamma_, digamma_, i0_ = map(

@@ -158,7 +158,7 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     _need_tensor("lerp", input)
     _need_tensor("lerp", end, "end", 2)
     if input.dtype.category < 2:
-        raise NotImplementedError(f'"lerp_kernel" not implemented for \'{title(input.dtype)}\'')
+        raise NotImplementedError(f"\"lerp_kernel\" not implemented for '{title(input.dtype)}'")
     for value, name in ((end, "end"), (weight, "weight")):
         if isinstance(value, Tensor) and value.dtype is not input.dtype:
             if name == "weight" and not value._meta.shape:
@@ -182,15 +182,13 @@ def _c_name(x: Tensor) -> str:
 # ------------------------------------------------------------------------------ fused products
 
 
-def _times(x: Tensor, value: Any, name: str) -> Tensor:
-    """``value * x``, in the dtype of x."""
+def _times(x: Tensor, value: Any) -> Tensor:
+    """``value * x``, in the dtype of x: a fraction is cut off for integers."""
     if value.__class__ is int and value == 1:
         return x
     kind = value.type if isinstance(value, Num) else type(value)
     if x.dtype.category < 2 and kind is float:
-        raise RuntimeError(
-            f"For integral input tensors, argument {name} must not be a floating point number."
-        )
+        value = int(value)
     return ops.mul(x, literal(value, x.dtype))
 
 
@@ -198,15 +196,14 @@ def _times(x: Tensor, value: Any, name: str) -> Tensor:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     r"""A scaled product added: :math:`x + value \cdot a \cdot b`.
 
-    Shapes broadcast, dtypes promote. Raises ``RuntimeError`` for a floating ``value`` with
-    integers.
+    Shapes broadcast, dtypes promote; among integers ``value`` loses its fraction.
 
     >>> addcmul(tensor([1.0]), tensor([2.0]), tensor([3.0]), value=2)
     tensor([13.])
     """
     _need_tensor("addcmul", input)
     x, a, b = promoted(input, tensor1, tensor2)
-    return ops.add(x, ops.mul(_times(a, value, "value"), b))
+    return ops.add(x, ops.mul(_times(a, value), b))
 
 
 @function
@@ -229,7 +226,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
             "implementation: (input + value * tensor1 / tensor2), for all dtypes."
         )
     x, a, b = promoted(input, tensor1, tensor2)
-    return ops.add(x, ops.div(_times(a, value, "value"), b))
+    return ops.add(x, ops.div(_times(a, value), b))
 
 
 lerp_, addcmul_, addcdiv_ = map(inplace, (lerp, addcmul, addcdiv))

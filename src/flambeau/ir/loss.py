@@ -55,7 +55,7 @@ def _extended(target: np.ndarray, blank: int) -> np.ndarray:
 def _forward(scores: np.ndarray, skips: np.ndarray) -> np.ndarray:
     """Log-probabilities of prefixes: ``alpha[t, s]`` of the first s labels after t steps."""
     steps, states = scores.shape
-    alpha = np.full((steps, states), -np.inf)
+    alpha = np.full((steps, states), -np.inf, scores.dtype)
     alpha[0, :2] = scores[0, :2]
     for t in range(1, steps):
         before = alpha[t - 1]
@@ -83,7 +83,7 @@ def _rows(
         else:
             target = targets[b, :length]
         labels = _extended(target, blank)
-        scores = log_probs[:steps, b][:, labels].astype(np.float64)
+        scores = log_probs[:steps, b][:, labels]
         skips = (labels[2:] != blank) & (labels[2:] != labels[:-2])
         yield b, labels, scores, skips
 
@@ -135,10 +135,10 @@ def _ctc_gradient(
         total = _likelihood(alpha)
         if np.isinf(total) and zero_infinity:
             continue
-        posterior = np.zeros((len(scores), log_probs.shape[2]))
+        posterior = np.zeros((len(scores), log_probs.shape[2]), scores.dtype)
         share = np.exp(alpha + beta - scores - total)
         np.add.at(posterior, (slice(None), labels), share)
-        exact = np.exp(log_probs[: len(scores), b].astype(np.float64)) - posterior
+        exact = np.exp(log_probs[: len(scores), b]) - posterior
         out[: len(scores), b] = exact * g[b]
     return out
 

@@ -40,6 +40,15 @@ def nothing(x: Var) -> Var:
     return P["full"](0.0, shape=x.shape, dtype=x.dtype)
 
 
+def undefined(name: str) -> Callable:
+    """The gradient of an operand that has none: asking for it is an error."""
+
+    def rule(*args: Any, **named: Any) -> Var:
+        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+
+    return rule
+
+
 def kept(g: Var, where: Var, x: Var) -> Var:
     """``g`` where the condition holds, else zero, as the gradient of ``x``."""
     return unbroadcast(P["where"](where, g, 0.0), x)
@@ -258,13 +267,16 @@ def _logaddexp(x: Any, y: Any) -> np.ndarray:
     return (larger + np.log1p(np.exp(smaller - larger))).astype(dtype_of(x, y))
 
 
-def _share(base: str) -> Callable:
-    """The weight of an operand in the sum of exponentials."""
+def _shares(base: str) -> tuple[Callable, Callable]:
+    """The weights of the operands in a sum of exponentials."""
 
-    def rule(g: Var, mine: Var, theirs: Var) -> Var:
+    def share(g: Var, mine: Var, theirs: Var) -> Var:
         return like_operand(g / conj(P[base](theirs - mine) + 1.0), mine)
 
-    return rule
+    return (
+        lambda g, x, y, *, out: share(g, x, y),
+        lambda g, x, y, *, out: share(g, y, x),
+    )
 
 
 for _name, _base, _f in (
@@ -276,10 +288,7 @@ for _name, _base, _f in (
         f"logarithm of the sum of {_base}(x) and {_base}(y)",
         rule=same,
         reference=in_float32(_f),
-        gradient=(
-            lambda g, x, y, *, out, share=_share(_base): share(g, x, y),
-            lambda g, x, y, *, out, share=_share(_base): share(g, y, x),
-        ),
+        gradient=_shares(_base),
     )
 
 
@@ -293,8 +302,10 @@ def _product_of_log(log: Callable) -> Callable:
 
 def _xlogy_first(log: str, bound: float) -> Callable:
     def rule(g: Var, x: Var, y: Any, *, out: Var) -> Var:
-        y_log = P[log](y) if isinstance(y, Var) and y.dtype is not None else P[log](
-            P["full"](y, shape=(), dtype=x.dtype)
+        y_log = (
+            P[log](y)
+            if isinstance(y, Var) and y.dtype is not None
+            else P[log](P["full"](y, shape=(), dtype=x.dtype))
         )
         empty = both(P["eq"](x, 0.0), P["le"](y, bound))
         return unbroadcast(P["where"](empty, 0.0, g * y_log), x)
@@ -331,7 +342,11 @@ def _heaviside(x: np.ndarray, y: Any) -> np.ndarray:
 
 
 primitive(
-    "heaviside", "0 below zero, 1 above, the second at it", rule=same, reference=_heaviside
+    "heaviside",
+    "0 below zero, 1 above, the second at it",
+    rule=same,
+    reference=_heaviside,
+    gradient=(undefined("heaviside"), undefined("heaviside")),
 )
 primitive("lcm", "least common multiple", rule=same, reference=np.lcm)
 primitive(
@@ -368,9 +383,7 @@ primitive(
     rule=lambda x, y, w: same(x, y, w) if w.dtype is not None else same(x, y),
     reference=_lerp,
     gradient=(
-        lambda g, x, y, w, *, out: like_operand(
-            g * (1.0 - w if not isinstance(w, Var) else 1.0 - _weight(w)), x
-        ),
+        lambda g, x, y, w, *, out: like_operand(g - g * _weight(w), x),
         lambda g, x, y, w, *, out: like_operand(g * _weight(w), y),
         lambda g, x, y, w, *, out: (
             like_operand(g * conj(y - x), w) if w.dtype is not None else None

@@ -448,7 +448,15 @@ binary(
         lambda g, x, y, *, out: unbroadcast(g * 0.0, y),
     ),
 )
-binary("nextafter", "the next number from x towards y", np.nextafter)
+binary(
+    "nextafter",
+    "the next number from x towards y",
+    np.nextafter,
+    (
+        lambda g, x, y, *, out: unbroadcast(P["where"](P["ne"](x, y), g, 0.0), x),
+        lambda g, x, y, *, out: _flat(g, y, out=out),
+    ),
+)
 binary("and", "bitwise (bool: logical) and", np.bitwise_and)
 binary("or", "bitwise (bool: logical) or", np.bitwise_or)
 binary("xor", "bitwise (bool: logical) exclusive or", np.bitwise_xor)

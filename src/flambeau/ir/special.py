@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.ir.numeric import undefined
 from flambeau.ir.pointwise import same
 from flambeau.ir.primitive import PRIMITIVES, primitive, unbroadcast
 from flambeau.ir.reference import bessel, erf, gamma, polynomials
@@ -108,9 +109,7 @@ _special(
 
 # -------------------------------------------------------------------------------------- gamma
 
-_special(
-    "lgamma", "log |Gamma(x)|", gamma.lgamma64, lambda g, x, *, out: g * P["digamma"](x)
-)
+_special("lgamma", "log |Gamma(x)|", gamma.lgamma64, lambda g, x, *, out: g * P["digamma"](x))
 _special(
     "digamma",
     "derivative of log Gamma",
@@ -136,14 +135,20 @@ primitive(
     "regularised lower incomplete gamma function",
     rule=same,
     reference=precise_pair(gamma.igamma64),
-    gradient=(None, lambda g, a, x, *, out: _gamma_density(g, a, x, 1.0)),
+    gradient=(
+        undefined("igamma: input"),
+        lambda g, a, x, *, out: _gamma_density(g, a, x, 1.0),
+    ),
 )
 primitive(
     "igammac",
     "regularised upper incomplete gamma function",
     rule=same,
     reference=precise_pair(gamma.igammac64),
-    gradient=(None, lambda g, a, x, *, out: _gamma_density(g, a, x, -1.0)),
+    gradient=(
+        undefined("igammac: input"),
+        lambda g, a, x, *, out: _gamma_density(g, a, x, -1.0),
+    ),
 )
 primitive(
     "zeta",
@@ -151,7 +156,7 @@ primitive(
     rule=same,
     reference=precise_pair(gamma.zeta64),
     gradient=(
-        None,
+        undefined("zeta"),
         lambda g, s, q, *, out: unbroadcast(g * P["mul"](P["zeta"](s + 1.0, q), s) * -1.0, q),
     ),
 )

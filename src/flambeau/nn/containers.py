@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from flambeau.nn.module import Module, _addindent
+from flambeau.nn.module import Module, _indented
 
 __all__ = ["Container", "ModuleDict", "ModuleList", "Sequential"]
 
@@ -221,7 +221,7 @@ class ModuleList(_Numbered):
         for start, end, text in runs:
             label = f"({start})" if start == end else f"({start}-{end})"
             times = "" if start == end else f"{end - start + 1} x "
-            lines.append(_addindent(f"{label}: {times}{text}", 2))
+            lines.append(_indented(f"{label}: {times}{text}", 2))
         return self._get_name() + "(\n  " + "\n  ".join(lines) + "\n)"
 
     def insert(self, index: int, module: Module) -> None:

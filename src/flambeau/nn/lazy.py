@@ -83,15 +83,9 @@ class LazyModuleMixin:
         del module._load_hook
         if module.cls_to_become is not None:
             module.__class__ = module.cls_to_become
-            # The pre-hook is gone: calls need not look for hooks any more.
-            if not any(getattr(module, name) for name in _CALL_HOOKS):
-                module._hooked.clear()
 
     def _replicate_for_data_parallel(self) -> Any:
         raise RuntimeError(
             "Modules with uninitialized parameters can't be used with `DataParallel`. Run a dummy "
             "forward pass to correctly initialize the modules"
         )
-
-
-_CALL_HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")

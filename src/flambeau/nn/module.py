@@ -68,7 +68,7 @@ def _forward_unimplemented(self: Any, *input: Any) -> None:
     )
 
 
-def _indented(text: str, by: int) -> str:
+def _addindent(text: str, by: int) -> str:
     first, *rest = text.split("\n")
     return "\n".join([first, *(" " * by + line for line in rest)])
 
@@ -521,7 +521,7 @@ class Module(Walk, State, Hooked):
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
         children = [
-            f"({name}): {_indented(repr(module), 2)}" for name, module in self._modules.items()
+            f"({name}): {_addindent(repr(module), 2)}" for name, module in self._modules.items()
         ]
         if not children and len(lines) <= 1:
             return f"{self._get_name()}({extra})"

@@ -1,4 +1,4 @@
-"""The dictionaries of a module: what is registered, and the hooks.
+"""The dictionaries of a module: what is registered in it.
 
 A parameter that lives only in ``module._parameters`` is found through ``Module.__getattr__``, which
 costs 510 ns on the machine this was measured on; an entry of the instance's own dictionary costs
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 _MISSING = object()
@@ -127,26 +127,3 @@ def _hide(module: Any, name: Any, value: Any) -> None:
     shown = module.__dict__
     if shown.get(name, _MISSING) is value:
         del shown[name]
-
-
-class Hooks(OrderedDict):
-    """Hooks by number; the first one set fills ``live``, the list that a call looks at."""
-
-    def __init__(self, live: list, entries: Iterable = ()) -> None:
-        self.live = live
-        super().__init__(entries)
-
-    def __setitem__(self, key: Any, hook: Any) -> None:
-        super().__setitem__(key, hook)
-        if not self.live:
-            self.live.append(True)
-
-    def __copy__(self) -> OrderedDict:
-        return OrderedDict(self)
-
-    def copy(self) -> OrderedDict:
-        """An ordinary ordered dictionary of the same hooks."""
-        return OrderedDict(self)
-
-    def __reduce__(self) -> tuple:
-        return OrderedDict, (), None, None, iter(list(self.items()))

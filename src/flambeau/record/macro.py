@@ -129,7 +129,7 @@ def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
     """A call not seen on this path: its body runs."""
     counter = [tr.node.n_numbers]
     given = [
-        proxied(a, fn, i, i in _number_positions(fn) and not _is_default(fn, i, a), counter)
+        a if _is_default(fn, i, a) else proxied(a, fn, i, i in _number_positions(fn), counter)
         for i, a in enumerate(args)
     ]
     tensors = tensors_in(args, [])

@@ -55,7 +55,7 @@ class Storage:
         # One reference is ours (the storage's, or its array's ``base``), one is ``owner`` here,
         # one the call's argument; ``array`` here adds one when it is the owner itself.
         own = 4 if owner is array else 3
-        if isinstance(owner, np.ndarray) and count <= own:
+        if isinstance(owner, np.ndarray) and owner.flags.owndata and count <= own:
             self.foreign = False
             self.plain = self.trace is None and not self.shared
             return False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.ir.graph import NUMBERS, Const, Entry
+from flambeau.run import tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,9 @@ def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
             wanted.update(entry.inputs)
     kept.reverse()
     return kept
+
+
+TIER = tier.chosen()
 
 
 class Program:

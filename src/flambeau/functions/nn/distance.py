@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flambeau.functions.dims import wrap_dim
-from flambeau.functions.nn._common import broadcast_together, reshape, same_dtype
+from flambeau.functions.nn._common import broadcast_together, part, reshape, same_dtype
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -91,10 +91,11 @@ def _cdist(x1: Tensor, x2: Tensor, p: float) -> Tensor:
 
     a, b = x1._meta.shape, x2._meta.shape
     lead = broadcast_shapes(a[:-2], b[:-2])
-    dtype = same_dtype(x1, x2)[0].dtype
     x, y = same_dtype(x1, x2)
-    if 0 in (a[-1], a[-2], b[-2]):
-        return ops.full(0.0, shape=(*lead, a[-2], b[-2]), dtype=dtype)
+    if 0 in (*lead, a[-1], a[-2], b[-2]):
+        # Nothing to add up: zeros, with the history of both.
+        n = y.dim()
+        return ops.matmul(x, ops.permute(y, dims=(*range(n - 2), n - 1, n - 2)))
     x = reshape(x, (*a[:-1], 1, a[-1]))
     y = reshape(y, (*b[:-2], 1, *b[-2:]))
     gap = ops.sub(x, y)
@@ -146,14 +147,12 @@ def _pdist(input: Tensor, p: float) -> Tensor:
     n, m = input._meta.shape
     count = n * (n - 1) // 2
     if not count:
-        return ops.full(0.0, shape=(0,), dtype=input.dtype)
-    if not m:
-        return ops.full(0.0, shape=(count,), dtype=input.dtype)
+        return reshape(part(input, 0, 0, 0), (0,))
     rows = ops.pair_rows(n=n)
     gap = ops.sub(
         ops.index(input, rows[0], where=(0,)), ops.index(input, rows[1], where=(0,))
     )
-    return norm(gap, p, (1,), False)
+    return norm(gap, p, (1,), False) if m else ops.sum(gap, dims=(1,), keepdim=False)
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:

@@ -366,7 +366,7 @@ _EPSILON = {
 
 @function(grad="DivBackward0")
 def _local_response(
-    input: Tensor, size: int, alpha: Number, beta: Number, k: Number
+    input: Tensor, size: int, alpha: Number, beta: float, k: Number
 ) -> Tensor:
     shape = input._meta.shape
     n, c = shape[:2]
@@ -383,7 +383,7 @@ def _local_response(
         divisor_override=None,
     )
     mean = reshape(ops.permute(mean, dims=(0, 2, 1)), shape)
-    return ops.div(input, ops.pow(ops.add(ops.mul(mean, alpha), k), beta))
+    return ops.div(input, ops.pow(ops.add(ops.mul(mean, alpha), k), float(beta)))
 
 
 def local_response_norm(

@@ -260,7 +260,9 @@ def airy_ai(x: np.ndarray) -> np.ndarray:
         zeta = 2 / 3 * z * np.sqrt(z)
         u = [1.0]
         for k in range(19):
-            u.append(u[-1] * (6 * k + 5) * (6 * k + 3) * (6 * k + 1) / (216 * (k + 1) * (2 * k + 1)))
+            u.append(
+                u[-1] * (6 * k + 5) * (6 * k + 3) * (6 * k + 1) / (216 * (k + 1) * (2 * k + 1))
+            )
         square = -1 / (zeta * zeta)
         cos, sin = _phase(zeta, 0)
         wave = cos * horner(square, u[0::2][::-1]) + sin * horner(square, u[1::2][::-1]) / zeta

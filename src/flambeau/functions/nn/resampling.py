@@ -1,0 +1,598 @@
+"""Images resampled: interpolation, grids, patches, shuffled pixels and channels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from typing import Any
+
+from flambeau import dtypes
+from flambeau.functions.nn._common import ntuple, reshape
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+
+@function(grad="UpsampleNearest2DBackward0")
+def _nearest(input: Tensor, size: tuple, mode: str, align: bool, scales: Any, anti: bool) -> Tensor:
+    return _resampled(input, size, mode, align, scales, anti)
+
+
+@function(grad="UpsampleBilinear2DBackward0")
+def _linear(input: Tensor, size: tuple, mode: str, align: bool, scales: Any, anti: bool) -> Tensor:
+    return _resampled(input, size, mode, align, scales, anti)
+
+
+@function(grad="UpsampleBicubic2DBackward0")
+def _cubic(input: Tensor, size: tuple, mode: str, align: bool, scales: Any, anti: bool) -> Tensor:
+    return _resampled(input, size, mode, align, scales, anti)
+
+
+def _resampled(x: Tensor, size: tuple, mode: str, align: bool, scales: Any, anti: bool) -> Tensor:
+    return ops.interpolate(
+        x,
+        output_size=size,
+        mode=mode,
+        align_corners=align,
+        scales=None if scales is None else tuple(map(_number, scales)),
+        antialias=anti,
+    )
+
+
+_MODES = {
+    "nearest": _nearest, "nearest-exact": _nearest, "linear": _linear, "bilinear": _linear,
+    "trilinear": _linear, "bicubic": _cubic, "area": _linear,
+}  # fmt: skip
+_RANKS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+
+
+def interpolate(
+    input: Tensor,
+    size: int | tuple[int, ...] | None = None,
+    scale_factor: float | list[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Resamples ``(N, C, *spatial)`` to ``size``, or by ``scale_factor``.
+
+    ``mode`` is "nearest", "nearest-exact", "linear" (1-d), "bilinear" or "bicubic" (2-d),
+    "trilinear" (3-d) or "area". ``align_corners`` keeps the corner elements where they are.
+    Raises ``ValueError`` or ``NotImplementedError`` for settings that do not fit.
+
+    >>> interpolate(tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: linear | "
+                "bilinear | bicubic | trilinear"
+            )
+        align = False
+    else:
+        align = bool(align_corners)
+    d = input.dim() - 2
+    shape = input._meta.shape
+    if size is not None and scale_factor is not None:
+        raise ValueError("only one of size or scale_factor should be defined")
+    scales: tuple[float, ...] | None = None
+    if size is not None:
+        if isinstance(size, (tuple, list)):
+            if len(size) != d:
+                raise ValueError(
+                    f"Input and output must have the same number of spatial dimensions, but got "
+                    f"input with spatial dimensions of {list(shape[2:])} and output size of "
+                    f"{size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and "
+                    "output size in (o1, o2, ...,oK) format."
+                )
+            wanted = tuple(int(n) for n in size)
+        else:
+            wanted = (int(size),) * d
+    elif scale_factor is not None:
+        if isinstance(scale_factor, (tuple, list)):
+            if len(scale_factor) != d:
+                raise ValueError(
+                    f"Input and scale_factor must have the same number of spatial dimensions, but "
+                    f"got input with spatial dimensions of {list(shape[2:])} and scale_factor of "
+                    f"shape {scale_factor}. Please provide input tensor in (N, C, d1, d2, ...,dK) "
+                    "format and scale_factor in (s1, s2, ...,sK) format."
+                )
+            scales = tuple(float(s) for s in scale_factor)
+        else:
+            scales = (float(scale_factor),) * d
+        wanted = tuple(math.floor(n * s) for n, s in zip(shape[2:], scales, strict=True))
+    else:
+        raise ValueError("either size or scale_factor should be defined")
+    if recompute_scale_factor is not None and recompute_scale_factor and size is not None:
+        raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
+    if recompute_scale_factor or mode == "area":
+        scales = None
+    if antialias and not (mode in ("bilinear", "bicubic") and input.dim() == 4):
+        raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and "
+                         "requires a 4-D tensor as input")
+    if mode not in _MODES or d not in (1, 2, 3):
+        raise NotImplementedError(
+            "Input Error: Only 3D, 4D and 5D input Tensors supported (got "
+            f"{input.dim()}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | "
+            f"area | nearest-exact (got {mode})"
+        )
+    if mode in _RANKS and _RANKS[mode] != d:
+        raise NotImplementedError(
+            f"Got {input.dim()}D input, but {mode} mode needs {_RANKS[mode] + 2}D input"
+        )
+    if any(n <= 0 for n in (*shape[2:], *wanted)):
+        raise RuntimeError(
+            "Input and output sizes should be greater than 0, but got input "
+            f"({', '.join(map(str, shape[2:]))}) output ({', '.join(map(str, wanted))})"
+        )
+    f = _MODES[mode]
+    return f(input, wanted, mode, align, None if scales is None else tuple(map(_exact, scales)),
+             antialias)
+
+
+def _exact(value: float) -> Any:
+    """A scale as an attribute: floats would be run-time numbers."""
+    return int(value) if value.is_integer() else value.hex()
+
+
+def _number(value: Any) -> float:
+    return float.fromhex(value) if isinstance(value, str) else float(value)
+
+
+def upsample(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """``interpolate``; deprecated in PyTorch, too."""
+    warnings.warn(
+        "`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=2,
+    )
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """``interpolate`` in mode "nearest"; deprecated in PyTorch, too."""
+    warnings.warn(
+        "`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=2,
+    )
+    return interpolate(input, size, scale_factor, mode="nearest")
+
+
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """``interpolate`` in mode "bilinear" with aligned corners; deprecated in PyTorch, too."""
+    warnings.warn(
+        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` "
+        "instead.",
+        stacklevel=2,
+    )
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
+
+
+# ----------------------------------------------------------------------------------- grids
+
+
+def _pixels(c: Tensor, n: int, align: bool) -> Tensor:
+    """Coordinates from [-1, 1] to pixels."""
+    c = ops.add(c, 1.0)
+    if align:
+        return ops.mul(c, (n - 1) / 2)
+    return ops.div(ops.sub(ops.mul(c, float(n)), 1.0), 2.0)
+
+
+def _clipped(c: Tensor, n: int) -> Tensor:
+    return ops.where(ops.gt(c, 0.0), ops.where(ops.lt(c, n - 1.0), c, n - 1.0), 0.0)
+
+
+def _placed(c: Tensor, n: int, padding: str, align: bool) -> Tensor:
+    """Coordinates brought into the image, as the padding mode says."""
+    if padding == "zeros":
+        return c
+    if padding == "reflection":
+        low, span = (0.0, n - 1.0) if align else (-0.5, float(n))
+        if span <= 0:
+            return ops.mul(c, 0.0)
+        distance = ops.abs(ops.sub(c, low))
+        turns = ops.floor(ops.div(distance, span))
+        rest = ops.sub(distance, ops.mul(turns, span))
+        even = ops.eq(ops.remainder(turns, 2.0), 0.0)
+        c = ops.add(ops.where(even, rest, ops.sub(span, rest)), low)
+    return _clipped(c, n)
+
+
+def _cubic_weights(t: Tensor) -> list[Tensor]:
+    """The weights of the neighbours at -1, 0, 1, 2 [Keys 1981]."""
+    a = -0.75
+
+    def near(x: Tensor) -> Tensor:
+        inner = ops.sub(ops.mul(x, a + 2), a + 3)
+        return ops.add(ops.mul(ops.mul(inner, x), x), 1.0)
+
+    def far(x: Tensor) -> Tensor:
+        inner = ops.add(ops.mul(ops.sub(ops.mul(x, a), 5 * a), x), 8 * a)
+        return ops.sub(ops.mul(inner, x), 4 * a)
+
+    return [far(ops.add(t, 1.0)), near(t), near(ops.sub(1.0, t)), far(ops.sub(2.0, t))]
+
+
+def _axis_taps(c: Tensor, n: int, mode: str, padding: str, align: bool) -> list[tuple]:
+    """Pairs of places and weights along one axis; a weight None is one."""
+    if mode == "bicubic":
+        low = ops.floor(c)
+        weights = _cubic_weights(ops.sub(c, low))
+        places = [_placed(ops.add(low, k - 1.0), n, padding, align) for k in range(4)]
+        return list(zip(places, weights, strict=True))
+    c = _placed(c, n, padding, align)
+    if mode == "nearest":
+        return [(ops.round(c), None)]
+    low = ops.floor(c)
+    share = ops.sub(c, low)
+    return [(low, ops.sub(1.0, share)), (ops.add(low, 1.0), share)]
+
+
+@function(grad="GridSampler2DBackward0")
+def _grid_sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bool) -> Tensor:
+    d = grid._meta.shape[-1]
+    shape, points = input._meta.shape, math.prod(grid._meta.shape[1:-1])
+    batch, channels, size = shape[0], shape[1], shape[2:]
+    flat = ops.permute(reshape(input, (batch, channels, math.prod(size))), dims=(0, 2, 1))
+    coordinates = reshape(grid, (batch, points, d))
+    # A point that is not a number lies far outside.
+    coordinates = ops.where(ops.isnan(coordinates), -1e4, coordinates)
+    axes = []
+    for a, n in enumerate(size):
+        c = ops.slice(coordinates, d - 1 - a, dims=(2,), sizes=(1,), steps=(1,))
+        c = _pixels(reshape(c, (batch, points)), n, align)
+        axes.append(_axis_taps(c, n, mode, padding, align))
+    row = ops.iota(shape=(batch, points), dim=0, dtype=dtypes.int64)
+    out = None
+    for corner in itertools.product(*axes):
+        place = weight = held = None
+        for (c, w), n in zip(corner, size, strict=True):
+            inside = ops.and_(ops.ge(c, 0.0), ops.le(c, n - 1.0))
+            held = inside if held is None else ops.and_(held, inside)
+            at = ops.cast(ops.where(inside, c, 0.0), dtype=dtypes.int64)
+            place = at if place is None else ops.add(ops.mul(place, n), at)
+            if w is not None:
+                weight = w if weight is None else ops.mul(weight, w)
+        found = ops.index(flat, row, place, where=(0, 1))
+        if weight is not None:
+            found = ops.mul(found, reshape(weight, (batch, points, 1)))
+        # A tap outside adds nothing, not zero times what happens to be read.
+        found = ops.where(reshape(held, (batch, points, 1)), found, 0.0)
+        out = found if out is None else ops.add(out, found)
+    out = ops.permute(out, dims=(0, 2, 1))
+    return reshape(out, (batch, channels, *grid._meta.shape[1:-1]))
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """The values of an image at points whose coordinates run from -1 to 1 over it.
+
+    Shapes: ``input`` is ``(N, C, *spatial)``, ``grid`` ``(N, *output, d)`` with the *last* spatial
+    axis first in a point; the result is ``(N, C, *output)``. ``mode`` is "bilinear", "nearest" or
+    (2-d) "bicubic", ``padding_mode`` "zeros", "border" or "reflection".
+
+    >>> grid_sample(tensor([[[[1.0, 3.0]]]]), tensor([[[[0.0, 0.0]]]]), align_corners=False)
+    tensor([[[[2.]]]])
+    """
+    if mode not in ("bilinear", "nearest", "bicubic"):
+        raise ValueError(
+            "nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', "
+            f"but got: '{mode}'"
+        )
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or "
+            f"'reflection', but got: '{padding_mode}'"
+        )
+    if align_corners is None:
+        warnings.warn(
+            "Default grid_sample and affine_grid behavior has changed to align_corners=False since "
+            "1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
+            "documentation of grid_sample for details.",
+            stacklevel=2,
+        )
+        align_corners = False
+    x, g = input._meta.shape, grid._meta.shape
+    if input.dtype is not grid.dtype:
+        raise RuntimeError(
+            "grid_sampler(): expected input and grid to have same dtype, but input has "
+            f"{input.dtype.name} and grid has {grid.dtype.name}"
+        )
+    if len(x) not in (4, 5) or len(x) != len(g):
+        raise RuntimeError(
+            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but "
+            f"got input with sizes {list(x)} and grid with sizes {list(g)}"
+        )
+    if x[0] != g[0]:
+        raise RuntimeError(
+            "grid_sampler(): expected grid and input to have same batch size, but got input with "
+            f"sizes {list(x)} and grid with sizes {list(g)}"
+        )
+    if g[-1] != len(x) - 2:
+        raise RuntimeError(
+            f"grid_sampler(): expected grid to have size {len(x) - 2} in last dimension, but got "
+            f"grid with sizes {list(g)}"
+        )
+    if any(n <= 0 for n in x[2:]):
+        raise RuntimeError(
+            "grid_sampler(): expected input to have non-empty spatial dimensions, but input has "
+            f"sizes {list(x)}"
+        )
+    if mode == "bicubic" and len(x) == 5:
+        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
+    return _grid_sample(input, grid, mode, padding_mode, align_corners)
+
+
+@function(grad="AffineGridGeneratorBackward0")
+def _affine_grid(theta: Tensor, size: tuple, align: bool) -> Tensor:
+    batch, spatial = size[0], size[2:]
+    d = len(spatial)
+    columns = []
+    for a in reversed(range(d)):
+        n = spatial[a]
+        line = ops.iota(shape=spatial, dim=a, dtype=theta.dtype)
+        if align:
+            c = ops.sub(ops.mul(line, 2.0 / max(n - 1, 1)), 1.0 if n > 1 else 0.0)
+        else:
+            c = ops.sub(ops.mul(ops.add(line, 0.5), 2.0 / n), 1.0)
+        columns.append(reshape(c, (*spatial, 1)))
+    columns.append(ops.full(1.0, shape=(*spatial, 1), dtype=theta.dtype))
+    base = reshape(ops.concat(*columns, dim=d), (1, math.prod(spatial), d + 1))
+    grid = ops.matmul(base, ops.permute(theta, dims=(0, 2, 1)))
+    return reshape(grid, (batch, *spatial, d))
+
+
+def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
+    """The grid for ``grid_sample`` of affine maps ``(N, d, d + 1)`` of an image of ``size``.
+
+    >>> affine_grid(tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 1, 1), False)
+    tensor([[[[0., 0.]]]])
+    """
+    if align_corners is None:
+        warnings.warn(
+            "Default grid_sample and affine_grid behavior has changed to align_corners=False since "
+            "1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
+            "documentation of grid_sample for details.",
+            stacklevel=2,
+        )
+        align_corners = False
+    if not theta.is_floating_point():
+        raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
+    size = tuple(int(n) for n in size)
+    d = len(size) - 2
+    if d not in (2, 3):
+        raise NotImplementedError(
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, "
+            f"respectively. Got size {list(size)}."
+        )
+    if theta.dim() != 3 or tuple(theta.shape[1:]) != (d, d + 1):
+        raise ValueError(
+            f"Expected a batch of {d}D affine matrices of shape Nx{d}x{d + 1} for size {size}. "
+            f"Got {tuple(theta.shape)}."
+        )
+    if min(size) <= 0:
+        raise ValueError(f"Expected non-zero, positive output size. Got {size}")
+    return _affine_grid(theta, size, align_corners)
+
+
+# --------------------------------------------------------------------------------- patches
+
+
+@function(grad="Im2ColBackward0")
+def _patches(input: Tensor, k: tuple, dilation: tuple, padding: tuple, stride: tuple) -> Tensor:
+    shape = input._meta.shape
+    x = input if len(shape) == 4 else reshape(input, (1, *shape))
+    y = ops.patches(x, kernel_size=k, dilation=dilation, padding=padding, stride=stride)
+    return y if x is input else reshape(y, y._meta.shape[1:])
+
+
+def unfold(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...],
+    dilation: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    stride: int | tuple[int, ...] = 1,
+) -> Tensor:
+    """The patches of ``(N, C, H, W)`` under a kernel, as columns ``(N, C * KH * KW, places)``.
+
+    >>> unfold(tensor([[[1.0, 2.0]]]), 1)
+    tensor([[1., 2.]])
+    """
+    k, n, p, s = (
+        ntuple(v, 2, name)
+        for v, name in (
+            (kernel_size, "kernel_size"),
+            (dilation, "dilation"),
+            (padding, "padding"),
+            (stride, "stride"),
+        )
+    )
+    shape = input._meta.shape
+    if len(shape) not in (3, 4) or 0 in shape[-3:]:
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"dimensions for input, but got: {list(shape)}"
+        )
+    for name, v, low in (("kernel size", k, 1), ("dilation", n, 1), ("stride", s, 1)):
+        if min(v) < low:
+            raise RuntimeError(f"{name} should be greater than zero, but got {name.split()[0]}_"
+                               f"height: {v[0]} {name.split()[0]}_width: {v[1]}")
+    if min(p) < 0:
+        raise RuntimeError(
+            "padding should be non-negative, but got pad_height: "
+            f"{p[0]} pad_width: {p[1]}"
+        )
+    places = [
+        (size + 2 * pad - dil * (kern - 1) - 1) // step + 1
+        for size, pad, dil, kern, step in zip(shape[-2:], p, n, k, s, strict=True)
+    ]
+    if min(places) < 1:
+        raise RuntimeError(
+            f"Given input with spatial size ({shape[-2]}, {shape[-1]}), kernel_size={k}, "
+            f"dilation={n}, padding={p}, stride={s}, calculated shape of the array of sliding "
+            f"blocks as ({places[0]}, {places[1]}), but its components must be at least one."
+        )
+    return _patches(input, k, n, p, s)
+
+
+@function(grad="Col2ImBackward0")
+def _unpatches(
+    input: Tensor, size: tuple, k: tuple, dilation: tuple, padding: tuple, stride: tuple
+) -> Tensor:
+    shape = input._meta.shape
+    x = input if len(shape) == 3 else reshape(input, (1, *shape))
+    y = ops.unpatches(
+        x, output_size=size, kernel_size=k, dilation=dilation, padding=padding, stride=stride
+    )
+    return y if x is input else reshape(y, y._meta.shape[1:])
+
+
+def fold(
+    input: Tensor,
+    output_size: int | tuple[int, ...],
+    kernel_size: int | tuple[int, ...],
+    dilation: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    stride: int | tuple[int, ...] = 1,
+) -> Tensor:
+    """The transpose of ``unfold``: patches that overlap are added.
+
+    >>> fold(tensor([[1.0, 2.0]]), (1, 2), 1)
+    tensor([[[1., 2.]]])
+    """
+    size, k, n, p, s = (
+        ntuple(v, 2, name)
+        for v, name in (
+            (output_size, "output_size"),
+            (kernel_size, "kernel_size"),
+            (dilation, "dilation"),
+            (padding, "padding"),
+            (stride, "stride"),
+        )
+    )
+    shape = input._meta.shape
+    if len(shape) not in (2, 3) or 0 in shape[-2:]:
+        raise RuntimeError(
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
+            f"non-zero dimensions for input, but got: {list(shape)}"
+        )
+    if shape[-2] % math.prod(k):
+        raise RuntimeError(
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+            f"but got input.size(1)={shape[-2]} and kernel_size={k}."
+        )
+    places = math.prod(
+        (o + 2 * pad - dil * (kern - 1) - 1) // step + 1
+        for o, pad, dil, kern, step in zip(size, p, n, k, s, strict=True)
+    )
+    if shape[-1] != places:
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={k}, dilation={n}, padding={p}, stride={s}, "
+            f"expected size of input's dimension 2 to match the calculated number of sliding "
+            f"blocks {places}, but got input.size(2)={shape[-1]}."
+        )
+    return _unpatches(input, size, k, n, p, s)
+
+
+# --------------------------------------------------------------------------------- shuffles
+
+
+@function
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """``(..., C r r, H, W)`` to ``(..., C, H r, W r)`` [Shi 2016].
+
+    >>> pixel_shuffle(tensor([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]), 2)
+    tensor([[[1., 2.],
+             [3., 4.]]])
+    """
+    shape, r = input._meta.shape, upscale_factor
+    if len(shape) < 3:
+        raise RuntimeError(
+            "pixel_shuffle expects input to have at least 3 dimensions, but got input with "
+            f"{len(shape)} dimension(s)"
+        )
+    if r <= 0:
+        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    c, h, w = shape[-3:]
+    if c % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
+            f"of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
+        )
+    lead = math.prod(shape[:-3])
+    x = reshape(input, (lead, c // (r * r), r, r, h, w))
+    x = ops.permute(x, dims=(0, 1, 4, 2, 5, 3))
+    return ops.reshape(x, shape=(*shape[:-3], c // (r * r), h * r, w * r))
+
+
+@function
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """The inverse of ``pixel_shuffle``.
+
+    >>> pixel_unshuffle(tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2).shape
+    torch.Size([4, 1, 1])
+    """
+    shape, r = input._meta.shape, downscale_factor
+    if len(shape) < 3:
+        raise RuntimeError(
+            "pixel_unshuffle expects input to have at least 3 dimensions, but got input with "
+            f"{len(shape)} dimension(s)"
+        )
+    if r <= 0:
+        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    c, h, w = shape[-3:]
+    for name, n, at in (("height", h, -2), ("width", w, -1)):
+        if n % r:
+            raise RuntimeError(
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
+                f"input.size({at})={n} is not divisible by {r}"
+            )
+    lead = math.prod(shape[:-3])
+    x = reshape(input, (lead, c, h // r, r, w // r, r))
+    x = ops.permute(x, dims=(0, 1, 3, 5, 2, 4))
+    return ops.reshape(x, shape=(*shape[:-3], c * r * r, h // r, w // r))
+
+
+@function
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels of ``(N, C, ...)`` interleaved: the first of each group, then the second ...
+
+    >>> channel_shuffle(tensor([[[1], [2], [3], [4]]]), 2)
+    tensor([[[1],
+             [3],
+             [2],
+             [4]]])
+    """
+    shape = input._meta.shape
+    if len(shape) < 3:
+        raise RuntimeError(
+            f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(shape)}"
+        )
+    if groups <= 0:
+        raise RuntimeError(
+            f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
+        )
+    n, c = shape[:2]
+    if c % groups:
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
+        )
+    x = reshape(input, (n, groups, c // groups, *shape[2:]))
+    x = ops.permute(x, dims=(0, 2, 1, *range(3, x.dim())))
+    return ops.reshape(x, shape=shape)
+
+
+native_channel_shuffle = channel_shuffle

@@ -1,0 +1,102 @@
+"""The loss of unaligned label sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.functions.nn._common import check_reduction, made, mean, reshape, total, value_of
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+
+@function(grad="CtcLossBackward0")
+def _ctc(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor,
+    target_lengths: Tensor,
+    blank: int,
+    reduction: str,
+    zero_infinity: bool,
+) -> Tensor:
+    single = log_probs.dim() == 2
+    x = log_probs
+    if single:
+        x = reshape(x, (x._meta.shape[0], 1, x._meta.shape[1]))
+    loss = ops.ctc(
+        x, targets, input_lengths, target_lengths, blank=blank, zero_infinity=zero_infinity
+    )
+    if reduction == "mean":
+        lengths = ops.cast(ops.maximum(target_lengths, 1), dtype=loss.dtype)
+        return mean(ops.div(loss, lengths))
+    if reduction == "sum":
+        return total(loss)
+    return reshape(loss, ()) if single else loss
+
+
+def _lengths(value: Any) -> np.ndarray:
+    if isinstance(value, Tensor):
+        value = value_of(value)
+    return np.array(value, np.int64).reshape(-1)
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """Connectionist temporal classification [Graves 2006].
+
+    Shapes: ``log_probs`` is ``(T, N, C)`` or ``(T, C)``, logarithms of probabilities;
+    ``targets`` is ``(N, S)`` or all of them one after the other. The mean divides each loss by its
+    target's length. ``zero_infinity`` makes impossible alignments cost nothing.
+    Raises ``RuntimeError`` for lengths that do not fit.
+    """
+    check_reduction(reduction)
+    steps, classes = log_probs._meta.shape[0], log_probs._meta.shape[-1]
+    batch = log_probs._meta.shape[1] if log_probs.dim() == 3 else 1
+    if not 0 <= blank < classes:
+        raise RuntimeError("blank must be in label range")
+    given, wanted = _lengths(input_lengths), _lengths(target_lengths)
+    for name, lengths in (("input_lengths", given), ("target_lengths", wanted)):
+        if len(lengths) != batch:
+            raise RuntimeError(f"{name} must be of size batch_size")
+        if (lengths < 0).any():
+            at = int(np.argmax(lengths < 0))
+            raise RuntimeError(
+                f"Expected {name} to have value at least 0, but got value {lengths[at]} (while "
+                "checking arguments for ctc_loss_cpu)"
+            )
+    if (given > steps).any():
+        raise RuntimeError(
+            f"Expected input_lengths to have value at most {steps}, but got value {given.max()} "
+            "(while checking arguments for ctc_loss_cpu)"
+        )
+    if targets.dim() == 2 and (wanted > targets.size(1)).any():
+        raise RuntimeError(
+            f"Expected tensor to have size at least {wanted.max()} at dimension 1, but got size "
+            f"{targets.size(1)} for argument #2 'targets' (while checking arguments for "
+            "ctc_loss_cpu)"
+        )
+    if targets.dim() == 1 and log_probs.dim() == 3 and targets.numel() != int(wanted.sum()):
+        raise RuntimeError(
+            f"Expected tensor to have size {int(wanted.sum())} at dimension 0, but got size "
+            f"{targets.numel()} for argument #2 'targets' (while checking arguments for "
+            "ctc_loss_cpu)"
+        )
+    return _ctc(
+        log_probs,
+        targets,
+        made(given, dtypes.int64),
+        made(wanted, dtypes.int64),
+        blank,
+        reduction,
+        zero_infinity,
+    )

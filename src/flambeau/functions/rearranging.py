@@ -1,0 +1,513 @@
+"""Elements repeated, rolled, reversed, split, and shuffled between dimensions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.functions import views
+from flambeau.functions.dims import as_shape, wrap_dim
+from flambeau.functions.inplace import write_out
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor, concrete
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@function(grad="RepeatBackward0")
+def _repeat(input: Tensor, repeats: tuple[int, ...]) -> Tensor:
+    shape = (1,) * (len(repeats) - input.dim()) + input._meta.shape
+    # (a, b) repeated (r, s) times is (r, a, s, b) flattened in pairs.
+    apart = tuple(k for n in shape for k in (1, n))
+    wide = tuple(k for r, n in zip(repeats, shape, strict=True) for k in (r, n))
+    final = tuple(r * n for r, n in zip(repeats, shape, strict=True))
+    return ops.reshape(ops.broadcast(ops.reshape(input, shape=apart), shape=wide), shape=final)
+
+
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """Copies laid side by side: as many along each dimension as ``repeats`` says.
+
+    >>> repeat(tensor([1, 2]), 2, 2)
+    tensor([[1, 2, 1, 2],
+            [1, 2, 1, 2]])
+    """
+    counts = as_shape(repeats)
+    if len(counts) < input.dim():
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
+            "tensor"
+        )
+    if any(n < 0 for n in counts):
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {min(counts)}: {list(counts)}"
+        )
+    return _repeat(input, counts)
+
+
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """``repeat`` with missing leading counts taken as 1.
+
+    >>> tile(tensor([[1, 2]]), (2,))
+    tensor([[1, 2, 1, 2]])
+    """
+    counts = as_shape(dims)
+    return repeat(input, (1,) * (input.dim() - len(counts)) + counts)
+
+
+@function(grad="RepeatInterleaveBackward0")
+def _repeat_each(input: Tensor, repeats: int, dim: int) -> Tensor:
+    shape = input._meta.shape
+    wide = (*shape[: dim + 1], repeats, *shape[dim + 1 :])
+    one = ops.reshape(input, shape=(*shape[: dim + 1], 1, *shape[dim + 1 :]))
+    final = (*shape[:dim], shape[dim] * repeats, *shape[dim + 1 :])
+    return ops.reshape(ops.broadcast(one, shape=wide), shape=final)
+
+
+def repeat_interleave(
+    input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    """Each entry of a dimension repeated, as often as an integer or a tensor of counts says.
+
+    Without ``dim`` the input is flattened; given counts alone, their positions are repeated.
+
+    >>> repeat_interleave(tensor([1, 2]), 2)
+    tensor([1, 1, 2, 2])
+    """
+    from flambeau.functions.gathering import index_select
+
+    if repeats is None:
+        return concrete(_positions(input, output_size), dtypes.int64)
+    x = input.reshape(-1) if dim is None else input
+    d = wrap_dim(0 if dim is None else dim, x.dim())
+    if isinstance(repeats, (list, tuple)):
+        from flambeau.functions.creation import tensor
+
+        repeats = tensor(list(repeats))
+    if isinstance(repeats, Tensor) and repeats.numel() == 1:
+        if repeats.dim() > 1:
+            raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+        if repeats.dtype.category != 1:
+            raise RuntimeError("repeats has to be Long or Int tensor")
+        repeats = int(repeats.item())
+    if not isinstance(repeats, Tensor):
+        if repeats < 0:
+            raise RuntimeError("Repeats must be non-negative")
+        if not x.dim():
+            x, d = x.reshape(1), 0
+        if output_size is not None and output_size != x.shape[d] * repeats:
+            raise RuntimeError("repeat_interleave: Invalid output_size")
+        return _repeat_each(x, int(repeats), d)
+    if repeats.dim() > 1:
+        raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+    if (x.shape[d] if x.dim() else 1) != repeats.numel():
+        raise RuntimeError(
+            "repeats must have the same size as input along dim, but got repeats.size(0) = "
+            f"{repeats.numel()} and input.size({d}) = {x.shape[d] if x.dim() else 1}"
+        )
+    return index_select(x, d, concrete(_positions(repeats, output_size), dtypes.int64))
+
+
+def _positions(repeats: Tensor, output_size: int | None) -> np.ndarray:
+    """0, 1, 2 … each as often as a tensor of counts says."""
+    if repeats.dim() != 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    if repeats.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    counts = repeats._value()._array()
+    if counts.size and counts.min() < 0:
+        raise RuntimeError("repeats can not be negative")
+    places = np.repeat(np.arange(counts.size, dtype=np.int64), counts)
+    if output_size is not None and output_size != places.size:
+        raise RuntimeError("allocated size does not match required size")
+    return places
+
+
+@function(grad="RollBackward0")
+def _roll(input: Tensor, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Tensor:
+    x = input
+    for k, d in zip(shifts, dims, strict=True):
+        n = input._meta.shape[d]
+        k = k % n if n else 0
+        if k:
+            whole = {"dims": (d,), "steps": (1,)}
+            tail = ops.slice(x, n - k, sizes=(k,), **whole)
+            x = ops.concat(tail, ops.slice(x, 0, sizes=(n - k,), **whole), dim=d)
+    return ops.clone(x) if x is input else x
+
+
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Entries moved along dimensions, those that fall off coming back at the front.
+
+    Without ``dims`` the flattened tensor is rolled.
+
+    >>> roll(tensor([1, 2, 3]), 1)
+    tensor([3, 1, 2])
+    """
+    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    dims = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
+    if not shifts:
+        raise RuntimeError("`shifts` required")
+    if not dims and len(shifts) == 1:
+        return _roll(input.reshape(-1), shifts, (0,)).view(tuple(input.shape))
+    if len(shifts) != len(dims):
+        raise RuntimeError(
+            f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
+        )
+    if not input.dim():
+        return input.clone()
+    return _roll(input, shifts, tuple(wrap_dim(d, input.dim(), scalar=False) for d in dims))
+
+
+@function
+def _flip(input: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return ops.flip(input, dims=dims) if dims and input.dim() else ops.clone(input)
+
+
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """Dimensions reversed, as a copy.
+
+    >>> flip(tensor([1, 2, 3]), 0)
+    tensor([3, 2, 1])
+    """
+    wanted = tuple(wrap_dim(d, input.dim()) for d in as_shape(dims))
+    for d in wanted:
+        if wanted.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    return _flip(input, wanted)
+
+
+def fliplr(input: Tensor) -> Tensor:
+    """Columns reversed: ``flip(1)`` of at least two dimensions.
+
+    >>> fliplr(tensor([[1, 2]]))
+    tensor([[2, 1]])
+    """
+    if input.dim() < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return _flip(input, (1,))
+
+
+def flipud(input: Tensor) -> Tensor:
+    """Rows reversed: ``flip(0)`` of at least one dimension.
+
+    >>> flipud(tensor([[1], [2]]))
+    tensor([[2],
+            [1]])
+    """
+    if input.dim() < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return _flip(input, (0,))
+
+
+def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+    """Turned by ``k`` times 90 degrees in the plane of two dimensions, from the first to the second.
+
+    >>> rot90(tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+    """
+    dims = tuple(dims)
+    n = input.dim()
+    if len(dims) != 2:
+        raise RuntimeError(
+            f"expected total rotation dims == 2, but got dims = {len(dims)}"
+        )
+    if n < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {n}")
+    if dims[0] == dims[1] or abs(dims[0] - dims[1]) == n:
+        raise RuntimeError(
+            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = "
+            f"{dims[1]}"
+        )
+    for at, d in enumerate(dims):
+        if not -n <= d < n:
+            raise RuntimeError(f"Rotation dim{at} out of range, dim{at} = {d}")
+    a, b = (d % n for d in dims)
+    k %= 4
+    if k == 1:
+        return _flip(input, (b,)).transpose(a, b)
+    if k == 2:
+        return _flip(input, (a, b))
+    if k == 3:
+        return _flip(input, (a,)).transpose(a, b)
+    return input.clone()
+
+
+# ---------------------------------------------------------------------------------- splitting
+
+
+def tensor_split(
+    input: Tensor,
+    indices_or_sections: Any = None,
+    dim: int = 0,
+    *,
+    indices: Any = None,
+    sections: int | None = None,
+) -> tuple[Tensor, ...]:
+    """Pieces as equal as can be, the first ones larger; or cut before the given positions.
+
+    >>> tensor_split(arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
+    cuts = next(c for c in (indices_or_sections, indices, sections) if c is not None)
+    if not input.dim():
+        raise RuntimeError(
+            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
+        )
+    d = wrap_dim(dim, input.dim())
+    n = input._meta.shape[d]
+    if isinstance(cuts, Tensor):
+        if cuts.dtype is not dtypes.int64:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
+                f"{_long_name(cuts.dtype)}"
+            )
+        if cuts.dim() > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or "
+                f"one-dimensional tensor, but got a tensor with {cuts.dim()} dims"
+            )
+        cuts = cuts.tolist()
+    if isinstance(cuts, int):
+        if cuts <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {cuts}")
+        small, extra = divmod(n, cuts)
+        sizes = [small + (i < extra) for i in range(cuts)]
+        ends = np.cumsum(sizes).tolist()
+        starts = [0, *ends[:-1]]
+    else:
+        marks = [int(c) for c in cuts]
+        places = [min(max(m + n if m < 0 else m, 0), n) for m in marks]
+        starts, ends = [0, *places], [*places, n]
+        sizes = [max(e - s, 0) for s, e in zip(starts, ends, strict=True)]
+    return tuple(
+        views.sliced(input, (d,), (s if k else 0,), (k,), (1,))
+        for s, k in zip(starts, sizes, strict=True)
+    )
+
+
+def _long_name(dtype: dtypes.dtype) -> str:
+    from flambeau.functions.inplace import title
+
+    return title(dtype)
+
+
+def _split_along(name: str, input: Tensor, cuts: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+    if input.dim() < least:
+        raise RuntimeError(
+            f"torch.{name} requires a tensor with at least {least} dimension"
+            f"{'s' if least > 1 else ''}, but got a tensor with {input.dim()} dimensions!"
+        )
+    if isinstance(cuts, int) and (cuts <= 0 or input._meta.shape[dim] % cuts):
+        raise RuntimeError(
+            f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+            f"{input._meta.shape[dim]} is not divisible by the split_size {cuts}!"
+        )
+    return tensor_split(input, cuts, dim)
+
+
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Pieces along dimension 1 (0 of a vector).
+
+    >>> hsplit(arange(4), 2)
+    (tensor([0, 1]), tensor([2, 3]))
+    """
+    return _split_along("hsplit", input, indices_or_sections, 0 if input.dim() == 1 else 1, 1)
+
+
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Pieces along dimension 0 of at least two.
+
+    >>> len(vsplit(zeros(4, 1), 2))
+    2
+    """
+    return _split_along("vsplit", input, indices_or_sections, 0, 2)
+
+
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Pieces along dimension 2 of at least three.
+
+    >>> len(dsplit(zeros(1, 1, 4), 2))
+    2
+    """
+    return _split_along("dsplit", input, indices_or_sections, 2, 3)
+
+
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple:
+    """Pieces of the sizes given.
+
+    >>> split_with_sizes(arange(3), [1, 2])
+    (tensor([0]), tensor([1, 2]))
+    """
+    return views.split(input, list(split_sizes), dim)
+
+
+def unsafe_split(input: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """``split``, whose pieces PyTorch lets be written to freely."""
+    return views.split(input, split_size, dim)
+
+
+def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple:
+    """``split_with_sizes``, whose pieces PyTorch lets be written to freely."""
+    return views.split(input, list(split_sizes), dim)
+
+
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """``chunk``, whose pieces PyTorch lets be written to freely."""
+    return views.chunk(input, chunks, dim)
+
+
+def ravel(input: Tensor) -> Tensor:
+    """One dimension: a view where possible.
+
+    >>> ravel(tensor([[1, 2], [3, 4]]))
+    tensor([1, 2, 3, 4])
+    """
+    return views.reshape(input, (-1,)) if input.numel() else views.reshape(input, (0,))
+
+
+# --------------------------------------------------------------------- channels and space
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Channels moved to space: ``(*, C r^2, H, W)`` to ``(*, C, H r, W r)``.
+
+    >>> pixel_shuffle(zeros(1, 4, 1, 1), 2).shape
+    torch.Size([1, 1, 2, 2])
+    """
+    if input.dim() < 3:
+        raise RuntimeError(
+            "pixel_shuffle expects input to have at least 3 dimensions, but got input with "
+            f"{input.dim()} dimension(s)"
+        )
+    r = int(upscale_factor)
+    if r <= 0:
+        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    *lead, c, h, w = input.shape
+    if c % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
+            f"of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
+        )
+    return _pixel_shuffle(input, r)
+
+
+@function
+def _pixel_shuffle(input: Tensor, r: int) -> Tensor:
+    *lead, c, h, w = input._meta.shape
+    k, n = c // (r * r), len(lead)
+    x = ops.reshape(input, shape=(*lead, k, r, r, h, w))
+    x = ops.permute(x, dims=(*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    return ops.reshape(x, shape=(*lead, k, h * r, w * r))
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Space moved to channels: ``(*, C, H r, W r)`` to ``(*, C r^2, H, W)``.
+
+    >>> pixel_unshuffle(zeros(1, 1, 2, 2), 2).shape
+    torch.Size([1, 4, 1, 1])
+    """
+    if input.dim() < 3:
+        raise RuntimeError(
+            "pixel_unshuffle expects input to have at least 3 dimensions, but got input with "
+            f"{input.dim()} dimension(s)"
+        )
+    r = int(downscale_factor)
+    if r <= 0:
+        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    *_, h, w = input.shape
+    for name, n, at in (("height", h, -2), ("width", w, -1)):
+        if n % r:
+            raise RuntimeError(
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
+                f"input.size({at})={n} is not divisible by {r}"
+            )
+    return _pixel_unshuffle(input, r)
+
+
+@function
+def _pixel_unshuffle(input: Tensor, r: int) -> Tensor:
+    *lead, c, h, w = input._meta.shape
+    n = len(lead)
+    x = ops.reshape(input, shape=(*lead, c, h // r, r, w // r, r))
+    x = ops.permute(x, dims=(*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    return ops.reshape(x, shape=(*lead, c * r * r, h // r, w // r))
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels of groups interleaved: ``(N, g k, *)`` read as ``(N, k g, *)``.
+
+    >>> channel_shuffle(arange(4).reshape(1, 4, 1), 2).flatten()
+    tensor([0, 2, 1, 3])
+    """
+    if input.dim() < 3:
+        raise RuntimeError(
+            "channel_shuffle expects input with > 2 dims, but got input with sizes "
+            f"{list(input.shape)}"
+        )
+    c = input._meta.shape[1]
+    if groups <= 0:
+        raise RuntimeError(
+            f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
+        )
+    if c % groups:
+        raise RuntimeError(
+            "Number of channels must be divisible by groups. Got "
+            f"{c} channels and {groups} groups."
+        )
+    return _channel_shuffle(input, int(groups))
+
+
+native_channel_shuffle = channel_shuffle
+
+
+@function
+def _channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    b, c, *space = input._meta.shape
+    x = ops.reshape(input, shape=(b, groups, c // groups, math.prod(space)))
+    return ops.reshape(ops.permute(x, dims=(0, 2, 1, 3)), shape=input._meta.shape)
+
+
+@function(grad="RenormBackward0")
+def _renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    rest = tuple(d for d in range(input.dim()) if d != dim)
+    p = float(p)
+    size = ops.abs(input)
+    if p == math.inf:
+        norm = ops.amax(size, dims=rest, keepdim=True)
+    elif p == 1:
+        norm = ops.sum(size, dims=rest, keepdim=True)
+    elif p == 2:
+        norm = ops.sqrt(ops.sum(ops.mul(size, size), dims=rest, keepdim=True))
+    else:
+        norm = ops.pow(ops.sum(ops.pow(size, p), dims=rest, keepdim=True), 1 / p)
+    # The small number keeps the quotient below maxnorm, as PyTorch's does.
+    factor = ops.div(ops.full(maxnorm, shape=(), dtype=norm.dtype), ops.add(norm, 1e-7))
+    one = ops.full(1, shape=(), dtype=norm.dtype)
+    return ops.mul(input, ops.where(ops.gt(norm, maxnorm), factor, one))
+
+
+def renorm(
+    input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | None = None
+) -> Tensor:
+    """Every entry of ``dim`` scaled down so that its ``p``-norm is at most ``maxnorm``.
+
+    >>> renorm(tensor([[3.0, 4.0]]), 2, 0, 1)
+    tensor([[0.6000, 0.8000]])
+    """
+    if input.dim() < 2:
+        raise RuntimeError(
+            f"renorm: input needs at least 2 dimensions, got {input.dim()} dimensions"
+        )
+    if p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    result = _renorm(input, float(p), wrap_dim(dim, input.dim()), float(maxnorm))
+    return result if out is None else write_out(out, result, "renorm")
+
+
