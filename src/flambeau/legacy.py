@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
+from flambeau.functions.casting import set_default_dtype
 from flambeau.functions.creation import legacy_constructor
-from flambeau.record.trace import defaults, set_state
 from flambeau.tensor import Tensor
 
 __all__ = [
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
-    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "get_default_dtype",
-    "set_default_dtype", "set_default_tensor_type",
+    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type",
 ]  # fmt: skip
 
 
@@ -42,28 +41,6 @@ ShortTensor = _typed("ShortTensor", dtypes.int16)
 CharTensor = _typed("CharTensor", dtypes.int8)
 ByteTensor = _typed("ByteTensor", dtypes.uint8)
 BoolTensor = _typed("BoolTensor", dtypes.bool_)
-
-
-def set_default_dtype(d: dtypes.dtype) -> None:
-    """Sets the dtype of floating tensors made without one.
-
-    Raises ``TypeError`` unless it is a floating dtype.
-
-    >>> torch.set_default_dtype(torch.float32)
-    """
-    if not isinstance(d, dtypes.dtype) or not d.is_floating_point:
-        raise TypeError(f"only floating-point types are supported as the default type, got {d}")
-    defaults.dtype = d
-    set_state(default=d)
-
-
-def get_default_dtype() -> dtypes.dtype:
-    """The dtype of floating tensors made without one.
-
-    >>> torch.get_default_dtype()
-    torch.float32
-    """
-    return defaults.dtype
 
 
 def set_default_tensor_type(t: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.functions import special as _top
-from flambeau.functions.checks import _refuse
+from flambeau.functions.checks import _need_one_tensor, _refuse
 from flambeau.functions.pointwise import (
     _in_floats,
     exp2,
@@ -20,7 +20,7 @@ from flambeau.functions.pointwise import (
     sigmoid,
     sinc,
 )
-from flambeau.functions.promotion import Number, floating, two_tensors
+from flambeau.functions.promotion import Number, floating
 from flambeau.functions.special import (
     _of_one,
     digamma,
@@ -117,7 +117,8 @@ modified_bessel_i1 = _undifferentiated(
 
 def _polynomial(name: str, meaning: str) -> Any:
     def compute(input: Tensor | Number, n: Tensor | Number) -> Tensor:
-        x, k = floating(*two_tensors(input, n))
+        _need_one_tensor(name, input, n)
+        x, k = floating(input, n)
         dtype = (x if isinstance(x, Tensor) else k)._meta.dtype
         if dtype.is_complex:
             _refuse(f"{name}_cpu", dtype)

@@ -360,7 +360,7 @@ class Tensor(Handle):
             base = object.__new__(Tensor)
             base._meta = meta(value._storage.shape, value._meta.dtype)
             base._storage = value._storage
-            self._base = base if not self._meta.requires_grad else None
+            self._base = base
         self._trace = self._btrace = None
         self._seen = -1
         m = self._meta
@@ -544,7 +544,7 @@ class Tensor(Handle):
             base = object.__new__(Tensor)
             base._meta = meta(storage.shape, t._meta.dtype)
             base._storage = storage
-            t._base = base if not requires_grad else None
+            t._base = base
         return t
 
     # ------------------------------------------------------------------ Python's protocols

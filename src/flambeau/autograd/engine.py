@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from flambeau.record import alias, flush
 from flambeau.record.builder import Builder, finish, new_tensor, undo_binding
 from flambeau.record.macro import apply
 from flambeau.record.meta import meta
-from flambeau.record.segment import TWICE, Segment, next_order, overwrite_check
+from flambeau.record.segment import INPLACE, TWICE, Segment, next_order, overwrite_check
 from flambeau.record.storage import Handle, Storage
 from flambeau.record.trace import LOCK, Node, Trace, open_, renew, set_state
 
@@ -23,6 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LAST = float("inf")
+# Whether writes to values that backward needs are allowed (graph.allow_mutation_on_saved_tensors).
+keep_saved = [0]
+
+
+class _Passes(threading.local):
+    """The backward passes that run on this thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.stack: list[Pass] = []
+
+
+_passes = _Passes()
+
+
+def current_pass() -> Pass:
+    """The backward pass whose hooks run now."""
+    return _passes.stack[-1]
 
 
 class PyNode:
@@ -32,14 +50,20 @@ class PyNode:
     """
 
     def __init__(
-        self, name: str, inputs: Sequence[Any], call: Callable[[list[Any]], Sequence[Any]]
+        self,
+        name: str,
+        inputs: Sequence[Any],
+        call: Callable[[list[Any]], Sequence[Any]],
+        histories: Sequence[Any] | None = None,
     ) -> None:
         self.name = name
-        for t in inputs:
-            if t._meta.requires_grad and not t._meta.leaf:
-                # What came before is settled in segments: an open trace would move on.
-                t._value()
-        self.inputs = [(t, history_of(t)) for t in inputs]
+        if histories is None:
+            for t in inputs:
+                if t._meta.requires_grad and not t._meta.leaf:
+                    # What came before is settled in segments: an open trace would move on.
+                    t._value()
+            histories = [history_of(t) for t in inputs]
+        self.inputs = list(zip(inputs, histories, strict=True))
         self.order = next_order()
         self.outputs = 1
         self.call = call
@@ -75,29 +99,68 @@ def history_of(t: Any) -> tuple[Any, int] | None:
 # ------------------------------------------------------------------------- the open trace
 
 
-def leaves_of(node: Node, slot: int) -> tuple[int, ...]:
-    """Indices of the inputs that the gradient of ``slot`` reaches."""
+def reach(node: Node, slot: int) -> frozenset[int]:
+    """The slots that the gradient of ``slot`` reaches, itself among them."""
     memo = node.memo
     if memo is None:
         memo = node.memo = {}
-    key = ("leaves", slot)
+    key = ("reach", slot)
     found = memo.get(key)
     if found is None:
-        metas = node.input_metas()
-        wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
-        through, _ = depending(node.path_entries(), wanted)
+        wanted = [-1 - i for i, m in enumerate(node.input_metas()) if m.requires_grad]
+        through, depends = depending(node.path_entries(), wanted)
         reached = {slot}
         for e in reversed(through):
             if not reached.isdisjoint(e.outputs):
                 reached.update(
                     i
                     for p, i in enumerate(e.inputs)
-                    if type(i) is int and e.prim.gradient_of(p) is not None
+                    if type(i) is int and i in depends and e.prim.gradient_of(p) is not None
                 )
-        found = memo[key] = tuple(
-            i for i, m in enumerate(metas) if -1 - i in reached and m.requires_grad
-        )
+        found = memo[key] = frozenset(reached)
     return found
+
+
+def leaves_of(node: Node, slot: int) -> tuple[int, ...]:
+    """Indices of the inputs that the gradient of ``slot`` reaches."""
+    memo = node.memo
+    found = None if memo is None else memo.get(("leaves", slot))
+    if found is None:
+        reached = reach(node, slot)
+        found = tuple(
+            i for i, m in enumerate(node.input_metas()) if -1 - i in reached and m.requires_grad
+        )
+        node.memo["leaves", slot] = found  # type: ignore[index]
+    return found
+
+
+def below(tensors: Sequence[Any]) -> tuple[dict[int, Any], set[tuple[int, int]]]:
+    """What gradients of ``tensors`` reach: leaves by id, and (id of unit, slot) of the others."""
+    leaves: dict[int, Any] = {}
+    seen: set[tuple[int, int]] = set()
+    inner: set[tuple[int, int]] = set()
+    stack = [(t, history_of(t)) for t in tensors]
+    while stack:
+        x, history = stack.pop()
+        if history is None:
+            continue
+        unit, slot = history
+        if unit is None:
+            leaves[id(x)] = x
+        elif (id(unit), slot) not in seen:
+            seen.add((id(unit), slot))
+            if isinstance(unit, PyNode):
+                inner.add((id(unit), slot))
+                stack.extend(unit.inputs)
+            else:
+                inner.update((id(unit), s) for s in reach(unit.node, slot))
+                stack.extend((unit.inputs[i], origin(unit, i)) for i in leaves_of(unit.node, slot))
+    return leaves, inner
+
+
+def leaves_below(t: Any) -> list[Any]:
+    """The leaves that want a gradient and that ``t`` depends on, each once."""
+    return list(below([t])[0].values())
 
 
 def pull(
@@ -113,7 +176,8 @@ def pull(
     entries = node.path_entries()
     metas = node.input_metas()
     wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
-    written = overwrite_check(node.overwritten, builder) if node.overwritten else None
+    checked = node.overwritten and not keep_saved[0]
+    written = overwrite_check(node.overwritten, builder) if checked else None
     spent: set[int] = set()
 
     def check(entry: Entry, start: int) -> None:
@@ -161,7 +225,7 @@ def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -
 
 def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
     """``t.backward()`` as one edge; False where hooks or other histories ask for more."""
-    if tr.hooks:
+    if tr.hooks or keep_saved[0]:
         return False
     reached = leaves_of(tr.node, t._slot)
     inputs = tr.inputs
@@ -254,6 +318,7 @@ class Pass:
         # Slots of segments whose hooks have run already.
         self.done: set[tuple[int, int]] = set()
         self.keep: list[Any] = []
+        self.roots: list[Any] = []
 
     def deliver(self, t: Any, history: tuple[Any, int] | None, g: Any) -> None:
         """Adds a gradient for ``t``."""
@@ -273,7 +338,24 @@ class Pass:
         grads = self.grads[key]
         grads[slot] = g if slot not in grads else add(grads[slot], g)
 
+    def reaches(self, tensors: Sequence[Any]) -> list[bool]:
+        """Which of some tensors get a gradient in this pass."""
+        leaves, inner = below(self.roots)
+        found = []
+        for t in tensors:
+            history = history_of(t)
+            unit, slot = history or (None, 0)
+            found.append(id(t) in leaves if unit is None else (id(unit), slot) in inner)
+        return found
+
     def run(self) -> None:
+        _passes.stack.append(self)
+        try:
+            self._run()
+        finally:
+            _passes.stack.pop()
+
+    def _run(self) -> None:
         while self.heap:
             _, key = heapq.heappop(self.heap)
             unit = self.units.pop(key)
@@ -299,13 +381,14 @@ class Pass:
             self.deliver(t, history, g)
 
     def through_segment(self, unit: Segment, grads: dict[int, Any]) -> None:
-        unit.check()
+        allowed = keep_saved[0] > 0
+        unit.check(allowed)
         stops = self.stops(unit)
         if self.create or stops:
             self.replay(unit, grads, stops)
         else:
             seeded = tuple(sorted(grads))
-            slots, program = unit.spec.backward(seeded)
+            slots, program = unit.spec.backward(seeded, allowed)
             arrays = [*unit.arrays, *[unit.saved[s] for s in unit.spec.residuals]]
             arrays += [grads[s]._array() for s in seeded]
             outs = program(arrays, unit.numbers)
@@ -313,7 +396,7 @@ class Pass:
             for slot, out in zip(slots, outs, strict=True):
                 t = unit.inputs[-1 - slot]
                 g = concrete(flush.owned(out, taken), t._meta.dtype)
-                self.deliver(t, origin_of(t), g)
+                self.deliver(t, unit.origins[-1 - slot], g)
         if not self.retain:
             unit.free()
 
@@ -432,8 +515,15 @@ class Pass:
         return g
 
 
+def origin(unit: Any, position: int) -> tuple[Any, int] | None:
+    """The history of an input of a trace or segment, from before it was bound."""
+    if isinstance(unit, Segment):
+        return unit.origins[position]
+    return origin_of(unit.inputs[position])
+
+
 def origin_of(t: Any) -> tuple[Any, int] | None:
-    """The history of an input of a segment: from before it was bound."""
+    """The history of an input of the open trace: from before it was bound."""
     if t._meta.leaf:
         return None, 0
     return t._hist
@@ -453,7 +543,17 @@ def pull_step(
             starts = [t._slot for t in seeds]
             given = [key_for(tr, g) for g in seeds.values()]
             barriers = [t._slot for t in stops]
-            key = ("pull", retain, create, *starts, None, *given, None, *barriers)
+            key = (
+                "pull",
+                retain,
+                create,
+                keep_saved[0] > 0,
+                *starts,
+                None,
+                *given,
+                None,
+                *barriers,
+            )
 
             def make(builder: Builder) -> tuple:
                 variables = {
@@ -490,7 +590,11 @@ def replay(unit: Segment) -> dict[int, Any]:
     """Records a segment's entries again; its values by slot, as tensors with history."""
     values: dict[int, Any] = {}
     for i, (t, a) in enumerate(zip(unit.inputs, unit.arrays, strict=True)):
-        values[-1 - i] = t if t._meta.requires_grad else concrete(a, t._meta.dtype)
+        m = unit.spec.metas[i]
+        if not m.requires_grad:
+            values[-1 - i] = concrete(a, m.dtype)
+        else:
+            values[-1 - i] = stand_in(unit, i) if unit.changed(i) else t
     numbers = unit.numbers
     for e in unit.spec.entries:
         args = []
@@ -511,6 +615,21 @@ def replay(unit: Segment) -> dict[int, Any]:
             made = apply(e.prim, *args, **e.attrs)
         values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
     return values
+
+
+def stand_in(unit: Segment, position: int) -> Any:
+    """An input as it was when bound, before it was written to, in the history it had then."""
+    array = unit.arrays[position]
+    storage = unit.inputs[position]._storage
+    if storage is not None and storage.version != unit.bound[position]:
+        if np.may_share_memory(storage.array, array) and storage.trace is None:
+            raise RuntimeError(INPLACE)
+    m = unit.spec.metas[position]
+    t = concrete(array, m.dtype)
+    t._meta = meta(m.shape, m.dtype, True, False)
+    histories = [unit.origins[position]]
+    t._hist = (PyNode("Past", [unit.inputs[position]], lambda grads: grads, histories), 0)
+    return t
 
 
 class grad_mode:
@@ -677,6 +796,7 @@ def collect(
     # Histories are read once all are settled: settling one may flush the trace of another.
     for t, _ in roots:
         history_of(t)
+    run.roots = list(tensors)
     for t, g in roots:
         history = history_of(t)
         run.deliver(t, history, g)
@@ -688,6 +808,7 @@ def collect(
 
 
 def leaf_hooked(t: Any, g: Any) -> Any:
+    """Runs the hooks on the whole gradient of a leaf."""
     for hook in list((t._hooks or {}).values()):
         changed = hook(g)
         if changed is not None:

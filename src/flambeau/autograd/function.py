@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.autograd import engine
+from flambeau.autograd import engine, saved
 from flambeau.autograd.modes import no_grad
 from flambeau.record import alias
 from flambeau.record.meta import meta
@@ -25,7 +25,8 @@ class FunctionCtx:
     """What forward leaves for backward."""
 
     def __init__(self) -> None:
-        self._saved: list[tuple[Tensor | None, int]] = []
+        # Functions that give the saved tensors.
+        self._saved: list[Callable[[], Tensor | None]] = []
         self._freed = False
         self._dirty: tuple[Tensor, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
@@ -40,7 +41,7 @@ class FunctionCtx:
                     "save_for_backward can only save variables, but argument "
                     f"{tensors.index(t)} is of type {type(t).__name__}"
                 )
-        self._saved = [(t, 0 if t is None else alias.version_of(t)) for t in tensors]
+        self._saved = [_kept(t) for t in tensors]
 
     save_for_forward = save_for_backward
 
@@ -48,10 +49,7 @@ class FunctionCtx:
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         if self._freed:
             raise RuntimeError(TWICE)
-        for t, version in self._saved:
-            if t is not None and alias.version_of(t) != version:
-                raise RuntimeError(INPLACE)
-        return tuple(t for t, _ in self._saved)
+        return tuple(give() for give in self._saved)
 
     saved_variables = saved_tensors
 
@@ -66,6 +64,23 @@ class FunctionCtx:
     def set_materialize_grads(self, value: bool) -> None:
         """Whether absent gradients reach backward as zeros (the default) or as None."""
         self._materialize = value
+
+
+def _kept(t: Tensor | None) -> Callable[[], Tensor | None]:
+    """Keeps a tensor, packed if hooks say so; what is given back must not have been written."""
+    if t is None:
+        return lambda: None
+    packed, unpack = saved.pack(t)
+    if unpack is not None:
+        return lambda: unpack(packed)
+    version = alias.version_of(t)
+
+    def give() -> Tensor:
+        if alias.version_of(t) != version:
+            raise RuntimeError(INPLACE)
+        return t
+
+    return give
 
 
 class _FunctionMeta(type):

@@ -62,7 +62,7 @@ class Node:
     def _before(self, slot: int) -> Node | None:
         if slot < 0:
             t = self._unit.inputs[-1 - slot]
-            return None if t is None else _at(t, engine.origin_of(t))
+            return None if t is None else _at(t, engine.origin(self._unit, -1 - slot))
         step = _step(self._unit, slot)
         if step is None or not any(e.grad for e in step.entries):
             return None

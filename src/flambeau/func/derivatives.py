@@ -18,9 +18,6 @@ __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "line
 
 Argnums = int | tuple[int, ...]
 
-# How many transforms run around this one: their results are differentiated again.
-_depth = [0]
-
 
 class _Level:
     """One transform: its inputs' stand-ins, and what leaves it."""
@@ -29,14 +26,12 @@ class _Level:
         self.own: list[Tensor] = []
 
     def __enter__(self) -> _Level:
-        _depth[0] += 1
         self._mode = autograd.enable_grad()
         self._mode.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._mode.__exit__(*exc)
-        _depth[0] -= 1
 
     def enter(self, value: Any) -> Any:
         """A tensor that this level differentiates by, in place of one given."""

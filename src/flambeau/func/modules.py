@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import flambeau
+import flambeau  # upward: stacks with the public function
 from flambeau.tensor import Tensor
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import flambeau
+import flambeau  # upward: stacks with the public function
 from flambeau.func.tree import broadcast, flatten, unflatten
 from flambeau.random import get_rng_state, set_rng_state
 from flambeau.tensor import Tensor
@@ -94,7 +94,7 @@ def _name(func: Any) -> str:
 
 
 def _refuse_random(before: Tensor | None) -> None:
-    if before is not None and not bool((get_rng_state() == before).all()):
+    if before is not None and get_rng_state().tolist() != before.tolist():
         raise RuntimeError(
             "vmap: called random operation while in randomness error mode. Please either use the "
             "'same' or 'different' randomness flags on vmap or perform the randomness operation "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checks import _need_tensor, _refuse
+from flambeau.functions.checks import _need_one_tensor, _need_tensor, _refuse
 from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import (
     Number,
@@ -14,7 +14,6 @@ from flambeau.functions.promotion import (
     literal,
     promoted,
     result_type,
-    two_tensors,
 )
 from flambeau.ir import numeric as _numeric  # noqa: F401  declares primitives used here
 from flambeau.record.macro import function, ops
@@ -181,7 +180,8 @@ def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     """
     from flambeau.functions.arithmetic import pow
 
-    x, y = two_tensors(input, exponent)
+    _need_one_tensor("float_power", input, exponent)
+    x, y = input, exponent
     kind = dtypes.complex128 if result_type(x, y).is_complex else dtypes.float64
     x = cast(x, kind) if isinstance(x, Tensor) else literal(x, kind)
     y = cast(y, kind) if isinstance(y, Tensor) else literal(y, kind)

@@ -25,6 +25,15 @@ def _need_tensor(name: str, value: Any, argument: str = "input", position: int =
         )
 
 
+def _need_one_tensor(name: str, *operands: Any) -> None:
+    """``TypeError`` if all operands are numbers."""
+    if not any(isinstance(x, Tensor) for x in operands):
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got "
+            f"({', '.join(map(_kind, operands))}), but expected a Tensor among them"
+        )
+
+
 def _refuse(kernel: str, dtype: dtypes.dtype) -> NoReturn:
     """There is no such operation on this dtype."""
     raise NotImplementedError(f"\"{kernel}\" not implemented for '{_title(dtype)}'")

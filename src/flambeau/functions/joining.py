@@ -337,15 +337,16 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
             )
         if t.dtype is not found[0].dtype:
             raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    # "xy" has the second tensor's values along the first dimension.
     swap = indexing == "xy" and len(found) > 1
     order = [found[1], found[0], *found[2:]] if swap else list(found)
     shape = tuple(t.numel() for t in order)
     grids = [
-        t.reshape(tuple(-1 if k == d else 1 for k in range(len(order)))).expand(shape)
+        t.reshape(tuple(n if k == d else 1 for k, n in enumerate(shape))).expand(shape)
         for d, t in enumerate(order)
     ]
     if swap:
-        grids = [g.transpose(0, 1) for g in (grids[1], grids[0], *grids[2:])]
+        grids[:2] = grids[1], grids[0]
     return tuple(grids)
 
 

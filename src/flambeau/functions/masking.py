@@ -1,4 +1,4 @@
-"""Elements chosen by a condition: masks, where, nonzero, counts, and places in sorted rows."""
+"""Elements chosen by a condition: masks, where, nonzero, and places in sorted rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions.checking import known, pair, recording
-from flambeau.functions.dims import wrap_dims
 from flambeau.functions.inplace import title, write_out
 from flambeau.functions.promotion import Number, cast, is_number, promoted, result_type
 from flambeau.ir import scattering  # noqa: F401  (declares the primitives)
@@ -232,24 +231,6 @@ def argwhere(input: Tensor) -> Tensor:
             [2]])
     """
     return nonzero(input)
-
-
-@function
-def _count_nonzero(input: Tensor, dims: tuple[int, ...]) -> Tensor:
-    if input.dtype is dtypes.bool_:
-        truth = input
-    else:
-        truth = ops.ne(input, 0)
-    return ops.sum(ops.cast(truth, dtype=dtypes.int64), dims=dims, keepdim=False)
-
-
-def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
-    """How many elements are not zero, in all or along dimensions.
-
-    >>> count_nonzero(tensor([[0, 1], [2, 3]]), dim=0)
-    tensor([1, 2])
-    """
-    return _count_nonzero(input, wrap_dims(dim, input.dim()))
 
 
 def searchsorted(

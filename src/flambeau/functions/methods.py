@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FIRST = ("input", "self", "tensor")
+# Modules whose functions are imported by the library's but are no names of the package.
+_HELPERS = frozenset(f"flambeau.functions.{m}" for m in ("promotion", "dims", "checks"))
 
 
 def public(module: ModuleType) -> dict[str, Any]:
@@ -22,6 +24,9 @@ def public(module: ModuleType) -> dict[str, Any]:
         if not name.startswith("_")
         and inspect.isfunction(value)
         and getattr(value, "__module__", "").startswith("flambeau.functions")
+        and value.__module__ not in _HELPERS
+        # What ``inplace`` makes is public, its own helpers are not.
+        and (value.__module__ != "flambeau.functions.inplace" or name.endswith("_"))
     }
 
 

@@ -28,14 +28,14 @@ def _repeat(input: Tensor, repeats: tuple[int, ...]) -> Tensor:
     return ops.reshape(ops.broadcast(ops.reshape(input, shape=apart), shape=wide), shape=final)
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """Copies laid side by side: as many along each dimension as ``repeats`` says.
 
     >>> repeat(tensor([1, 2]), 2, 2)
     tensor([[1, 2, 1, 2],
             [1, 2, 1, 2]])
     """
-    counts = as_shape(repeats)
+    counts = as_shape((named["repeats"],) if "repeats" in named else repeats)
     if len(counts) < input.dim():
         raise RuntimeError(
             "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
@@ -48,13 +48,13 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return _repeat(input, counts)
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """``repeat`` with missing leading counts taken as 1.
 
     >>> tile(tensor([[1, 2]]), (2,))
     tensor([[1, 2, 1, 2]])
     """
-    counts = as_shape(dims)
+    counts = as_shape((named["dims"],) if "dims" in named else dims)
     return repeat(input, (1,) * (input.dim() - len(counts)) + counts)
 
 
@@ -157,8 +157,6 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
-    if not input.dim():
-        return input.clone()
     return _roll(input, shifts, tuple(wrap_dim(d, input.dim(), scalar=False) for d in dims))
 
 
@@ -167,12 +165,14 @@ def _flip(input: Tensor, dims: tuple[int, ...]) -> Tensor:
     return ops.flip(input, dims=dims) if dims and input.dim() else ops.clone(input)
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """Dimensions reversed, as a copy.
 
     >>> flip(tensor([1, 2, 3]), 0)
     tensor([3, 2, 1])
     """
+    if "dims" in named:
+        dims = (named.pop("dims"),)
     wanted = tuple(wrap_dim(d, input.dim()) for d in as_shape(dims))
     for d in wanted:
         if wanted.count(d) > 1:
@@ -370,72 +370,7 @@ def ravel(input: Tensor) -> Tensor:
     return views.reshape(input, (-1,)) if input.numel() else views.reshape(input, (0,))
 
 
-# --------------------------------------------------------------------- channels and space
-
-
-def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels moved to space: ``(*, C r^2, H, W)`` to ``(*, C, H r, W r)``.
-
-    >>> pixel_shuffle(zeros(1, 4, 1, 1), 2).shape
-    torch.Size([1, 1, 2, 2])
-    """
-    if input.dim() < 3:
-        raise RuntimeError(
-            "pixel_shuffle expects input to have at least 3 dimensions, but got input with "
-            f"{input.dim()} dimension(s)"
-        )
-    r = int(upscale_factor)
-    if r <= 0:
-        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
-    *lead, c, h, w = input.shape
-    if c % (r * r):
-        raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
-            f"of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
-        )
-    return _pixel_shuffle(input, r)
-
-
-@function
-def _pixel_shuffle(input: Tensor, r: int) -> Tensor:
-    *lead, c, h, w = input._meta.shape
-    k, n = c // (r * r), len(lead)
-    x = ops.reshape(input, shape=(*lead, k, r, r, h, w))
-    x = ops.permute(x, dims=(*range(n), n, n + 3, n + 1, n + 4, n + 2))
-    return ops.reshape(x, shape=(*lead, k, h * r, w * r))
-
-
-def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Space moved to channels: ``(*, C, H r, W r)`` to ``(*, C r^2, H, W)``.
-
-    >>> pixel_unshuffle(zeros(1, 1, 2, 2), 2).shape
-    torch.Size([1, 4, 1, 1])
-    """
-    if input.dim() < 3:
-        raise RuntimeError(
-            "pixel_unshuffle expects input to have at least 3 dimensions, but got input with "
-            f"{input.dim()} dimension(s)"
-        )
-    r = int(downscale_factor)
-    if r <= 0:
-        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
-    *_, h, w = input.shape
-    for name, n, at in (("height", h, -2), ("width", w, -1)):
-        if n % r:
-            raise RuntimeError(
-                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
-                f"input.size({at})={n} is not divisible by {r}"
-            )
-    return _pixel_unshuffle(input, r)
-
-
-@function
-def _pixel_unshuffle(input: Tensor, r: int) -> Tensor:
-    *lead, c, h, w = input._meta.shape
-    n = len(lead)
-    x = ops.reshape(input, shape=(*lead, c, h // r, r, w // r, r))
-    x = ops.permute(x, dims=(*range(n), n, n + 2, n + 4, n + 1, n + 3))
-    return ops.reshape(x, shape=(*lead, c * r * r, h // r, w // r))
+# --------------------------------------------------------------------- channels
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flambeau.functions.checks import _need_tensor, _refuse
+from flambeau.functions.checks import _need_one_tensor, _need_tensor, _refuse
 from flambeau.functions.inplace import inplace
 from flambeau.functions.pointwise import _in_floats
-from flambeau.functions.promotion import Number, floating, promoted, two_tensors
+from flambeau.functions.promotion import Number, floating, promoted
 from flambeau.ir import special as _special  # noqa: F401  declares primitives used here
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -160,7 +160,8 @@ igammac = _incomplete("igammac", r"Regularised upper incomplete gamma function :
 
 def _with_number(name: str, meaning: str, example: str, grad: str | None = None) -> Any:
     def compute(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-        return getattr(ops, name)(*floating(*two_tensors(input, other)))
+        _need_one_tensor(name, input, other)
+        return getattr(ops, name)(*floating(input, other))
 
     compute.__name__ = compute.__qualname__ = name
     compute.__doc__ = f"""{meaning}, element by element. Either operand may be a number.

@@ -401,13 +401,21 @@ def _edges(
 def _count(
     x: np.ndarray, edges: list[np.ndarray], weight: np.ndarray | None, density: bool
 ) -> np.ndarray:
-    wide = np.float64
-    found, _ = np.histogramdd(
-        x.astype(wide),
-        [e.astype(wide) for e in edges],
-        weights=None if weight is None else weight.reshape(-1).astype(wide),
-        density=density,
-    )
+    """How much weight lies in each box; the last of each row of bins holds its upper edge."""
+    shape = tuple(len(e) - 1 for e in edges)
+    inside = np.ones(len(x), bool)
+    place = np.zeros(len(x), np.int64)
+    for column, e, n in zip(x.T, edges, shape, strict=True):
+        inside &= (column >= e[0]) & (column <= e[-1])
+        at = np.clip(np.searchsorted(e, column, "right") - 1, 0, max(n - 1, 0))
+        place = place * n + at
+    weights = None if weight is None else weight.reshape(-1)[inside].astype(np.float64)
+    size = math.prod(shape)
+    found = np.bincount(place[inside], weights, minlength=size).reshape(shape).astype(np.float64)
+    if density:
+        found /= found.sum()
+        for i, e in enumerate(edges):
+            found /= np.diff(e).reshape([-1 if i == j else 1 for j in range(len(edges))])
     return found.astype(x.dtype)
 
 

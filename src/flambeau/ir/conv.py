@@ -16,9 +16,7 @@ from flambeau.ir.reference import (
 P = PRIMITIVES
 
 
-def _rule(
-    x: Aval, w: Aval, *, stride: tuple, padding: tuple, dilation: tuple, groups: int
-) -> Aval:
+def _rule(x: Aval, w: Aval, *, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Aval:
     size = convolution_output_size(
         x.shape[2:], w.shape[2:], stride=stride, padding=padding, dilation=dilation
     )

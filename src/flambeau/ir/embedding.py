@@ -75,9 +75,7 @@ primitive(
 )
 
 
-def _bag_argmax(
-    rows: np.ndarray, bag: np.ndarray, kept: np.ndarray, *, bags: int
-) -> np.ndarray:
+def _bag_argmax(rows: np.ndarray, bag: np.ndarray, kept: np.ndarray, *, bags: int) -> np.ndarray:
     out = np.full((bags, rows.shape[1]), -1, np.int64)
     best = np.full((bags, rows.shape[1]), -np.inf, np.float64)
     for i in range(len(rows)):

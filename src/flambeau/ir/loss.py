@@ -35,9 +35,7 @@ primitive(
     rule=same,
     reference=_binary_cross_entropy,
     gradient=(
-        lambda g, x, y, *, out: unbroadcast(
-            g * (x - y) / P["maximum"]((1.0 - x) * x, 1e-12), x
-        ),
+        lambda g, x, y, *, out: unbroadcast(g * (x - y) / P["maximum"]((1.0 - x) * x, 1e-12), x),
         lambda g, x, y, *, out: unbroadcast(g * (_clamped_log(1.0 - x) - _clamped_log(x)), y),
     ),
 )
@@ -57,12 +55,15 @@ def _forward(scores: np.ndarray, skips: np.ndarray) -> np.ndarray:
     steps, states = scores.shape
     alpha = np.full((steps, states), -np.inf, scores.dtype)
     alpha[0, :2] = scores[0, :2]
+    # Staying, moving on by one label, skipping a blank.
+    ways = np.full((3, states), -np.inf, scores.dtype)
     for t in range(1, steps):
-        before = alpha[t - 1]
-        total = before.copy()
-        total[1:] = np.logaddexp(total[1:], before[:-1])
-        total[2:] = np.where(skips, np.logaddexp(total[2:], before[:-2]), total[2:])
-        alpha[t] = total + scores[t]
+        ways[0] = alpha[t - 1]
+        ways[1, 1:] = alpha[t - 1, :-1]
+        ways[2, 2:] = np.where(skips, alpha[t - 1, :-2], -np.inf)
+        best = ways.max(0)
+        finite = np.where(np.isneginf(best), 0, best)
+        alpha[t] = np.log(np.exp(ways - finite).sum(0)) + finite + scores[t]
     return alpha
 
 
@@ -73,7 +74,7 @@ def _rows(
     target_lengths: np.ndarray,
     blank: int,
 ) -> Any:
-    """For each sequence: its number, extended labels, scores, and which states may be skipped to."""
+    """For each sequence: its number, extended labels, scores, which states a skip may reach."""
     offset = 0
     for b in range(log_probs.shape[1]):
         steps, length = int(input_lengths[b]), int(target_lengths[b])

@@ -40,13 +40,34 @@ def nothing(x: Var) -> Var:
     return P["full"](0.0, shape=x.shape, dtype=x.dtype)
 
 
-def undefined(name: str) -> Callable:
-    """The gradient of an operand that has none: asking for it is an error."""
+def _absent(g: np.ndarray, *, name: str, shape: tuple[int, ...], dtype: dtypes.dtype) -> None:
+    raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
 
-    def rule(*args: Any, **named: Any) -> Var:
-        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+
+primitive(
+    "absent_gradient",
+    "an error where the gradient of an operand that has none is computed",
+    rule=lambda g, *, name, shape, dtype: Aval(shape, dtype),
+    reference=_absent,
+    raises=True,
+)
+
+
+def undefined(name: str, position: int) -> Callable:
+    """The gradient of an operand that has none: computing it is an error."""
+
+    def rule(g: Var, *operands: Any, out: Var) -> Var:
+        x = operands[position]
+        return P["absent_gradient"](g, name=name, shape=x.shape, dtype=x.dtype)
 
     return rule
+
+
+def as_array(x: Any, dtype: dtypes.dtype) -> Var:
+    """A number (a run-time one, too) as a value with a dtype."""
+    if isinstance(x, Var) and x.dtype is not None:
+        return x
+    return P["full"](x, shape=(), dtype=dtype)
 
 
 def kept(g: Var, where: Var, x: Var) -> Var:
@@ -302,11 +323,8 @@ def _product_of_log(log: Callable) -> Callable:
 
 def _xlogy_first(log: str, bound: float) -> Callable:
     def rule(g: Var, x: Var, y: Any, *, out: Var) -> Var:
-        y_log = (
-            P[log](y)
-            if isinstance(y, Var) and y.dtype is not None
-            else P[log](P["full"](y, shape=(), dtype=x.dtype))
-        )
+        y = as_array(y, x.dtype)
+        y_log = P[log](y)
         empty = both(P["eq"](x, 0.0), P["le"](y, bound))
         return unbroadcast(P["where"](empty, 0.0, g * y_log), x)
 
@@ -338,7 +356,7 @@ primitive(
 def _heaviside(x: np.ndarray, y: Any) -> np.ndarray:
     x = np.asarray(x)
     # NaN counts as above zero.
-    return np.where(x == 0, y, np.where(x < 0, 0, 1)).astype(x.dtype)
+    return np.where(x == 0, y, np.where(x < 0, 0, 1).astype(x.dtype)).astype(x.dtype)
 
 
 primitive(
@@ -346,7 +364,7 @@ primitive(
     "0 below zero, 1 above, the second at it",
     rule=same,
     reference=_heaviside,
-    gradient=(undefined("heaviside"), undefined("heaviside")),
+    gradient=(undefined("heaviside", 0), undefined("heaviside", 1)),
 )
 primitive("lcm", "least common multiple", rule=same, reference=np.lcm)
 primitive(

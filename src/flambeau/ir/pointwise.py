@@ -72,6 +72,11 @@ def widened(f: Callable) -> Callable:
     return reference
 
 
+def _log10(x: np.ndarray) -> np.ndarray:
+    # NumPy's float32 loop misses powers of ten by an ulp.
+    return np.log10(x.astype(np.float64)).astype(x.dtype) if x.dtype == np.float32 else np.log10(x)
+
+
 P = PRIMITIVES
 
 # ------------------------------------------------------------------ arithmetic, one operand
@@ -91,7 +96,14 @@ def _flat(g: Var, *operands: Var, out: Var) -> Var:
     return P["full"](0.0, shape=operands[0].shape, dtype=operands[0].dtype)
 
 
-unary("sign", "-1, 0 or 1", lambda x: np.sign(x) if x.dtype.kind != "b" else x, _flat)
+def _sign(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind == "b":
+        return x
+    # NaN has sign 0.
+    return np.sign(x) if x.dtype.kind in "iu" else np.nan_to_num(np.sign(x))
+
+
+unary("sign", "-1, 0 or 1, and 0 for NaN", _sign, _flat)
 
 
 def _sgn(x: np.ndarray) -> np.ndarray:
@@ -151,7 +163,7 @@ unary(
 unary(
     "log10",
     "logarithm to base 10",
-    widened(np.log10),
+    widened(_log10),
     lambda g, x, *, out: g / conj(x * math.log(10)),
 )
 unary("sin", "sine", widened(np.sin), lambda g, x, *, out: g * conj(P["cos"](x)))
@@ -391,8 +403,10 @@ def _pow_exponent(g: Var, x: Any, y: Var, *, out: Var) -> Var | None:
             else (math.log(x) if x > 0 else math.nan)
         )
         return like_operand(g * conj(out * log), y)
+    if x.dtype is None:
+        x = P["full"](x, shape=(), dtype=y.dtype)
     product = out * P["log"](x)
-    if x.dtype is None or x.dtype.is_complex:
+    if x.dtype.is_complex:
         return like_operand(g * conj(product), y)
     settled = P["mul"](P["eq"](x, 0.0), P["ge"](y, 0.0))
     return like_operand(g * P["where"](settled, product * 0.0, product), y)

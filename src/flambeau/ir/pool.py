@@ -1,4 +1,4 @@
-"""Pooling over the last axes: windows' maxima and means, plain and adaptive, and what undoes them."""
+"""Pooling over the last axes: maxima and means of windows, and their transposes."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ def _plane_take(x: np.ndarray, places: np.ndarray, *, d: int) -> np.ndarray:
     return found.reshape(places.shape)
 
 
-def _plane_put(
-    x: np.ndarray, places: np.ndarray, *, output_size: tuple[int, ...]
-) -> np.ndarray:
+def _plane_put(x: np.ndarray, places: np.ndarray, *, output_size: tuple[int, ...]) -> np.ndarray:
     lead = x.shape[: x.ndim - len(output_size)]
     room = prod(output_size)
     if places.size:
@@ -129,9 +127,7 @@ primitive(
     ),
     reference=_plane_put,
     gradient=(
-        lambda g, x, places, *, out, output_size: P["plane_take"](
-            g, places, d=len(output_size)
-        ),
+        lambda g, x, places, *, out, output_size: P["plane_take"](g, places, d=len(output_size)),
         None,
     ),
 )

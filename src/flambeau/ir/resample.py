@@ -70,3 +70,23 @@ primitive(
     reference=reference.fold,
     gradient=lambda g, x, *, out, output_size, **how: P["patches"](g, **how),
 )
+primitive(
+    "border",
+    "reflected, replicated or circular borders around the last axes",
+    rule=lambda x, *, pads, mode: _resized(
+        x,
+        tuple(n + lo + hi for n, (lo, hi) in zip(_size(x, len(pads)), pads, strict=True)),
+    ),
+    reference=reference.pad,
+    gradient=lambda g, x, *, out, pads, mode: P["border_gradient"](g, pads=pads, mode=mode),
+)
+primitive(
+    "border_gradient",
+    "the transpose of border: each border added to where its values came from",
+    rule=lambda g, *, pads, mode: _resized(
+        g,
+        tuple(n - lo - hi for n, (lo, hi) in zip(_size(g, len(pads)), pads, strict=True)),
+    ),
+    reference=reference.pad_gradient,
+    gradient=lambda h, g, *, out, pads, mode: P["border"](h, pads=pads, mode=mode),
+)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.ir import reference
 from flambeau.ir.graph import Aval, Var
 from flambeau.ir.primitive import PRIMITIVES, primitive, unbroadcast
 
@@ -156,11 +157,24 @@ def _strided(x: np.ndarray, shape: tuple, strides: tuple, offset: int) -> np.nda
     return np.lib.stride_tricks.as_strided(flat, shape, tuple(s * size for s in strides))
 
 
+def _overlaps(shape: tuple, strides: tuple) -> bool:
+    """Whether two places of a strided view may be one: False only if surely not."""
+    reach = 1
+    for step, n in sorted((s, n) for s, n in zip(strides, shape, strict=True) if n != 1):
+        if step < reach:
+            return True
+        reach = step * n
+    return False
+
+
 def _unstrided(g: np.ndarray, offset: int, *, shape: tuple, strides: tuple, base: tuple) -> Any:
+    g = np.asarray(g)
     out = np.zeros(math.prod(base), g.dtype)
-    if g.size:
-        index = _strided(np.arange(out.size).reshape(base), shape, strides, offset)
-        np.add.at(out, index, g)
+    if g.size and not _overlaps(shape, strides):
+        _strided(out, shape, strides, offset)[...] = g
+    elif g.size:
+        index = _strided(np.arange(out.size), shape, strides, offset)
+        out = reference.index_add(out, index.reshape(-1), g.reshape(-1), 0)
     return out.reshape(base)
 
 
@@ -205,11 +219,7 @@ primitive(
     reference=_write_strided,
     gradient=(
         lambda g, base, x, offset, *, out, shape, strides: P["write_strided"](
-            g,
-            x * 0.0 if x.dtype is g.dtype else P["cast"](x, dtype=g.dtype) * 0.0,
-            offset,
-            shape=shape,
-            strides=strides,
+            g, P["full"](0.0, shape=x.shape, dtype=g.dtype), offset, shape=shape, strides=strides
         ),
         lambda g, base, x, offset, *, out, shape, strides: P["as_strided"](
             g, offset, shape=shape, strides=strides

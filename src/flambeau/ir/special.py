@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.ir.numeric import undefined
+from flambeau.ir.numeric import as_array, undefined
 from flambeau.ir.pointwise import same
 from flambeau.ir.primitive import PRIMITIVES, primitive, unbroadcast
 from flambeau.ir.reference import bessel, erf, gamma, polynomials
@@ -136,7 +136,7 @@ primitive(
     rule=same,
     reference=precise_pair(gamma.igamma64),
     gradient=(
-        undefined("igamma: input"),
+        undefined("igamma: input", 0),
         lambda g, a, x, *, out: _gamma_density(g, a, x, 1.0),
     ),
 )
@@ -146,18 +146,24 @@ primitive(
     rule=same,
     reference=precise_pair(gamma.igammac64),
     gradient=(
-        undefined("igammac: input"),
+        undefined("igammac: input", 0),
         lambda g, a, x, *, out: _gamma_density(g, a, x, -1.0),
     ),
 )
+
+
+def _zeta_by_q(g: Var, s: Var, q: Var) -> Var:
+    return unbroadcast(-g * s * P["zeta"](s + 1.0, q), q)
+
+
 primitive(
     "zeta",
     "Hurwitz's zeta function",
     rule=same,
     reference=precise_pair(gamma.zeta64),
     gradient=(
-        undefined("zeta"),
-        lambda g, s, q, *, out: unbroadcast(g * P["mul"](P["zeta"](s + 1.0, q), s) * -1.0, q),
+        undefined("zeta", 0),
+        lambda g, s, q, *, out: _zeta_by_q(g, as_array(s, q.dtype), q),
     ),
 )
 

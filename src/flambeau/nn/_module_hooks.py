@@ -33,12 +33,9 @@ module_registration: dict = OrderedDict()
 parameter_registration: dict = OrderedDict()
 
 
-class _Activity(list):
-    """Holds something while a hook for all modules may be there: what every call asks first."""
-
-
-# A call without hooks asks one list instead of four dictionaries.
-everywhere = _Activity()
+# Holds something while a hook for all modules may be there: a call asks this, and its module's
+# own `_hooked`, instead of eight dictionaries.
+everywhere: list[bool] = []
 
 
 def _hang(hooks: dict, hook: Callable, *extras: dict, prepend: bool = False) -> RemovableHandle:
@@ -294,6 +291,21 @@ class Hooked:
         return self._hang(self._backward_hooks, hook)
 
     def _call_with_hooks(self, *args: Any, **kwargs: Any) -> Any:
+        if not (
+            self._forward_hooks
+            or self._forward_pre_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+        ):
+            self._hooked.clear()
+            if not (
+                everywhere_forward
+                or everywhere_forward_pre
+                or everywhere_backward
+                or everywhere_backward_pre
+            ):
+                everywhere.clear()
+                return self.forward(*args, **kwargs)
         called: set[int] = set()
         try:
             return self._call_among(args, kwargs, called)
@@ -344,9 +356,9 @@ class Hooked:
         if backward is not None:
             args = backward.inputs(args)
         result = self.forward(*args, **kwargs)
-        for own, table, with_kwargs in (
-            (False, everywhere_forward, everywhere_forward_with_kwargs),
-            (True, self._forward_hooks, self._forward_hooks_with_kwargs),
+        for table, with_kwargs in (
+            (everywhere_forward, everywhere_forward_with_kwargs),
+            (self._forward_hooks, self._forward_hooks_with_kwargs),
         ):
             for key, hook in list(table.items()):
                 called.add(key)

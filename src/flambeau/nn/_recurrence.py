@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import flambeau
+import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
 from flambeau.tensor import Tensor
 

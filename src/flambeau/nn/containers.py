@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from flambeau.nn.module import Module, _indented
+from flambeau.nn.module import Module
 
 __all__ = ["Container", "ModuleDict", "ModuleList", "Sequential"]
 
@@ -111,14 +111,14 @@ class Sequential(_Numbered):
         return self
 
     def __mul__(self, other: Any) -> Sequential:
-        _check_times(other)
+        _check_times(type(self), other)
         return Sequential(*(module for _ in range(other) for module in self))
 
     def __rmul__(self, other: Any) -> Sequential:
         return self.__mul__(other)
 
     def __imul__(self, other: Any) -> Sequential:
-        _check_times(other)
+        _check_times(type(self), other)
         modules = list(self)
         for i in range(len(modules), len(modules) * other):
             self.add_module(str(i), modules[i % len(modules)])
@@ -162,11 +162,11 @@ class Sequential(_Numbered):
         return input
 
 
-def _check_times(times: Any) -> None:
+def _check_times(kind: type, times: Any) -> None:
     if not isinstance(times, int):
-        raise TypeError(f"unsupported operand type(s) for *: {type(Sequential)} and {type(times)}")
+        raise TypeError(f"unsupported operand type(s) for *: {kind} and {type(times)}")
     if times <= 0:
-        raise ValueError(f"Non-positive multiplication factor {times} for {type(Sequential)}")
+        raise ValueError(f"Non-positive multiplication factor {times} for {kind}")
 
 
 class ModuleList(_Numbered):
@@ -221,7 +221,7 @@ class ModuleList(_Numbered):
         for start, end, text in runs:
             label = f"({start})" if start == end else f"({start}-{end})"
             times = "" if start == end else f"{end - start + 1} x "
-            lines.append(_indented(f"{label}: {times}{text}", 2))
+            lines.append(f"{label}: {times}{text}".replace("\n", "\n  "))
         return self._get_name() + "(\n  " + "\n  ".join(lines) + "\n)"
 
     def insert(self, index: int, module: Module) -> None:
@@ -333,12 +333,10 @@ def add_entries(target: Any, entries: Any, kind: str) -> None:
     for i, pair in enumerate(entries):
         if not isinstance(pair, Iterable):
             raise TypeError(
-                f"{kind} update sequence element #{i} should be Iterable; is"
-                + type(pair).__name__
+                f"{kind} update sequence element #{i} should be Iterable; is" + type(pair).__name__
             )
         if not len(pair) == 2:
             raise ValueError(
                 f"{kind} update sequence element #{i} has length {len(pair)}; 2 is required"
             )
         target[pair[0]] = pair[1]
-

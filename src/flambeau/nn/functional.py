@@ -9,7 +9,6 @@ from flambeau.functions.nn.activation import (
     elu_,
     gelu,
     glu,
-    gumbel_softmax,
     hardshrink,
     hardsigmoid,
     hardswish,
@@ -17,10 +16,8 @@ from flambeau.functions.nn.activation import (
     hardtanh_,
     leaky_relu,
     leaky_relu_,
-    log_softmax,
     logsigmoid,
     mish,
-    normalize,
     prelu,
     relu,
     relu6,
@@ -30,8 +27,6 @@ from flambeau.functions.nn.activation import (
     selu,
     selu_,
     silu,
-    softmax,
-    softmin,
     softplus,
     softshrink,
     softsign,
@@ -39,7 +34,9 @@ from flambeau.functions.nn.activation import (
     threshold,
     threshold_,
 )
-from flambeau.functions.nn.attention import (
+from flambeau.functions.nn.attention import (  # noqa: F401
+    _canonical_mask,
+    _none_or_dtype,
     multi_head_attention_forward,
     scaled_dot_product_attention,
 )
@@ -80,6 +77,12 @@ from flambeau.functions.nn.embedding import (
     embedding_bag,
     one_hot,
 )
+from flambeau.functions.nn.fractional import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
 from flambeau.functions.nn.linear import (
     bilinear,
     linear,
@@ -87,16 +90,18 @@ from flambeau.functions.nn.linear import (
 from flambeau.functions.nn.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cosine_embedding_loss,
     gaussian_nll_loss,
-    hinge_embedding_loss,
     huber_loss,
     kl_div,
     l1_loss,
-    margin_ranking_loss,
     mse_loss,
     poisson_nll_loss,
     smooth_l1_loss,
+)
+from flambeau.functions.nn.margins import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
     soft_margin_loss,
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
@@ -108,6 +113,10 @@ from flambeau.functions.nn.normalization import (
     layer_norm,
     local_response_norm,
     rms_norm,
+)
+from flambeau.functions.nn.padding import (
+    constant_pad_nd,
+    pad,
 )
 from flambeau.functions.nn.pooling import (
     adaptive_avg_pool1d,
@@ -122,10 +131,6 @@ from flambeau.functions.nn.pooling import (
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
-    fractional_max_pool2d,
-    fractional_max_pool2d_with_indices,
-    fractional_max_pool3d,
-    fractional_max_pool3d_with_indices,
     lp_pool1d,
     lp_pool2d,
     lp_pool3d,
@@ -156,6 +161,13 @@ from flambeau.functions.nn.resampling import (
 from flambeau.functions.nn.sequence import (
     ctc_loss,
 )
+from flambeau.functions.nn.softmax import (
+    gumbel_softmax,
+    log_softmax,
+    normalize,
+    softmax,
+    softmin,
+)
 from flambeau.functions.pointwise import sigmoid, tanh
 
 __all__ = [
@@ -181,6 +193,7 @@ __all__ = [
     "celu",
     "celu_",
     "channel_shuffle",
+    "constant_pad_nd",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -255,6 +268,7 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "pairwise_distance",
     "pdist",
     "pixel_shuffle",

@@ -91,9 +91,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
         return tensor.uniform_(a, b, generator=generator)
 
 
-def normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None
-) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Fills with normal numbers.
 
     >>> normal_(torch.empty(3)).shape
@@ -111,7 +109,10 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Fills with normal numbers truncated to ``[a, b]``, by inverting the distribution function.
+    """Fills with normal numbers truncated to ``[a, b]``, by drawing anew what falls outside.
+
+    Where the interval holds at most 0.3 of the distribution, uniform numbers are accepted with the
+    probability that the density asks for instead.
 
     >>> bool(trunc_normal_(torch.empty(100)).abs().max() <= 2)
     True
@@ -124,17 +125,44 @@ def trunc_normal_(
         )
 
     def below(x: float) -> float:
-        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+        return (1.0 + math.erf((x - mean) / (std * math.sqrt(2.0)))) / 2.0
 
     with flambeau.no_grad():
-        low, high = below((a - mean) / std), below((b - mean) / std)
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        # Rounding can leave a value just outside.
-        tensor.clamp_(min=a, max=b)
-        return tensor
+        if below(b) - below(a) > 0.3:
+            return _truncated_by_normal(tensor, mean, std, a, b, generator)
+        return _truncated_by_uniform(tensor, mean, std, a, b, generator)
+
+
+def _truncated_by_normal(
+    tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any
+) -> Tensor:
+    # All are drawn anew while one is outside, as PyTorch draws them.
+    low, high = tensor.new_tensor(a).item(), tensor.new_tensor(b).item()
+    result = tensor.normal_(mean, std, generator=generator)
+    while True:
+        outside = (result < low) | (result > high)
+        if not bool(outside.any()):
+            return tensor if result is tensor else tensor.copy_(result)
+        again = flambeau.empty_like(tensor).normal_(mean, std, generator=generator)
+        result = flambeau.where(outside, again, result)
+
+
+def _truncated_by_uniform(
+    tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any
+) -> Tensor:
+    # A uniform draw is kept with the probability that its density has of the highest one.
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+    result, pending = None, None
+    while pending is None or bool(pending.any()):
+        drawn = flambeau.empty_like(tensor).uniform_(a, b, generator=generator)
+        bound = ((drawn - mean) / std) ** 2 * -0.5 - peak
+        refused = flambeau.empty_like(tensor).uniform_(generator=generator).log() > bound
+        if result is None:
+            result, pending = drawn, refused
+        else:
+            result = flambeau.where(pending, drawn, result)
+            pending = pending & refused
+    return tensor.copy_(result)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -322,12 +350,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     columns = tensor.numel() // rows
     flat = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
     if rows < columns:
-        flat.t_()
+        flat = flat.t()
     q, r = flambeau.linalg.qr(flat)
     # The signs of R's diagonal make the distribution uniform over the orthogonal matrices.
-    q *= flambeau.diag(r, 0).sign()
+    q = q * flambeau.diag(r, 0).sign()
     if rows < columns:
-        q.t_()
+        q = q.t()
     with flambeau.no_grad():
         tensor.view_as(q).copy_(q)
         tensor.mul_(gain)

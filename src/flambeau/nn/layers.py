@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 import types
 
@@ -38,13 +37,19 @@ FILES: dict[str, tuple[str, ...]] = {
 _PRIVATE = ("NonDynamicallyQuantizableLinear",)
 
 
+def _file(name: str) -> types.ModuleType | None:
+    # TEMPORARY while files land: one that is missing, or needs a missing one, is left out.
+    try:
+        return importlib.import_module(f"flambeau.nn.{name}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("flambeau."):
+            raise
+        return None
+
+
 def load(name: str) -> types.ModuleType:
     """The names of one of PyTorch's files, as a module."""
-    sources = [
-        importlib.import_module(f"flambeau.nn.{source}")
-        for source in FILES[name]
-        if importlib.util.find_spec(f"flambeau.nn.{source}") is not None
-    ]
+    sources = [found for source in FILES[name] if (found := _file(source)) is not None]
     if len(sources) == 1:
         return sources[0]
     module = types.ModuleType(f"flambeau.nn.modules.{name}", f"The names of nn/modules/{name}.py.")
@@ -52,7 +57,7 @@ def load(name: str) -> types.ModuleType:
         module.__dict__.update(
             {k: v for k, v in vars(source).items() if not (k.startswith("__") and k != "__all__")}
         )
-    module.__all__ = [n for source in sources for n in source.__all__]
+    module.__all__ = [n for source in sources for n in source.__all__]  # type: ignore[attr-defined]
     return module
 
 

@@ -113,7 +113,7 @@ class Bilinear(Module):
         factory = {"device": device, "dtype": dtype}
         super().__init__()
         if in1_features <= 0:
-            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+            raise ValueError(f"in1_features must be > 0, but got ({in1_features=})")
         self.in1_features = in1_features
         self.in2_features = in2_features
         self.out_features = out_features
@@ -146,7 +146,9 @@ class Bilinear(Module):
 class LazyLinear(LazyModuleMixin, Linear):
     """A :class:`Linear` that takes ``in_features`` from its first input.
 
-    >>> layer = nn.LazyLinear(3)
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     layer = nn.LazyLinear(3)
     >>> _ = layer(torch.zeros(1, 5))
     >>> layer
     Linear(in_features=5, out_features=3, bias=True)

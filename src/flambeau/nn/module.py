@@ -20,13 +20,11 @@ from flambeau.nn._module_hooks import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from flambeau.nn._module_state import EXTRA_STATE as _EXTRA_STATE_KEY_SUFFIX
-from flambeau.nn._module_state import IncompatibleKeys as _IncompatibleKeys
 from flambeau.nn._module_state import State
 from flambeau.nn._module_walk import Walk
 from flambeau.nn._names import typename
 from flambeau.nn.parameter import Buffer, Parameter
-from flambeau.nn.registry import Registry
+from flambeau.nn.registry import Hooks, Registry
 from flambeau.tensor import Tensor
 
 __all__ = [
@@ -55,6 +53,7 @@ _HOOKS = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
+_CALL_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _ANYWHERE = hooking.everywhere
 
 
@@ -113,8 +112,9 @@ class Module(Walk, State, Hooked):
             state[name] = registry
         state["_non_persistent_buffers_set"] = set()
         state["_is_full_backward_hook"] = None
+        live = state["_hooked"] = []
         for name in _HOOKS:
-            state[name] = OrderedDict()
+            state[name] = Hooks(live) if name in _CALL_HOOKS else OrderedDict()
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
@@ -123,13 +123,7 @@ class Module(Walk, State, Hooked):
     # ------------------------------------------------------------------------------ calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or self._backward_hooks
-            or self._backward_pre_hooks
-            or _ANYWHERE
-        ):
+        if self._hooked or _ANYWHERE:
             return self._call_with_hooks(*args, **kwargs)
         return self.forward(*args, **kwargs)
 
@@ -247,6 +241,9 @@ class Module(Walk, State, Hooked):
         if name in _REGISTRIES:
             self._set_registry(name, value)
             return
+        if name in _CALL_HOOKS:
+            state[name] = Hooks(state["_hooked"], value)
+            return
         params = state.get("_parameters")
         if isinstance(value, Parameter):
             if params is None:
@@ -351,8 +348,10 @@ class Module(Walk, State, Hooked):
         self.__dict__.update(entries)
         for kind, registry in registries.items():
             self._set_registry(kind, registry)
+        live = self.__dict__["_hooked"] = []
         for name in _HOOKS:
-            self.__dict__.setdefault(name, OrderedDict())
+            found = self.__dict__.get(name, {})
+            self.__dict__[name] = Hooks(live, found) if name in _CALL_HOOKS else OrderedDict(found)
         self.__dict__.setdefault("_non_persistent_buffers_set", set())
         self.__dict__.setdefault("_is_full_backward_hook", None)
 
@@ -429,9 +428,7 @@ class Module(Walk, State, Hooked):
                 "complex module does not work as expected.",
                 stacklevel=2,
             )
-        return self._apply(
-            lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t
-        )
+        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t)
 
     def type(self, dst_type: Any) -> Module:
         """Converts all parameters and buffers to a dtype."""
@@ -532,6 +529,7 @@ class Module(Walk, State, Hooked):
 
     def _replicate_for_data_parallel(self) -> Module:
         replica = self.__new__(type(self))
-        replica.__setstate__({**self.__getstate__(), **{k: dict(self.__dict__[k])
-                                                        for k in _REGISTRIES}})
+        replica.__setstate__(
+            {**self.__getstate__(), **{k: dict(self.__dict__[k]) for k in _REGISTRIES}}
+        )
         return replica

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import flambeau
+from flambeau.record.builder import shared
+from flambeau.record.meta import meta
 from flambeau.tensor import Tensor
 
 __all__ = [
@@ -19,9 +21,18 @@ __all__ = [
 
 def _marked(kind: type, data: Tensor, requires_grad: bool) -> Any:
     """``data`` as a new tensor of class ``kind`` on the same memory."""
-    tensor = data.detach()
-    tensor.__class__ = kind
+    if not isinstance(data, Tensor):
+        raise TypeError(
+            f"Parameter and buffer data has to be a tensor, but got {type(data).__name__}"
+        )
+    tensor = object.__new__(kind)
+    tensor._meta, tensor._storage = meta((0,), data.dtype), None
+    tensor.data = data
     if requires_grad:
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
         tensor.requires_grad_(True)
     return tensor
 
@@ -125,9 +136,7 @@ class UninitializedTensorMixin:
 
     def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
         """Gives the tensor its shape; from then on it is a parameter or a buffer like others."""
-        value = flambeau.empty(
-            shape, device=device or self.device, dtype=dtype or self.data.dtype
-        )
+        value = flambeau.empty(shape, device=device or self.device, dtype=dtype or self.data.dtype)
         self.__class__ = self.cls_to_become
         self.data = value
 
@@ -193,3 +202,7 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
+
+
+# Calls with parameters take the fast path too.
+shared["TENSORS"].add(Parameter)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import flambeau
+import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
 from flambeau.nn import init
 from flambeau.nn._recurrence import STEPS, Weights, run_packed, run_padded
@@ -174,9 +174,7 @@ class RNNBase(Module):
         if tuple(hx.shape) != tuple(expected_hidden_size):
             raise RuntimeError(msg.format(expected_hidden_size, list(hx.shape)))
 
-    def check_forward_args(
-        self, input: Tensor, hidden: Any, batch_sizes: Tensor | None
-    ) -> None:
+    def check_forward_args(self, input: Tensor, hidden: Any, batch_sizes: Tensor | None) -> None:
         """Raises if the input or the hidden state does not fit the layer."""
         self.check_input(input, batch_sizes)
         expected = self.get_expected_hidden_size(input, batch_sizes)
@@ -264,9 +262,7 @@ class RNNBase(Module):
                 if batch_sizes is None:
                     output, state = run_padded(step, sequence, state, weights, reverse)
                 else:
-                    output, state = run_packed(
-                        step, sequence, batch_sizes, state, weights, reverse
-                    )
+                    output, state = run_packed(step, sequence, batch_sizes, state, weights, reverse)
                 outputs.append(output)
                 last.append(state)
             sequence = flambeau.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
@@ -304,9 +300,7 @@ def _check_options(hidden_size: int, num_layers: int, dropout: float, proj_size:
     if num_layers <= 0:
         raise ValueError("num_layers must be greater than zero")
     if proj_size < 0:
-        raise ValueError(
-            "proj_size should be a positive integer or zero to disable projections"
-        )
+        raise ValueError("proj_size should be a positive integer or zero to disable projections")
     if proj_size >= hidden_size:
         raise ValueError("proj_size has to be smaller than hidden_size")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import flambeau
+import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
 from flambeau.nn import init
 from flambeau.nn._recurrence import STEPS, State, Weights
@@ -69,9 +69,7 @@ class RNNCellBase(Module):
     def _check(self, input: Tensor, hx: Any) -> None:
         name = self.__class__.__name__
         if input.dim() not in (1, 2):
-            raise ValueError(
-                f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead"
-            )
+            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
         states = hx if isinstance(hx, (tuple, list)) else (() if hx is None else (hx,))
         for i, state in enumerate(states):
             if state.dim() not in (1, 2):
@@ -95,8 +93,7 @@ class RNNCellBase(Module):
     def _check_sizes(self, input: Tensor, state: State) -> None:
         if input.size(1) != self.input_size:
             raise RuntimeError(
-                f"input has inconsistent input_size: got {input.size(1)} "
-                f"expected {self.input_size}"
+                f"input has inconsistent input_size: got {input.size(1)} expected {self.input_size}"
             )
         for i, part in enumerate(state):
             if part.size(0) != input.size(0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from flambeau.record import builder as building
@@ -12,6 +13,10 @@ from flambeau.record.trace import Trace, open_
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+# What ``sys.getrefcount`` says in ``bind_shared`` of a storage that one tensor holds.
+ALONE = 4
 
 
 class Restart(Exception):
@@ -48,6 +53,12 @@ def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
     if t._btrace is tr and t._seen == storage.version:
         return t._slot
     if storage.trace is None:
+        if storage.shared and t._base is None and t._spec is None:
+            # The other aliases may be gone: the storage's only references are then the tensor's,
+            # the variables' of this call and of ``bind``, and the argument's.
+            if sys.getrefcount(storage) <= ALONE and not storage.foreign:
+                storage.shared, storage.plain = False, True
+                return bind(tr, t)
         tr.inputs.append(t)
         if storage.held_elsewhere():
             snapshot(tr, t)
@@ -56,7 +67,7 @@ def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
         t._slot = -len(tr.inputs)
         return t._meta
     origin = root(t)
-    if open_.state.grad and origin._meta.leaf and origin._meta.requires_grad:
+    if open_.state.grad and (building.is_leaf(origin) or building.is_leaf(t)):
         # A leaf that this trace has itself rebound is read again: its path ends here.
         raise Restart
     if not storage.shared and t is origin:
@@ -110,7 +121,7 @@ def refresh(tr: Trace, t: Any) -> None:
             value = shared_apply("detach", data)
         settle(tr, origin, value._slot, storage.version)
     if t is not origin:
-        shape, strides, offset = t._spec
+        shape, strides, offset = spec_of(t)
         base = building.new_tensor(tr, origin._slot, origin._meta)
         value = shared_apply("as_strided", base, offset, shape=shape, strides=strides)
         settle(tr, t, value._slot, storage.version)
@@ -291,14 +302,14 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
     storage = t._storage
     origin = root(t)
     value = building.new_tensor(tr, slot, m)
-    if origin is t:
+    if t._spec is None:
         new = value
     else:
         shape, strides, offset = t._spec
         refresh(tr, origin)
         holder = base_holder(tr, origin)
         new = shared_apply("write_strided", holder, value, offset, shape=shape, strides=strides)
-    leaf = origin._meta.leaf and origin._meta.requires_grad
+    leaf = building.is_leaf(origin) or building.is_leaf(t)
     if origin._meta.requires_grad and not leaf and not new._meta.requires_grad:
         before = base_holder(tr, origin)
         new = shared_apply("rebase", new, before)
@@ -310,7 +321,7 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
         tr.pending.append(storage)
     storage.slot, storage.meta = new._slot, new._meta
     storage.version += 1
-    settle(None if leaf else tr, origin, new._slot, storage.version)
+    settle(None if building.is_leaf(origin) else tr, origin, new._slot, storage.version)
     origin._trace = None
     if new._meta.requires_grad and not leaf:
         for changed in {id(origin): origin, id(t): t}.values():

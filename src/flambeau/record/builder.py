@@ -120,15 +120,24 @@ class Num:
     __complex__ = __floordiv__ = __mod__ = __trunc__ = __floor__ = __ceil__ = _look
 
 
+def is_leaf(t: Any) -> bool:
+    """Whether gradients are accumulated for ``t``."""
+    return t._meta.leaf and t._meta.requires_grad
+
+
 def check_writable(t: Any) -> None:
     """Refuses writes that would lose a gradient, as PyTorch does."""
     if not open_.state.grad:
         return
+    if is_leaf(t):
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
     origin = t
     while origin._base is not None:
         origin = origin._base
-    if origin._meta.requires_grad and origin._meta.leaf:
-        what = "a leaf Variable" if origin is t else "a view of a leaf Variable"
+    if is_leaf(origin):
+        what = "a view of a leaf Variable"
         raise RuntimeError(f"{what} that requires grad is being used in an in-place operation.")
 
 

@@ -16,7 +16,10 @@ from flambeau.record.trace import LENGTH, LOCK, Node, Trace, open_, renew, trie
 from flambeau.run.interpreter import Program
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flambeau.ir.graph import Aval
+    from flambeau.record.meta import Meta
 
 __all__ = ["LENGTH", "flush", "flush_other", "stats"]
 
@@ -293,6 +296,9 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) ->
     if spec is not None:
         segment = Segment(spec, tr.node, tuple(tr.inputs), tuple(arrays), tuple(tr.numbers))
         segment.saved = dict(zip(spec.residuals, outs[plan.n_outs :], strict=True))
+        # An input may get another history below, by a write in this very trace.
+        segment.origins = origins(spec.metas, tr.inputs)
+        segment.bound = [0 if t._storage is None else t._storage.version for t in tr.inputs]
         for i, t in enumerate(tr.inputs):
             if -1 - i in spec.reads and t._storage is not None:
                 segment.versions.append((t._storage, t._storage.version))
@@ -302,11 +308,20 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) ->
         if slot in plan.spent:
             if spent is None:
                 spent = Segment(None, tr.node, histories(tr.inputs), (), ())
+                spent.origins = origins(tr.node.input_metas(), tr.inputs)
             t._hist = (spent, slot)
         else:
             t._hist = (segment, slot)
             if slot in spec.reads and t._storage is not None:
                 segment.versions.append((t._storage, t._storage.version))
+
+
+def origins(metas: Sequence[Meta], inputs: Sequence[Any]) -> list[Any]:
+    """Where gradients of inputs go: their histories; (None, 0) for leaves that want one."""
+    return [
+        None if not m.requires_grad else (None, 0) if m.leaf else t._hist
+        for m, t in zip(metas, inputs, strict=True)
+    ]
 
 
 def flush_other(tr: Trace | None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flambeau.ir.derive import derive
 from flambeau.ir.graph import Aval, Entry, Graph, Var
 from flambeau.run.interpreter import Program
@@ -74,7 +76,7 @@ class Spec:
         self.wanted = tuple(-1 - i for i, m in enumerate(metas) if m.requires_grad)
         self.names = names
         self.avals = avals
-        self.backwards: dict[tuple[int, ...], tuple] = {}
+        self.backwards: dict[tuple, tuple] = {}
         self.overwritten = overwritten
         self.residuals: tuple[int, ...] = ()
         self.reads: frozenset[int] = frozenset()
@@ -92,14 +94,16 @@ class Spec:
         grads, _ = derive(self.entries, self.wanted, seeds, graph, check)
         return graph, {s: v.slot for s, v in seeds.items()}, grads
 
-    def backward(self, seeded: tuple[int, ...]) -> tuple[tuple[int, ...], Program]:
+    def backward(self, seeded: tuple[int, ...], allowed: bool = False) -> tuple[tuple[int, ...], Program]:
         """The inputs that get a gradient from those of ``seeded``, and the program for them.
 
         The program's inputs are the segment's, then the residuals, then the gradients given.
+        ``allowed``: values that were written over later may be read.
         """
-        found = self.backwards.get(seeded)
+        key = (seeded, allowed)
+        found = self.backwards.get(key)
         if found is None:
-            graph, seeds, grads = self._derive(seeded, self.avals, self.overwritten)
+            graph, seeds, grads = self._derive(seeded, self.avals, () if allowed else self.overwritten)
             count = len(self.metas)
             place = {s: -1 - count - i for i, s in enumerate(self.residuals)}
             count += len(self.residuals)
@@ -107,7 +111,7 @@ class Spec:
             entries = [renumbered(e, place) for e in graph.entries]
             slots = tuple(s for s in self.wanted if s in grads)
             outs = [place.get(grads[s].slot, grads[s].slot) for s in slots]
-            found = self.backwards[seeded] = (slots, Program(entries, outs))
+            found = self.backwards[key] = (slots, Program(entries, outs))
         return found
 
 
@@ -128,12 +132,13 @@ class Segment:
     """A flushed trace whose history is still wanted.
 
     ``inputs`` are the handles that were bound, ``arrays`` their values then, ``saved`` the
-    residuals by slot. ``freed`` once a backward has spent it; ``hooks`` by slot.
+    residuals by slot; ``origins`` are the inputs' own histories and ``bound`` their storages'
+    versions at the time. ``freed`` once a backward has spent it; ``hooks`` by slot.
     """
 
     __slots__ = (
         "order", "spec", "inputs", "arrays", "numbers", "saved", "versions", "freed", "hooks",
-        "node", "__weakref__",
+        "node", "origins", "bound", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -154,14 +159,33 @@ class Segment:
         self.versions: list[tuple[Any, int]] = []
         self.freed = spec is None
         self.hooks: dict[int, list] | None = None
+        self.origins: Sequence[Any] = ()
+        self.bound: Sequence[int] = ()
 
-    def check(self) -> None:
-        """Raises if backward may not go through here (any more)."""
+    def changed(self, position: int) -> bool:
+        """Whether an input has another value now than it was bound with."""
+        storage = self.inputs[position]._storage
+        return (
+            storage is None
+            or storage.trace is not None
+            or storage.version != self.bound[position]
+            or not np.may_share_memory(storage.array, self.arrays[position])
+        )
+
+    def check(self, allowed: bool = False) -> None:
+        """Raises if backward may not go through here (any more).
+
+        ``allowed``: a value written over later will do, if the write took new memory.
+        """
         if self.freed:
             raise RuntimeError(TWICE)
         for storage, version in self.versions:
-            if storage.version != version:
+            if storage.version != version and not (allowed and self._kept(storage)):
                 raise RuntimeError(INPLACE)
+
+    def _kept(self, storage: Any) -> bool:
+        held = (*self.arrays, *self.saved.values())
+        return not any(np.shares_memory(a, storage.array) for a in held)
 
     def free(self) -> None:
         """Lets go of the residuals."""

@@ -74,22 +74,20 @@ def _record(
                 parts.append(struct.pack("d", v) if kind is float else (kind, v))
     key = (rule, *parts)
     node = tr.node.edges.get(key)
-    if node is None:
-        given = _proxies(tr.node.n_numbers, numbers, static)
-        state = open_.state
-
-        def silent() -> tuple:
-            open_.state = Ambient.of(False, state.default, state.extra)
-            try:
-                return tuple(body(given))
-            finally:
-                open_.state = state
-
-        node = run_body(tr, key, "step", list(tensors), silent)
-        flush.stats.misses += 1
-        flush.stats.last_miss = ("optimizer.step", key, node.parent)
-    fresh = [new_tensor(tr, slot, m) for slot, m in node.fresh]
-    take(tr, node, fresh, list(tensors))
+    # Without an edge for the change of mode: the rule is part of the key, and never has history.
+    state = open_.state
+    silent = Ambient.of(False, state.default, state.extra)
+    try:
+        open_.state = silent
+        if node is None:
+            given = _proxies(tr.node.n_numbers, numbers, static)
+            node = run_body(tr, key, "step", list(tensors), lambda: tuple(body(given)))
+            flush.stats.misses += 1
+            flush.stats.last_miss = ("optimizer.step", key, node.parent)
+        fresh = [new_tensor(tr, slot, m) for slot, m in node.fresh]
+        take(tr, node, fresh, list(tensors))
+    finally:
+        open_.state = state
     flush.flush(tr)
     return fresh
 

@@ -6,7 +6,7 @@ import flambeau.ir.embedding
 import flambeau.ir.loss
 import flambeau.ir.pool
 import flambeau.ir.resample
-import flambeau.ir.rows  # noqa: F401
+import flambeau.ir.rows
 
 # Modules whose functions are names of ``flambeau.nn.functional``.
 MODULES = (
@@ -17,12 +17,16 @@ MODULES = (
     "distance",
     "dropout",
     "embedding",
+    "fractional",
     "linear",
     "loss",
+    "margins",
     "normalization",
+    "padding",
     "pooling",
     "resampling",
     "sequence",
+    "softmax",
 )
 
 # Names that are functions of the package itself, too.
@@ -30,13 +34,13 @@ TOP_LEVEL = (
     "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "batch_norm",
     "bilinear", "binary_cross_entropy_with_logits", "cdist", "celu", "celu_", "channel_shuffle",
     "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "ctc_loss", "dropout",
-    "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout", "group_norm",
-    "hardshrink", "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "log_softmax",
-    "margin_ranking_loss", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool3d",
-    "native_channel_shuffle", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle",
-    "poisson_nll_loss", "prelu", "relu", "relu_", "rms_norm", "rrelu", "rrelu_", "selu", "selu_",
-    "softmax", "threshold", "threshold_", "triplet_margin_loss",
+    "constant_pad_nd", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "ctc_loss",
+    "dropout", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout",
+    "group_norm", "hardshrink", "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm",
+    "log_softmax", "margin_ranking_loss", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
+    "max_pool3d", "native_channel_shuffle", "pairwise_distance", "pdist", "pixel_shuffle",
+    "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu", "relu_", "rms_norm", "rrelu",
+    "rrelu_", "selu", "selu_", "softmax", "threshold", "threshold_", "triplet_margin_loss",
 )  # fmt: skip
 
 # Names that are methods of tensors, too.

@@ -28,8 +28,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     reduce = True if reduce is None else reduce
     meant = "mean" if size_average and reduce else "sum" if reduce else "none"
     warnings.warn(
-        "size_average and reduce args will be deprecated, please use "
-        f"reduction='{meant}' instead.",
+        f"size_average and reduce args will be deprecated, please use reduction='{meant}' instead.",
         stacklevel=3,
     )
     return meant

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 
-from flambeau.functions.inplace import assign, inplace as _in_place
-from flambeau.functions.nn._common import part, reshape
 from flambeau.functions.dims import wrap_dim
+from flambeau.functions.inplace import assign
+from flambeau.functions.inplace import inplace as _in_place
+from flambeau.functions.nn._common import part, reshape
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -19,7 +19,7 @@ def _floating(name: str, x: Tensor) -> None:
     if x._meta.dtype.category < 2:
         from flambeau.functions.inplace import title
 
-        raise NotImplementedError(f'"{name}" not implemented for \'{title(x._meta.dtype)}\'')
+        raise NotImplementedError(f"\"{name}\" not implemented for '{title(x._meta.dtype)}'")
 
 
 @function(grad="ReluBackward0")
@@ -67,7 +67,7 @@ def _bounded(x: Tensor, low: Number, high: Number) -> Tensor:
 @function(grad="HardtanhBackward0")
 def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     if input.dtype.category == 0:
-        raise NotImplementedError('"hardtanh" not implemented for \'Bool\'')
+        raise NotImplementedError("\"hardtanh\" not implemented for 'Bool'")
     if input.dtype.category == 1:
         if not input.dtype.is_signed and min_val < 0:
             raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
@@ -318,9 +318,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 def _hardswish(input: Tensor) -> Tensor:
     _floating("hardswish_cpu", input)
     middle = ops.div(ops.mul(input, ops.add(input, 3.0)), 6.0)
-    return ops.where(
-        ops.le(input, -3.0), 0.0, ops.where(ops.ge(input, 3.0), input, middle)
-    )
+    return ops.where(ops.le(input, -3.0), 0.0, ops.where(ops.ge(input, 3.0), input, middle))
 
 
 hardswish_ = _in_place(_hardswish)
@@ -393,9 +391,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     d = wrap_dim(dim, input.dim())
     n = input._meta.shape[d]
     if n % 2:
-        raise RuntimeError(
-            f"Halving dimension must be even, but dimension {d} is size {n}"
-        )
+        raise RuntimeError(f"Halving dimension must be even, but dimension {d} is size {n}")
     return ops.mul(part(input, d, 0, n // 2), ops.sigmoid(part(input, d, n // 2, n // 2)))
 
 
@@ -416,8 +412,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     ndim = input.dim()
     if weight.dim() > 1:
         raise RuntimeError(
-            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: "
-            f"ndim = {weight.dim()}"
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}"
         )
     if count != 1:
         if not ndim:
@@ -479,143 +474,3 @@ def rrelu_(
 ) -> Tensor:
     """In-place ``rrelu``."""
     return rrelu(input, lower, upper, training, inplace=True)
-
-
-# ------------------------------------------------------------------------------- softmax
-
-
-def _softmax_dim(name: str, ndim: int) -> int:
-    warnings.warn(
-        f"Implicit dimension choice for {name} has been deprecated. Change the call to include "
-        "dim=X as an argument.",
-        stacklevel=3,
-    )
-    return 0 if ndim in (0, 1, 3) else 1
-
-
-@function(grad="SoftmaxBackward0")
-def _softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
-    d = wrap_dim(dim, input.dim())
-    if dtype is not None and dtype is not input.dtype:
-        input = ops.cast(input, dtype=dtype)
-    _floating("softmax_kernel_impl", input)
-    return ops.softmax(input, dim=d)
-
-
-@function(grad="LogSoftmaxBackward0")
-def _log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
-    d = wrap_dim(dim, input.dim())
-    if dtype is not None and dtype is not input.dtype:
-        input = ops.cast(input, dtype=dtype)
-    _floating("log_softmax_lastdim_kernel_impl", input)
-    return ops.log_softmax(input, dim=d)
-
-
-@function(grad="SoftmaxBackward0")
-def _softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
-    return _softmax(ops.neg(input), dim, dtype)
-
-
-def softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None
-) -> Tensor:
-    r""":math:`e^{x_i} / \sum_j e^{x_j}` along a dimension, computed in ``dtype`` if given.
-
-    >>> softmax(tensor([0.0, 0.0]), 0)
-    tensor([0.5000, 0.5000])
-    """
-    if dim is None:
-        dim = _softmax_dim("softmax", input.dim())
-    return _softmax(input, dim, dtype)
-
-
-def log_softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None
-) -> Tensor:
-    r""":math:`x_i - \log \sum_j e^{x_j}` along a dimension, computed in ``dtype`` if given.
-
-    >>> log_softmax(tensor([0.0, 0.0]), 0)
-    tensor([-0.6931, -0.6931])
-    """
-    if dim is None:
-        dim = _softmax_dim("log_softmax", input.dim())
-    return _log_softmax(input, dim, dtype)
-
-
-def softmin(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None
-) -> Tensor:
-    """``softmax`` of the negatives.
-
-    >>> softmin(tensor([0.0, 0.0]), 0)
-    tensor([0.5000, 0.5000])
-    """
-    if dim is None:
-        dim = _softmax_dim("softmin", input.dim())
-    return _softmin(input, dim, dtype)
-
-
-@function(grad="SoftmaxBackward0")
-def _gumbel(logits: Tensor, noise: Tensor, tau: Number, dim: int) -> Tensor:
-    return ops.softmax(ops.div(ops.add(logits, noise), tau), dim=wrap_dim(dim, logits.dim()))
-
-
-@function(grad="AddBackward0")
-def _straight_through(soft: Tensor, dim: int) -> Tensor:
-    from flambeau import dtypes
-
-    d = wrap_dim(dim, soft.dim())
-    best = ops.argmax(soft, dim=d, keepdim=True)
-    at = ops.iota(shape=soft._meta.shape, dim=d, dtype=dtypes.int64)
-    hard = ops.cast(ops.eq(at, best), dtype=soft.dtype)
-    return ops.add(ops.sub(hard, ops.detach(soft)), soft)
-
-
-def gumbel_softmax(
-    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
-) -> Tensor:
-    """A sample of the relaxed categorical distribution [Jang 2016].
-
-    ``hard`` gives one-hot vectors with the gradient of the relaxed ones.
-    """
-    import numpy as np
-
-    from flambeau.functions.nn._common import made
-    from flambeau.functions.nn.dropout import engine
-    from flambeau.run.random import exponential
-
-    dtype = logits._meta.dtype
-    noise = exponential(engine(), logits._meta.shape, 1.0, dtype.numpy)
-    with np.errstate(divide="ignore"):
-        noise = (-np.log(noise)).astype(dtype.numpy)
-    soft = _gumbel(logits, made(noise, dtype), float(tau), dim)
-    return _straight_through(soft, dim) if hard else soft
-
-
-@function(grad="DivBackward0")
-def _normalize(input: Tensor, p: float, dim: object, eps: Number) -> Tensor:
-    from flambeau.functions.nn.distance import norm
-
-    dims = dim if isinstance(dim, tuple) else (dim,)
-    dims = tuple(wrap_dim(d, input.dim()) for d in dims) if input.dim() else ()
-    size = norm(input, p, dims, keepdim=True)
-    size = ops.where(ops.lt(size, eps), eps, size)
-    if input.dtype.is_complex:
-        size = ops.cast(size, dtype=input.dtype)
-    return ops.div(input, size)
-
-
-def normalize(
-    input: Tensor,
-    p: float = 2.0,
-    dim: int | tuple[int, ...] = 1,
-    eps: float = 1e-12,
-    out: Tensor | None = None,
-) -> Tensor:
-    r""":math:`x / \max(\lVert x \rVert_p, \epsilon)` along dimensions.
-
-    >>> normalize(tensor([[3.0, 4.0]]))
-    tensor([[0.6000, 0.8000]])
-    """
-    dim = tuple(dim) if isinstance(dim, (tuple, list)) else dim
-    return _normalize(input, float(p), dim, float(eps), out=out)

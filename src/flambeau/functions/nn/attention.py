@@ -23,15 +23,15 @@ def _swapped(x: Tensor) -> Tensor:
 
 @function(grad="SoftmaxBackward0")
 def _weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
+    query: Tensor, keys: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
 ) -> Tensor:
-    q, k = query._meta.shape, key._meta.shape
+    q, k = query._meta.shape, keys._meta.shape
     if q[-1] != k[-1]:
         raise RuntimeError(
             f"The size of tensor a ({q[-1]}) must match the size of tensor b ({k[-1]}) at "
             "non-singleton dimension 3"
         )
-    scores = ops.matmul(ops.mul(query, scale), _swapped(key))
+    scores = ops.matmul(ops.mul(query, scale), _swapped(keys))
     hidden = None
     if is_causal:
         size = (q[-2], k[-2])
@@ -62,9 +62,9 @@ def _attend(weights: Tensor, value: Tensor) -> Tensor:
 
 @function(grad="ScaledDotProductFlashAttentionForCpuBackward0")
 def _attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
+    query: Tensor, keys: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
 ) -> Tensor:
-    return ops.matmul(_weights(query, key, mask, is_causal, scale), value)
+    return ops.matmul(_weights(query, keys, mask, is_causal, scale), value)
 
 
 @function(grad="ReshapeAliasBackward0")
@@ -164,6 +164,38 @@ def _mean_of_heads(x: Tensor) -> Tensor:
 @function(grad="CatBackward0")
 def _joined(x: Tensor, y: Tensor, dim: int) -> Tensor:
     return ops.concat(x, y, dim=dim)
+
+
+def _none_or_dtype(input: Tensor | None) -> Any:
+    """The dtype of a mask; None if there is none."""
+    if input is None:
+        return None
+    if isinstance(input, Tensor):
+        return input.dtype
+    raise RuntimeError("input to _none_or_dtype() must be None or torch.Tensor")
+
+
+def _canonical_mask(
+    mask: Tensor | None,
+    mask_name: str,
+    other_type: Any,
+    other_name: str,
+    target_type: Any,
+    check_other: bool = True,
+) -> Tensor | None:
+    """A mask to add, in ``target_type``: -inf where a bool mask is true."""
+    if mask is None:
+        return None
+    _mask_dtype(mask_name, mask)
+    if check_other and other_type is not None and mask.dtype is not other_type:
+        import warnings
+
+        warnings.warn(
+            f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for "
+            "both instead.",
+            stacklevel=2,
+        )
+    return mask if mask.is_floating_point() else _additive(mask, target_type)
 
 
 def _mask_dtype(name: str, mask: Tensor | None) -> None:
@@ -318,9 +350,14 @@ def multi_head_attention_forward(
     mask = attn_mask
     if key_padding_mask is not None:
         padding = key_padding_mask.reshape(batch, 1, 1, source)
-        mask = padding if mask is None else _sum(mask.expand(-1, 1, -1, -1)
-                                                 if mask.dim() == 4 and mask.shape[1] == 1
-                                                 else mask, padding)
+        mask = (
+            padding
+            if mask is None
+            else _sum(
+                mask.expand(-1, 1, -1, -1) if mask.dim() == 4 and mask.shape[1] == 1 else mask,
+                padding,
+            )
+        )
     q = q.reshape(batch, num_heads, steps, head)
     k = k.reshape(batch, num_heads, source, head)
     v = v.reshape(batch, num_heads, source, head)
@@ -373,8 +410,7 @@ def _projected(
             raise AssertionError("use_separate_proj_weight is True but a weight is None")
         biases = (None,) * 3 if bias is None else bias.chunk(3)
         return tuple(  # type: ignore[return-value]
-            linear(x, w, b)
-            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+            linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)
         )
     if key.shape != value.shape:
         raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")

@@ -30,11 +30,7 @@ def _check_shapes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
     if target.dtype is not dtypes.int64 and target.dtype is not dtypes.uint8:
         from flambeau.functions.inplace import title
 
-        raise RuntimeError(
-            f"expected scalar type Long but found {title(target.dtype)}"
-            if len(x) <= 2
-            else f"expected scalar type Long but found {title(target.dtype)}"
-        )
+        raise RuntimeError(f"expected scalar type Long but found {title(target.dtype)}")
     if not x:
         raise ValueError(
             "Expected input batch_size (1) to match target batch_size (0)."
@@ -59,8 +55,7 @@ def _check_shapes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
             )
     elif x[0] != (y[0] if y else 0):
         raise ValueError(
-            f"Expected input batch_size ({x[0]}) to match target batch_size "
-            f"({y[0] if y else 0})."
+            f"Expected input batch_size ({x[0]}) to match target batch_size ({y[0] if y else 0})."
         )
     elif (x[0], *x[2:]) != y:
         if len(x) == 4:
@@ -186,9 +181,7 @@ def _cross_entropy_body(
         smooth = ops.div(total(smooth), count)
     else:
         smooth = reduced(smooth, reduction)
-    return ops.add(
-        ops.mul(loss, 1.0 - label_smoothing), ops.mul(smooth, label_smoothing / classes)
-    )
+    return ops.add(ops.mul(loss, 1.0 - label_smoothing), ops.mul(smooth, label_smoothing / classes))
 
 
 @function(grad="NllLossBackward0")
@@ -293,9 +286,7 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
     if label_smoothing != 0.0 and not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if input._meta.shape == target._meta.shape:
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
@@ -326,14 +317,25 @@ def linear_cross_entropy(
 ) -> Tensor:
     """``cross_entropy`` of ``linear(input, linear_weight, linear_bias)``.
 
-    Classes are the last dimension of the linear layer's result. ``options`` says how PyTorch cuts
-    the work up, and changes no number.
+    A weight ``(C, d1, ..., in)`` gives logits ``(N, C, d1, ...)``. ``options`` says how PyTorch
+    cuts the work up, and changes no number.
     """
     from flambeau.functions.nn.linear import linear
 
+    shape = linear_weight.shape
+    if len(shape) > 2:
+        if input.dim() < 2:
+            raise RuntimeError(
+                f"K-dimensional loss defined by linear_weight shape {tuple(shape)} requires "
+                f"batched input, (N, {shape[-1]}), got unbatched input with shape "
+                f"{tuple(input.shape)}"
+            )
+        linear_weight = linear_weight.reshape(-1, shape[-1])
+        if linear_bias is not None:
+            linear_bias = linear_bias.reshape(-1)
     logits = linear(input, linear_weight, linear_bias)
-    if logits.dim() > 2:
-        logits = logits.movedim(-1, 1)
+    if len(shape) > 2:
+        logits = logits.reshape(*input.shape[:-1], *shape[:-1])
     return cross_entropy(
         logits,
         target,
@@ -351,7 +353,8 @@ def linear_cross_entropy(
 def _multi_margin(
     input: Tensor, target: Tensor, p: int, margin: Number, weight: Tensor | None, reduction: str
 ) -> Tensor:
-    x = reshape(input, (1, *input._meta.shape)) if input.dim() == 1 else input
+    given = input._meta.shape
+    x = reshape(input, (1, *(given or (1,)))) if len(given) < 2 else input
     rows, classes = x._meta.shape
     t = reshape(target, (rows, 1))
     chosen = ops.eq(ops.iota(shape=(rows, classes), dim=1, dtype=dtypes.int64), t)
@@ -363,7 +366,7 @@ def _multi_margin(
         loss = ops.mul(loss, reshape(ops.index(weight, reshape(t, (rows,)), where=(0,)), (rows, 1)))
     loss = ops.where(chosen, 0.0, loss)
     loss = ops.div(ops.sum(loss, dims=(1,), keepdim=False), float(classes))
-    if input.dim() == 1 and (target.dim() == 0 or reduction != "none"):
+    if len(given) < 2 and (target.dim() == 0 or reduction != "none"):
         loss = reshape(loss, ())
     return reduced(loss, reduction)
 
@@ -389,12 +392,12 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
     shape = input._meta.shape
-    if len(shape) not in (1, 2) or 0 in shape[1:] or not shape or shape[-1] == 0:
+    if len(shape) > 2 or 0 in shape[-1:]:
         raise RuntimeError(
             "Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
             f"{list(shape)}"
         )
-    rows = shape[0] if len(shape) == 2 else 1
+    rows, classes = shape[0] if len(shape) == 2 else 1, shape[-1] if shape else 1
     if target.dim() > 1 or target.numel() != rows:
         raise RuntimeError(
             f"inconsistent target size, expected {rows} but got {list(target.shape)}"
@@ -402,12 +405,12 @@ def multi_margin_loss(
     if weight is not None:
         if weight.dim() != 1:
             raise ValueError("weight must be one-dimensional")
-        if weight.numel() != shape[-1]:
+        if weight.numel() != classes:
             raise RuntimeError(
-                f"inconsistent weight size, expected {shape[-1]} but got {list(weight.shape)}"
+                f"inconsistent weight size, expected {classes} but got {list(weight.shape)}"
             )
     array = known(target)
-    if array is not None and array.size and not (0 <= array.min() and array.max() < shape[-1]):
+    if array is not None and array.size and not (0 <= array.min() and array.max() < classes):
         raise RuntimeError("target out of range")
     return _multi_margin(input, target, int(p), float(margin), weight, reduction)
 
@@ -467,9 +470,7 @@ def multilabel_margin_loss(
             f"{list(x)}"
         )
     if (len(x) == 2 and x != y) or (len(x) < 2 and math.prod(x) != math.prod(y)):
-        raise RuntimeError(
-            f"inconsistent target size: {list(y)} for input of size: {list(x)}"
-        )
+        raise RuntimeError(f"inconsistent target size: {list(y)} for input of size: {list(x)}")
     array = known(target)
     if array is not None and array.size:
         classes = x[-1] if x else 1

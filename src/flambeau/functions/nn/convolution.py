@@ -24,7 +24,7 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None, d: int, name: str
         )
     if len(w) != d + 2:
         raise RuntimeError(
-            f"weight should have at least three dimensions"
+            "weight should have at least three dimensions"
             if len(w) < 3
             else f"Expected {len(w)}-dimensional input for {len(w)}-dimensional weight {list(w)}, "
             f"but got {len(x)}-dimensional input of size {list(x)} instead"
@@ -111,9 +111,7 @@ def _convolved(
             f"size: ({' x '.join(map(str, reach))}). Kernel size can't be greater than actual "
             "input size"
         )
-    y = ops.convolution(
-        x, weight, stride=stride, padding=pads, dilation=dilation, groups=groups
-    )
+    y = ops.convolution(x, weight, stride=stride, padding=pads, dilation=dilation, groups=groups)
     if bias is not None:
         y = ops.add(y, per_channel(bias, d + 2))
     return y if x is input else reshape(y, y._meta.shape[1:])
@@ -284,7 +282,7 @@ def _transposed(
         weight,
         input_size=size,
         stride=stride,
-        padding=tuple((p, p) for p in padding),
+        padding=tuple((p, p - o) for p, o in zip(padding, output_padding, strict=True)),
         dilation=dilation,
         groups=groups,
     )
@@ -398,5 +396,3 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
     w = ops.permute(weight, dims=(2, 1, 0))
     y = _convolved(x, w, bias, (1,), (pad,), (1,), 1, "conv1d")
     return ops.permute(y, dims=(2, 0, 1))
-
-

@@ -28,7 +28,7 @@ def norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     if p == -math.inf:
         return ops.amin(size, **how)
     if p == 0.0:
-        return ops.sum(ops.cast(ops.ne(size, 0.0), dtype=size.dtype), **how)
+        return ops.sum(ops.where(ops.ne(size, 0.0), 1.0, size), **how)
     if p < 1.0:
         # The slope at 0 is infinite: PyTorch takes 0.
         still = ops.eq(size, 0.0)
@@ -44,8 +44,9 @@ def norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
 def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int, eps: float) -> Tensor:
     x, y = broadcast_together(*same_dtype(x1, x2))
     if x.dtype.category < 2:
-        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is "
-                           f"{_title(x)}")
+        raise RuntimeError(
+            f"expected common dtype to be floating point, yet common dtype is {_title(x)}"
+        )
     d = wrap_dim(dim, x.dim())
     dims = (d,) if x.dim() else ()
 
@@ -125,10 +126,7 @@ def cdist(
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     for name, x in (("X1", x1), ("X2", x2)):
         if x.dim() < 2:
-            raise RuntimeError(
-                "cdist only supports at least 2D tensors, "
-                f"{name} got: {x.dim()}D"
-            )
+            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.dim()}D")
         if not x.is_floating_point():
             raise RuntimeError(
                 f"cdist only supports floating-point dtypes, {name} got: {_title(x)}"
@@ -149,9 +147,7 @@ def _pdist(input: Tensor, p: float) -> Tensor:
     if not count:
         return reshape(part(input, 0, 0, 0), (0,))
     rows = ops.pair_rows(n=n)
-    gap = ops.sub(
-        ops.index(input, rows[0], where=(0,)), ops.index(input, rows[1], where=(0,))
-    )
+    gap = ops.sub(ops.index(input, rows[0], where=(0,)), ops.index(input, rows[1], where=(0,)))
     return norm(gap, p, (1,), False) if m else ops.sum(gap, dims=(1,), keepdim=False)
 
 
@@ -162,13 +158,9 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     tensor([1., 3., 2.])
     """
     if input.dim() != 2:
-        raise RuntimeError(
-            f"pdist only supports 2D tensors, got: {input.dim()}D"
-        )
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     if not input.is_floating_point():
         raise RuntimeError("pdist only supports floating-point dtypes")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     return _pdist(input, float(p))
-
-

@@ -72,9 +72,7 @@ def _dropped(
     return masked(input, made(mask, m.dtype), made(shift.astype(kind), m.dtype))
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element is zero with probability ``p``, else multiplied by ``1 / (1 - p)``.
 
     Draws from the default generator as PyTorch does. Raises ``ValueError`` unless 0 <= p <= 1.

@@ -264,7 +264,5 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 @function
 def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
     shape = tensor._meta.shape
-    classes = ops.iota(
-        shape=(*(1,) * len(shape), num_classes), dim=len(shape), dtype=dtypes.int64
-    )
+    classes = ops.iota(shape=(*(1,) * len(shape), num_classes), dim=len(shape), dtype=dtypes.int64)
     return ops.cast(ops.eq(reshape(tensor, (*shape, 1)), classes), dtype=dtypes.int64)

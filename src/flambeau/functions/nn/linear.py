@@ -18,8 +18,7 @@ def _check(x: tuple, w: tuple, input: Tensor, weight: Tensor) -> None:
         from flambeau.functions.arithmetic import _c_name
 
         raise RuntimeError(
-            "mat1 and mat2 must have the same dtype, but got "
-            f"{_title(input)} and {_title(weight)}"
+            f"mat1 and mat2 must have the same dtype, but got {_title(input)} and {_title(weight)}"
             if len(x) == 2
             else f"expected m1 and m2 to have the same dtype, but got: {_c_name(input)} != "
             f"{_c_name(weight)}"
@@ -116,9 +115,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 @function(grad="AddBackward0")
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r""":math:`x_1^T A_k x_2 + b_k` over the last dimensions.
 
     Shapes: ``(..., in1)``, ``(..., in2)``, ``(out, in1, in2)`` and ``(out,)`` give ``(..., out)``.
@@ -128,10 +125,7 @@ def bilinear(
     """
     a, b, w = input1._meta.shape, input2._meta.shape, weight._meta.shape
     if len(a) != len(b):
-        raise RuntimeError(
-            "bilinear(): input dimensions do not match: got "
-            f"{len(a)} and {len(b)}"
-        )
+        raise RuntimeError(f"bilinear(): input dimensions do not match: got {len(a)} and {len(b)}")
     if a[:-1] != b[:-1]:
         at = next(i for i in range(len(a) - 1) if a[i] != b[i])
         raise RuntimeError(
@@ -155,5 +149,3 @@ def bilinear(
     z = reshape(ops.matmul(x, table), (rows, w[0], w[2]))
     z = reshape(ops.matmul(z, reshape(y, (rows, w[2], 1))), (*a[:-1], w[0]))
     return z if bias is None else ops.add(z, bias)
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from flambeau.functions.nn._common import (
     broadcast_together,
     broadcast_warning,
     check_reduction,
-    clamp_min,
     known,
     legacy_reduction,
     reduced,
@@ -23,14 +22,12 @@ from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 
 def _real(x: Tensor) -> Tensor:
     if x.dtype.category < 2:
-        raise RuntimeError(
-            "value cannot be converted to type float without a floating-point input"
-        )
+        raise RuntimeError("value cannot be converted to type float without a floating-point input")
     return x
 
 
@@ -189,13 +186,9 @@ def _check_unit_interval(array: np.ndarray) -> None:
 @function(grad="BinaryCrossEntropyBackward0")
 def _bce(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     if input.dtype is not target.dtype:
-        raise RuntimeError(
-            f"Found dtype {_title(target)} but expected {_title(input)}"
-        )
+        raise RuntimeError(f"Found dtype {_title(target)} but expected {_title(input)}")
     if input.dtype.category < 2:
-        raise NotImplementedError(
-            f"\"binary_cross_entropy\" not implemented for '{_title(input)}'"
-        )
+        raise NotImplementedError(f"\"binary_cross_entropy\" not implemented for '{_title(input)}'")
     loss = ops.binary_cross_entropy(input, target)
     if weight is not None:
         loss = ops.mul(*broadcast_together(*same_dtype(loss, weight)))
@@ -243,9 +236,7 @@ def _bce_logits(
 ) -> Tensor:
     x, y = same_dtype(input, target)
     # log(1 + exp(-x)), for any x.
-    log = ops.sub(
-        ops.log1p(ops.exp(ops.neg(ops.abs(x)))), ops.minimum(x, 0.0)
-    )
+    log = ops.sub(ops.log1p(ops.exp(ops.neg(ops.abs(x)))), ops.minimum(x, 0.0))
     if pos_weight is not None:
         excess = ops.mul(ops.sub(pos_weight, 1.0), y)
         log = ops.mul(ops.add(excess, 1.0), log)
@@ -413,249 +404,13 @@ def gaussian_nll_loss(
     if shape != m.shape:
         if m.shape[:-1] == shape:
             var = var.unsqueeze(-1)
-        elif not (len(shape) == len(m.shape) and sum(
-            a != b for a, b in zip(shape, m.shape, strict=True)
-        ) == 1 and all(a == b or a == 1 for a, b in zip(shape, m.shape, strict=True))):
+        elif not (
+            len(shape) == len(m.shape)
+            and sum(a != b for a, b in zip(shape, m.shape, strict=True)) == 1
+            and all(a == b or a == 1 for a, b in zip(shape, m.shape, strict=True))
+        ):
             raise ValueError("var is of incorrect size")
     check_reduction(reduction)
     if (value_of(var) < 0).any():
         raise ValueError("var has negative entry/entries")
     return _gaussian_nll(input, target, var, full, float(eps), reduction)
-
-
-# -------------------------------------------------------------------------------- margins
-
-
-def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    if size_average is not None or reduce is not None:
-        reduction = legacy_reduction(size_average, reduce, reduction)
-    check_reduction(reduction)
-    return reduction
-
-
-@function(grad="MeanBackward0")
-def _cosine_embedding(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
-) -> Tensor:
-    x, y = same_dtype(input1, input2)
-    x, y = broadcast_together(x, y)
-    dims = (x.dim() - 1,)
-
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return ops.sum(ops.mul(a, b), dims=dims, keepdim=False)
-
-    eps = 1e-12
-    sizes = ops.mul(ops.add(dot(x, x), eps), ops.add(dot(y, y), eps))
-    cosine = ops.div(dot(x, y), ops.sqrt(sizes))
-    apart = clamp_min(ops.sub(cosine, margin), 0.0)
-    loss = ops.where(
-        ops.eq(target, 1),
-        ops.sub(1.0, cosine),
-        ops.where(ops.eq(target, -1), apart, 0.0),
-    )
-    return reduced(loss, reduction)
-
-
-def cosine_embedding_loss(
-    input1: Tensor,
-    input2: Tensor,
-    target: Tensor,
-    margin: float = 0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    r""":math:`1 - \cos(x, y)` for targets 1, :math:`\max(0, \cos(x, y) - m)` for targets -1.
-
-    >>> cosine_embedding_loss(tensor([[1.0, 0.0]]), tensor([[0.0, 1.0]]), tensor([1]))
-    tensor(1.)
-    """
-    reduction = _reduction(size_average, reduce, reduction)
-    if target.dim() not in (0, 1):
-        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-    ndim = target.dim() + 1
-    if (target.dim() == 0 or input1.dim() == 1) and (input1.dim(), input2.dim()) != (ndim, ndim):
-        raise RuntimeError(
-            f"{target.dim()}D target tensor expects {ndim}D input tensors, but found inputs with "
-            f"sizes {list(input1.shape)} and {list(input2.shape)}."
-        )
-    return _cosine_embedding(input1, input2, target, float(margin), reduction)
-
-
-@function(grad="MeanBackward0")
-def _margin_ranking(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
-) -> Tensor:
-    x, y, t = same_dtype(input1, input2, target)
-    loss = ops.add(ops.mul(ops.neg(t), ops.sub(x, y)), margin)
-    return reduced(clamp_min(loss, 0), reduction)
-
-
-def margin_ranking_loss(
-    input1: Tensor,
-    input2: Tensor,
-    target: Tensor,
-    margin: float = 0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    r""":math:`\max(0, -t (x - y) + m)`, with t 1 where x should rank higher, else -1.
-
-    >>> margin_ranking_loss(tensor([1.0]), tensor([3.0]), tensor([1.0]))
-    tensor(2.)
-    """
-    reduction = _reduction(size_average, reduce, reduction)
-    if not input1.dim() == input2.dim() == target.dim():
-        raise RuntimeError(
-            "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
-            f"input1: {input1.size()}, input2: {input2.size()}, target: {target.size()} "
-        )
-    return _margin_ranking(input1, input2, target, margin, reduction)
-
-
-@function(grad="MeanBackward0")
-def _hinge_embedding(input: Tensor, target: Tensor, margin: Number, reduction: str) -> Tensor:
-    apart = clamp_min(ops.sub(margin, input), 0.0)
-    loss = ops.add(
-        ops.where(ops.ne(target, 1), apart, 0.0), ops.where(ops.ne(target, -1), input, 0.0)
-    )
-    return reduced(loss, reduction)
-
-
-def hinge_embedding_loss(
-    input: Tensor,
-    target: Tensor,
-    margin: float = 1.0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    r"""x for targets 1, :math:`\max(0, m - x)` for targets -1.
-
-    >>> hinge_embedding_loss(tensor([0.5, 0.5]), tensor([1.0, -1.0]))
-    tensor(0.5000)
-    """
-    reduction = _reduction(size_average, reduce, reduction)
-    return _hinge_embedding(input, target, float(margin), reduction)
-
-
-@function(grad="SoftMarginLossBackward0")
-def _soft_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
-    x, y = same_dtype(input, target)
-    return reduced(ops.log1p(ops.exp(ops.neg(ops.mul(y, x)))), reduction)
-
-
-def soft_margin_loss(
-    input: Tensor,
-    target: Tensor,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    r""":math:`\log(1 + e^{-y x})` for targets 1 or -1.
-
-    >>> soft_margin_loss(tensor([0.0]), tensor([1.0]))
-    tensor(0.6931)
-    """
-    return _soft_margin(input, target, _reduction(size_average, reduce, reduction))
-
-
-@function(grad="MeanBackward0")
-def _triplet(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin: Number,
-    p: float,
-    eps: Number,
-    swap: bool,
-    reduction: str,
-) -> Tensor:
-    from flambeau.functions.nn.distance import pairwise_distance
-
-    near = pairwise_distance(anchor, positive, p, eps)
-    far = pairwise_distance(anchor, negative, p, eps)
-    if swap:
-        far = ops.minimum(far, pairwise_distance(positive, negative, p, eps))
-    return reduced(clamp_min(ops.sub(ops.add(near, margin), far), 0.0), reduction)
-
-
-def triplet_margin_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin: float = 1.0,
-    p: float = 2,
-    eps: float = 1e-6,
-    swap: bool = False,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    r""":math:`\max(0, d(a, p) - d(a, n) + m)` with distances of norm ``p``.
-
-    ``swap`` takes the distance of positive and negative where that is less [Balntas 2016].
-
-    >>> x = tensor([[0.0, 0.0]])
-    >>> triplet_margin_loss(x, x, x)
-    tensor(1.)
-    """
-    reduction = _reduction(size_average, reduce, reduction)
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
-    a, q, n = anchor.dim(), positive.dim(), negative.dim()
-    if not a == q == n:
-        raise RuntimeError(
-            f"The anchor, positive, and negative tensors are expected to have the same number of "
-            f"dimensions, but got: anchor {a}D, positive {q}D, and negative {n}D inputs"
-        )
-    return _triplet(
-        anchor, positive, negative, float(margin), float(p), float(eps), swap, reduction
-    )
-
-
-def triplet_margin_with_distance_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    *,
-    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
-    margin: float = 1.0,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> Tensor:
-    """``triplet_margin_loss`` with a distance of your own.
-
-    >>> x = tensor([[0.0, 0.0]])
-    >>> triplet_margin_with_distance_loss(x, x, x)
-    tensor(1.)
-    """
-    from flambeau.functions.nn.distance import pairwise_distance
-
-    check_reduction(reduction)
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
-    distance: Any = distance_function or pairwise_distance
-    a, q, n = anchor.dim(), positive.dim(), negative.dim()
-    if not a == q == n:
-        raise RuntimeError(
-            f"The anchor, positive, and negative tensors are expected to have the same number of "
-            f"dimensions, but got: anchor {a}D, positive {q}D, and negative {n}D inputs"
-        )
-    near, far = distance(anchor, positive), distance(anchor, negative)
-    if swap:
-        far = _smaller(far, distance(positive, negative))
-    return _hinge(near, far, float(margin), reduction)
-
-
-@function(grad="MinimumBackward0")
-def _smaller(x: Tensor, y: Tensor) -> Tensor:
-    return ops.minimum(x, y)
-
-
-@function(grad="MeanBackward0")
-def _hinge(near: Tensor, far: Tensor, margin: Number, reduction: str) -> Tensor:
-    return reduced(clamp_min(ops.sub(ops.add(near, margin), far), 0.0), reduction)
-
-

@@ -22,9 +22,7 @@ def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 def _check_row(name: str, row: Tensor | None, channels: int) -> None:
     if row is not None and row.numel() != channels:
-        raise RuntimeError(
-            f"{name} should contain {channels} elements not {row.numel()}"
-        )
+        raise RuntimeError(f"{name} should contain {channels} elements not {row.numel()}")
 
 
 def _moved(running: Tensor, value: Tensor, momentum: Number) -> None:
@@ -53,6 +51,9 @@ def _batch_norm_of_batch(
 ) -> Tensor:
     ndim, channels = input.dim(), input._meta.shape[1]
     dims, count = _statistics(input)
+    if not count or not channels:
+        # Nothing to learn statistics from.
+        running_mean = running_var = None
     y, mean, variance = ops.standardize(input, eps, dims=dims)
     if running_mean is not None:
         _moved(running_mean, reshape(mean, (channels,)), momentum)
@@ -110,9 +111,9 @@ def batch_norm(
     if len(shape) < 2:
         if training and len(shape) < 2:
             _check_several(shape)
-        raise RuntimeError(
-            f"batch_norm: expected at least 2 dimensions, got {len(shape)}"
-        )
+        if shape != (0,):
+            raise RuntimeError(f"batch_norm: expected at least 2 dimensions, got {len(shape)}")
+        return _unchanged(input)
     channels = shape[1]
     if training:
         _check_several(shape)
@@ -131,6 +132,11 @@ def batch_norm(
         missing = "running_mean" if running_mean is None else "running_var"
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
     return _batch_norm_of_running(input, running_mean, running_var, weight, bias, float(eps))
+
+
+@function(grad="NativeBatchNormBackward0")
+def _unchanged(input: Tensor) -> Tensor:
+    return ops.mul(input, 1.0)
 
 
 def _check_several(shape: tuple[int, ...]) -> None:
@@ -226,8 +232,9 @@ def group_norm(
     """
     shape = input._meta.shape
     if len(shape) < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received "
-                           f"{len(shape)}")
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
+        )
     if num_groups <= 0 or shape[1] % num_groups:
         raise RuntimeError(
             "Expected number of channels in input to be divisible by num_groups, but got input of "
@@ -300,8 +307,7 @@ def instance_norm(
             from flambeau.tensor import Size
 
             raise ValueError(
-                "Expected more than 1 spatial element when training, got input size "
-                f"{Size(shape)}"
+                f"Expected more than 1 spatial element when training, got input size {Size(shape)}"
             )
     if len(shape) < 2:
         raise RuntimeError(f"instance_norm: expected at least 2 dimensions, got {len(shape)}")
@@ -365,9 +371,7 @@ _EPSILON = {
 
 
 @function(grad="DivBackward0")
-def _local_response(
-    input: Tensor, size: int, alpha: Number, beta: float, k: Number
-) -> Tensor:
+def _local_response(input: Tensor, size: int, alpha: Number, beta: float, k: Number) -> Tensor:
     shape = input._meta.shape
     n, c = shape[:2]
     squares = reshape(ops.square(input), (n, c, math.prod(shape[2:])))

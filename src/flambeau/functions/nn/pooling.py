@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from flambeau import dtypes
-from flambeau.functions.nn._common import made, ntuple, reshape
+from flambeau.functions.nn._common import ntuple
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
+
 
 def _check_rank(input: Tensor, d: int, name: str) -> None:
     shape = input._meta.shape
@@ -32,7 +31,7 @@ def _check_rank(input: Tensor, d: int, name: str) -> None:
 def _check_output(size: tuple[int, ...], input: tuple[int, ...], d: int) -> None:
     if any(n < 1 for n in size):
         raise RuntimeError(
-            f"Given input size: ({'x'.join(map(str, input[-d - 1:]))}). Calculated output size: "
+            f"Given input size: ({'x'.join(map(str, input[-d - 1 :]))}). Calculated output size: "
             f"({'x'.join(map(str, (input[-d - 1], *size)))}). Output size is too small"
         )
 
@@ -52,14 +51,18 @@ def _max_body(
     name = f"max_pool{d}d"
     _check_rank(input, d, name)
     if any(k <= 0 for k in kernel_size):
-        raise RuntimeError("kernel size should be greater than zero, but got "
-                           + " ".join(f"{k}" for k in kernel_size))
+        raise RuntimeError(
+            "kernel size should be greater than zero, but got "
+            + " ".join(f"{k}" for k in kernel_size)
+        )
     if any(s <= 0 for s in stride):
-        raise RuntimeError("stride should be greater than zero, but got "
-                           + " ".join(f"{s}" for s in stride))
+        raise RuntimeError(
+            "stride should be greater than zero, but got " + " ".join(f"{s}" for s in stride)
+        )
     if any(n <= 0 for n in dilation):
-        raise RuntimeError("dilation should be greater than zero, but got "
-                           + " ".join(f"{n}" for n in dilation))
+        raise RuntimeError(
+            "dilation should be greater than zero, but got " + " ".join(f"{n}" for n in dilation)
+        )
     values, indices = ops.max_pool(
         input,
         kernel_size=kernel_size,
@@ -107,7 +110,7 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
-    if kernel_size.__class__ is int and not stride:
+    if kernel_size.__class__ is int and stride is None:
         k = s = (kernel_size,) * d
     else:
         k = ntuple(kernel_size, d, "kernel_size")
@@ -134,9 +137,7 @@ def max_pool1d(
     >>> max_pool1d(tensor([[1.0, 3.0, 2.0, 0.0]]), 2)
     tensor([[3., 2.]])
     """
-    return _max_pool(
-        1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(
@@ -153,9 +154,7 @@ def max_pool2d(
     >>> max_pool2d(tensor([[[1.0, 3.0], [2.0, 0.0]]]), 2)
     tensor([[[3.]]])
     """
-    return _max_pool(
-        2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool3d(
@@ -172,9 +171,7 @@ def max_pool3d(
     >>> max_pool3d(tensor([[[[1.0, 3.0], [2.0, 0.0]]]]), (1, 2, 2))
     tensor([[[[3.]]]])
     """
-    return _max_pool(
-        3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _with_indices(d: int) -> Any:
@@ -210,17 +207,13 @@ def _output_size(value: Any, d: int, shape: tuple[int, ...], name: str) -> tuple
             )
     else:
         value = (value,) * d
-    return tuple(
-        shape[len(shape) - d + i] if n is None else int(n) for i, n in enumerate(value)
-    )
+    return tuple(shape[len(shape) - d + i] if n is None else int(n) for i, n in enumerate(value))
 
 
 def _check_adaptive(input: Tensor, size: tuple[int, ...], name: str) -> None:
     d, shape = len(size), input._meta.shape
     if len(shape) not in (d + 1, d + 2):
-        raise RuntimeError(
-            f"{name}(): Expected {d + 1}D or {d + 2}D tensor, but got {list(shape)}"
-        )
+        raise RuntimeError(f"{name}(): Expected {d + 1}D or {d + 2}D tensor, but got {list(shape)}")
     for at, n in enumerate(shape[len(shape) - d :], len(shape) - d):
         if n == 0:
             raise RuntimeError(
@@ -229,8 +222,7 @@ def _check_adaptive(input: Tensor, size: tuple[int, ...], name: str) -> None:
             )
     if any(n < 0 for n in size):
         raise RuntimeError(
-            "elements of output_size must be greater than or equal to 0 but received "
-            f"{set(size)}"
+            f"elements of output_size must be greater than or equal to 0 but received {set(size)}"
         )
 
 
@@ -401,11 +393,14 @@ def _avg(
     d = len(kernel_size)
     _check_rank(input, d, f"avg_pool{d}d")
     if any(k <= 0 for k in kernel_size):
-        raise RuntimeError("kernel size should be greater than zero, but got "
-                           + " ".join(f"{k}" for k in kernel_size))
+        raise RuntimeError(
+            "kernel size should be greater than zero, but got "
+            + " ".join(f"{k}" for k in kernel_size)
+        )
     if any(s <= 0 for s in stride):
-        raise RuntimeError("stride should be greater than zero, but got "
-                           + " ".join(f"{s}" for s in stride))
+        raise RuntimeError(
+            "stride should be greater than zero, but got " + " ".join(f"{s}" for s in stride)
+        )
     if divisor == 0:
         raise RuntimeError("divisor must be not zero")
     y = ops.avg_pool(
@@ -433,9 +428,7 @@ def _avg_pool(
 ) -> Tensor:
     k = ntuple(kernel_size, d, "kernel_size")
     s = k if stride is None or stride == () or stride == [] else ntuple(stride, d, "stride")
-    return _avg(
-        input, k, s, ntuple(padding, d, "padding"), ceil_mode, count_include_pad, divisor
-    )
+    return _avg(input, k, s, ntuple(padding, d, "padding"), ceil_mode, count_include_pad, divisor)
 
 
 def avg_pool1d(
@@ -582,121 +575,3 @@ def lp_pool3d(
 ) -> Tensor:
     """The p-norm of each window of a volume; see ``lp_pool1d``."""
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-# ----------------------------------------------------------------------------- fractional
-
-
-@function(grad="FractionalMaxPool2DBackward0")
-def _fractional(input: Tensor, samples: Tensor, kernel: tuple, size: tuple) -> tuple:
-    d = len(kernel)
-    shape = input._meta.shape
-    if len(shape) == d + 2:
-        return ops.fractional_max_pool(input, samples, kernel_size=kernel, output_size=size)
-    found = ops.fractional_max_pool(
-        reshape(input, (1, *shape)), samples, kernel_size=kernel, output_size=size
-    )
-    return tuple(reshape(t, t._meta.shape[1:]) for t in found)
-
-
-def _fractional_max_pool(
-    d: int,
-    input: Tensor,
-    kernel_size: Any,
-    output_size: Any,
-    output_ratio: Any,
-    samples: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    name = f"fractional_max_pool{d}d"
-    if output_size is None and output_ratio is None:
-        raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
-    shape = input._meta.shape
-    if len(shape) not in (d + 1, d + 2):
-        raise RuntimeError(
-            f"{name}(): Expected {d + 1}D or {d + 2}D tensor, but got: {list(shape)}"
-        )
-    if output_size is None:
-        ratio = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio,) * d
-        if len(ratio) > d or any(not 0 < r < 1 for r in ratio):
-            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
-        size = tuple(int(n * r) for n, r in zip(shape[-d:], ratio, strict=True))
-    else:
-        size = ntuple(output_size, d, "output_size")
-    kernel = ntuple(kernel_size, d, "kernel_size")
-    for axis, (n, k, o) in enumerate(zip(shape[-d:], kernel, size, strict=True)):
-        if o + k - 1 > n:
-            what = ("height", "width") if d == 2 else ("time", "height", "width")
-            raise RuntimeError(
-                f"{name}(): pool {what[axis]} {k} too large relative to input {what[axis]} {n}"
-            )
-    if samples is None:
-        from flambeau.functions.nn.dropout import engine
-        from flambeau.run.random import uniform
-
-        batch = shape[0] if len(shape) == d + 2 else 1
-        kind = input._meta.dtype
-        samples = made(
-            uniform(engine(), (batch, shape[-d - 1], d), 0.0, 1.0, np.dtype(kind.numpy)), kind
-        )
-    return _fractional(input, samples, kernel, size)
-
-
-def fractional_max_pool2d_with_indices(
-    input: Tensor,
-    kernel_size: int | tuple[int, ...],
-    output_size: Any = None,
-    output_ratio: Any = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """``fractional_max_pool2d`` with ``return_indices=True``."""
-    return _fractional_max_pool(
-        2, input, kernel_size, output_size, output_ratio, _random_samples
-    )
-
-
-def fractional_max_pool3d_with_indices(
-    input: Tensor,
-    kernel_size: int | tuple[int, ...],
-    output_size: Any = None,
-    output_ratio: Any = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """``fractional_max_pool3d`` with ``return_indices=True``."""
-    return _fractional_max_pool(
-        3, input, kernel_size, output_size, output_ratio, _random_samples
-    )
-
-
-def fractional_max_pool2d(
-    input: Tensor,
-    kernel_size: int | tuple[int, ...],
-    output_size: Any = None,
-    output_ratio: Any = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> Any:
-    """The maxima of windows that begin at pseudo-random places [Graham 2014].
-
-    The result has ``output_size``, or ``output_ratio`` of the input's.
-    """
-    found = _fractional_max_pool(
-        2, input, kernel_size, output_size, output_ratio, _random_samples
-    )
-    return found if return_indices else found[0]
-
-
-def fractional_max_pool3d(
-    input: Tensor,
-    kernel_size: int | tuple[int, ...],
-    output_size: Any = None,
-    output_ratio: Any = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> Any:
-    """``fractional_max_pool2d`` of volumes."""
-    found = _fractional_max_pool(
-        3, input, kernel_size, output_size, output_ratio, _random_samples
-    )
-    return found if return_indices else found[0]

@@ -110,8 +110,10 @@ def interpolate(
     if recompute_scale_factor or mode == "area":
         scales = None
     if antialias and not (mode in ("bilinear", "bicubic") and input.dim() == 4):
-        raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and "
-                         "requires a 4-D tensor as input")
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and "
+            "requires a 4-D tensor as input"
+        )
     if mode not in _MODES or d not in (1, 2, 3):
         raise NotImplementedError(
             "Input Error: Only 3D, 4D and 5D input Tensors supported (got "
@@ -128,8 +130,14 @@ def interpolate(
             f"({', '.join(map(str, shape[2:]))}) output ({', '.join(map(str, wanted))})"
         )
     f = _MODES[mode]
-    return f(input, wanted, mode, align, None if scales is None else tuple(map(_exact, scales)),
-             antialias)
+    return f(
+        input,
+        wanted,
+        mode,
+        align,
+        None if scales is None else tuple(map(_exact, scales)),
+        antialias,
+    )
 
 
 def _exact(value: float) -> Any:
@@ -168,8 +176,7 @@ def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) 
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
     """``interpolate`` in mode "bilinear" with aligned corners; deprecated in PyTorch, too."""
     warnings.warn(
-        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` "
-        "instead.",
+        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.",
         stacklevel=2,
     )
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
@@ -428,12 +435,13 @@ def unfold(
         )
     for name, v, low in (("kernel size", k, 1), ("dilation", n, 1), ("stride", s, 1)):
         if min(v) < low:
-            raise RuntimeError(f"{name} should be greater than zero, but got {name.split()[0]}_"
-                               f"height: {v[0]} {name.split()[0]}_width: {v[1]}")
+            raise RuntimeError(
+                f"{name} should be greater than zero, but got {name.split()[0]}_"
+                f"height: {v[0]} {name.split()[0]}_width: {v[1]}"
+            )
     if min(p) < 0:
         raise RuntimeError(
-            "padding should be non-negative, but got pad_height: "
-            f"{p[0]} pad_width: {p[1]}"
+            f"padding should be non-negative, but got pad_height: {p[0]} pad_width: {p[1]}"
         )
     places = [
         (size + 2 * pad - dil * (kern - 1) - 1) // step + 1

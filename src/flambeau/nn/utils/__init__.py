@@ -1,6 +1,6 @@
 """Utilities for networks: clipping, vectors of parameters, sequences of different lengths."""
 
-from flambeau.nn.utils import clip_grad, convert_parameters, rnn
+from flambeau.nn.utils import clip_grad, convert_parameters, rnn, stateless
 from flambeau.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -20,5 +20,6 @@ __all__ = [
     "get_total_norm",
     "parameters_to_vector",
     "rnn",
+    "stateless",
     "vector_to_parameters",
 ]

@@ -46,8 +46,8 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not tensors:
         return flambeau.tensor(0.0)
-    norms = [flambeau.linalg.vector_norm(t, norm_type) for t in tensors]
-    total = flambeau.linalg.vector_norm(flambeau.stack(norms), norm_type)
+    norms = [t.norm(norm_type) for t in tensors]
+    total = flambeau.stack(norms).norm(norm_type)
     if error_if_nonfinite and not bool(total.isfinite()):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, "

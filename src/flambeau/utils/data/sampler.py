@@ -181,7 +181,8 @@ class WeightedRandomSampler(Sampler[int]):
         tensor = flambeau.as_tensor(weights, dtype=flambeau.float64)
         if len(tensor.shape) != 1:
             raise ValueError(
-                f"weights should be a 1d sequence but given weights have shape {tuple(tensor.shape)}"
+                "weights should be a 1d sequence but given weights have shape "
+                f"{tuple(tensor.shape)}"
             )
         self.weights = tensor
         self.num_samples = num_samples
@@ -214,9 +215,7 @@ class BatchSampler(Sampler[list[int]]):
                 f"batch_size should be a positive integer value, but got batch_size={batch_size}"
             )
         if not isinstance(drop_last, bool):
-            raise ValueError(
-                f"drop_last should be a boolean value, but got drop_last={drop_last}"
-            )
+            raise ValueError(f"drop_last should be a boolean value, but got drop_last={drop_last}")
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last

@@ -1,0 +1,366 @@
+"""Diagonals, triangles, and copies with a part replaced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.functions.dims import wrap_dim
+from flambeau.functions.inplace import assign, title
+from flambeau.functions.promotion import cast
+from flambeau.record import alias
+from flambeau.record.macro import function, ops
+from flambeau.record.storage import contiguous_strides
+from flambeau.tensor import Tensor, concrete
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def _zero(dtype: dtypes.dtype) -> Tensor:
+    return ops.full(0, shape=(), dtype=dtype)
+
+
+def _offsets(rows: int, columns: int) -> Tensor:
+    """Column minus row, at each place of a matrix."""
+    i = ops.iota(shape=(rows, columns), dim=0, dtype=dtypes.int64)
+    return ops.sub(ops.iota(shape=(rows, columns), dim=1, dtype=dtypes.int64), i)
+
+
+@function(grad="DiagEmbedBackward0")
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices, in two new dimensions, with the last dimension along a diagonal and zeros around.
+
+    >>> diag_embed(tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
+    n = input.dim() + 1
+    a, b = wrap_dim(dim1, n), wrap_dim(dim2, n)
+    if a == b:
+        raise RuntimeError(
+            f"diagonal dimensions cannot be identical {dim1}, {dim2}"
+        )
+    if a > b:
+        # Below the diagonal of one order is above that of the other.
+        a, b, offset = b, a, -offset
+    *lead, k = input._meta.shape
+    size = k + abs(offset)
+    x = ops.pad(input, 0, pads=(*[(0, 0)] * len(lead), (0, size - k)))
+    side = (size, 1) if offset >= 0 else (1, size)
+    x = ops.reshape(x, shape=(*lead, *side))
+    on = ops.eq(_offsets(size, size), offset)
+    made = ops.where(on, x, _zero(input.dtype))
+    order = list(range(n - 2))
+    order.insert(a, n - 2)
+    order.insert(b, n - 1)
+    return ops.permute(made, dims=tuple(order))
+
+
+def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The diagonal of a matrix (a copy), or a matrix with a vector along its diagonal.
+
+    >>> diag(tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
+    if input.dim() not in (1, 2):
+        raise RuntimeError(
+            f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D"
+        )
+    result = diag_embed(input, diagonal) if input.dim() == 1 else _diagonal(input, diagonal)
+    if out is None:
+        return result
+    from flambeau.functions.inplace import write_out
+
+    return write_out(out, result, "diag")
+
+
+def _diagonal_spec(
+    shape: tuple[int, ...], offset: int, dim1: int, dim2: int
+) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Shape, strides and offset of a diagonal of a contiguous value."""
+    a, b = wrap_dim(dim1, len(shape)), wrap_dim(dim2, len(shape))
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    steps = contiguous_strides(shape)
+    rows, columns = (shape[a], shape[b] - offset) if offset >= 0 else (shape[a] + offset, shape[b])
+    n = max(min(rows, columns), 0)
+    start = (offset * steps[b] if offset >= 0 else -offset * steps[a]) if n else 0
+    kept = [i for i in range(len(shape)) if i not in (a, b)]
+    return (
+        (*[shape[i] for i in kept], n),
+        (*[steps[i] for i in kept], steps[a] + steps[b]),
+        start,
+    )
+
+
+@function(grad="DiagonalBackward0")
+def _diagonal(input: Tensor, offset: int, dim1: int = 0, dim2: int = 1) -> Tensor:
+    shape, strides, start = _diagonal_spec(input._meta.shape, offset, dim1, dim2)
+    return ops.as_strided(input, start, shape=shape, strides=strides)
+
+
+def diagonal_copy(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """``diagonal`` as a copy."""
+    return _diagonal(input, offset, dim1, dim2)
+
+
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """A matrix with all elements along its diagonal.
+
+    >>> diagflat(tensor([[1], [2]]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
+    return diag_embed(input.reshape(-1), offset)
+
+
+def _triangle(name: str, keep: str, what: str) -> Any:
+    def body(input: Tensor, diagonal: int = 0) -> Tensor:
+        if input.dim() < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        kept = getattr(ops, keep)(_offsets(*input._meta.shape[-2:]), diagonal)
+        return ops.where(kept, input, _zero(input.dtype))
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = f"""The part of matrices on and {what} a diagonal; zero elsewhere.
+
+    >>> {name}(ones(2, 2)).sum()
+    tensor(3.)
+    """
+    return body
+
+
+_tril, _triu = _triangle("tril", "le", "below"), _triangle("triu", "ge", "above")
+tril, triu = function(_tril), function(_triu)
+
+
+def _triangle_(name: str, f: Any) -> Any:
+    def body(input: Tensor, diagonal: int = 0) -> Tensor:
+        return assign(input, f(input, diagonal))
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = f"In-place ``{name[:-1]}``."
+    return function(body)
+
+
+tril_, triu_ = _triangle_("tril_", _tril), _triangle_("triu_", _triu)
+
+
+def _triangle_indices(name: str, row: int, col: int, offset: int, dtype: Any, f: Any) -> Tensor:
+    if row < 0 or col < 0:
+        what, n = ("row", row) if row < 0 else ("col", col)
+        raise RuntimeError(f"{what} must be non-negative, got{n}")
+    dtype = dtype or dtypes.int64
+    if dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(f"\"{name}\" not implemented for '{title(dtype)}'")
+    return concrete(np.ascontiguousarray(f(row, offset, col), dtype.numpy), dtype)
+
+
+def tril_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Rows and columns of the places on and below a diagonal, in row-major order.
+
+    >>> tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
+    return _triangle_indices("tril_indices", row, col, offset, dtype,
+                             lambda r, k, c: np.stack(np.tril_indices(r, k, c)))
+
+
+def triu_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Rows and columns of the places on and above a diagonal, in row-major order.
+
+    >>> triu_indices(2, 2)
+    tensor([[0, 0, 1],
+            [0, 1, 1]])
+    """
+    return _triangle_indices("triu_indices", row, col, offset, dtype,
+                             lambda r, k, c: np.stack(np.triu_indices(r, k, c)))
+
+
+@function
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix.
+
+    >>> trace(tensor([[1, 2], [3, 4]]))
+    tensor(5)
+    """
+    if input.dim() != 2:
+        raise RuntimeError("trace: expected a matrix, but got tensor with dim "
+                           f"{input.dim()}")
+    shape, strides, start = _diagonal_spec(input._meta.shape, 0, 0, 1)
+    line = ops.as_strided(input, start, shape=shape, strides=strides)
+    if input.dtype.category < 2:
+        line = cast(line, dtypes.int64)
+    return ops.sum(line, dims=(0,), keepdim=False)
+
+
+@function
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """Powers of a vector's elements as columns: ``N`` of them, the highest first by default.
+
+    >>> vander(tensor([1, 2, 3]), 3)
+    tensor([[1, 1, 1],
+            [4, 2, 1],
+            [9, 3, 1]])
+    """
+    if x.dim() != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    rows = x._meta.shape[0]
+    columns = rows if N is None else N
+    if columns < 0:
+        raise RuntimeError("N must be non-negative.")
+    dtype = dtypes.int64 if x.dtype.category < 2 else x.dtype
+    if columns == 0:
+        return ops.full(0, shape=(rows, 0), dtype=dtype)
+    one = ops.full(1, shape=(rows, 1), dtype=dtype)
+    if columns == 1:
+        return one
+    wide = ops.reshape(cast(x, dtype), shape=(rows, 1))
+    wide = ops.broadcast(wide, shape=(rows, columns - 1))
+    powers = ops.concat(one, ops.cumprod(wide, dim=1), dim=1)
+    return powers if increasing else ops.flip(powers, dims=(1,))
+
+
+# ------------------------------------------------------------------- a part replaced, as a copy
+
+
+def _replace(
+    name: str, input: Tensor, src: Tensor, shape: tuple, strides: tuple, start: int
+) -> Tensor:
+    if src._meta.shape != shape:
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = "
+            f"{list(src._meta.shape)}, slice size = {list(shape)}"
+        )
+    src = cast(src, input.dtype)
+    return ops.write_strided(input, src, start, shape=shape, strides=strides)
+
+
+@function(grad="DiagonalScatterBackward0")
+def diagonal_scatter(
+    input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    """A copy of ``input`` with a diagonal replaced by ``src``.
+
+    >>> diagonal_scatter(zeros(2, 2), ones(2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    spec = _diagonal_spec(input._meta.shape, offset, dim1, dim2)
+    return _replace("diagonal_scatter", input, src, *spec)
+
+
+@function(grad="SelectScatterBackward0")
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of ``input`` with one position of a dimension replaced by ``src``.
+
+    >>> select_scatter(zeros(2, 2), ones(2), 0, 1)
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    shape = input._meta.shape
+    d = wrap_dim(dim, len(shape))
+    if not shape:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    if not -shape[d] <= index < shape[d]:
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
+            f"{d}"
+        )
+    steps = contiguous_strides(shape)
+    kept = [i for i in range(len(shape)) if i != d]
+    return _replace(
+        "select_scatter",
+        input,
+        src,
+        tuple(shape[i] for i in kept),
+        tuple(steps[i] for i in kept),
+        index % shape[d] * steps[d],
+    )
+
+
+@function(grad="SliceScatterBackward0")
+def slice_scatter(
+    input: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    """A copy of ``input`` with every ``step``-th position from ``start`` to ``end`` replaced.
+
+    >>> slice_scatter(zeros(3), ones(2), start=1)
+    tensor([0., 1., 1.])
+    """
+    shape = input._meta.shape
+    d = wrap_dim(dim, len(shape))
+    if step <= 0:
+        raise RuntimeError("slice step must be positive")
+    first, last, step = slice(start, end, step).indices(shape[d])
+    count = max(0, -(-(last - first) // step))
+    steps = contiguous_strides(shape)
+    return _replace(
+        "slice_scatter",
+        input,
+        src,
+        (*shape[:d], count, *shape[d + 1 :]),
+        (*steps[:d], steps[d] * step, *steps[d + 1 :]),
+        first * steps[d] if count else 0,
+    )
+
+
+@function(grad="AsStridedScatterBackward0")
+def _as_strided_scatter(
+    input: Tensor, src: Tensor, size: tuple, stride: tuple, offset: int
+) -> Tensor:
+    return _replace("as_strided_scatter", input, src, size, stride, offset)
+
+
+def as_strided_scatter(
+    input: Tensor,
+    src: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    storage_offset: int | None = None,
+) -> Tensor:
+    """A copy of ``input`` with the view of given shape, strides and offset replaced by ``src``.
+
+    >>> as_strided_scatter(zeros(2, 2), ones(2), (2,), (1,))
+    tensor([[1., 1.],
+            [0., 0.]])
+    """
+    size, stride = tuple(size), tuple(stride)
+    offset = alias.spec_of(input)[2] if storage_offset is None else storage_offset
+    reach = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
+    if 0 not in size and reach > input.numel():
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, "
+            f"and itemsize {input.itemsize} requiring a storage size of "
+            f"{reach * input.itemsize} are out of bounds for storage of size "
+            f"{input.numel() * input.itemsize}"
+        )
+    return _as_strided_scatter(input, src, size, stride, offset)

@@ -1,0 +1,118 @@
+"""Fractional max pooling: windows that begin at pseudo-random places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.functions.nn._common import made, ntuple, reshape
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor
+
+
+@function(grad="FractionalMaxPool2DBackward0")
+def _fractional(input: Tensor, samples: Tensor, kernel: tuple, size: tuple) -> tuple:
+    d = len(kernel)
+    shape = input._meta.shape
+    if len(shape) == d + 2:
+        return ops.fractional_max_pool(input, samples, kernel_size=kernel, output_size=size)
+    found = ops.fractional_max_pool(
+        reshape(input, (1, *shape)), samples, kernel_size=kernel, output_size=size
+    )
+    return tuple(reshape(t, t._meta.shape[1:]) for t in found)
+
+
+def _fractional_max_pool(
+    d: int,
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any,
+    output_ratio: Any,
+    samples: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    name = f"fractional_max_pool{d}d"
+    if output_size is None and output_ratio is None:
+        raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
+    shape = input._meta.shape
+    if len(shape) not in (d + 1, d + 2):
+        raise RuntimeError(
+            f"{name}(): Expected {d + 1}D or {d + 2}D tensor, but got: {list(shape)}"
+        )
+    if output_size is None:
+        ratio = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio,) * d
+        if len(ratio) > d or any(not 0 < r < 1 for r in ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+        size = tuple(int(n * r) for n, r in zip(shape[-d:], ratio, strict=True))
+    else:
+        size = ntuple(output_size, d, "output_size")
+    kernel = ntuple(kernel_size, d, "kernel_size")
+    for axis, (n, k, o) in enumerate(zip(shape[-d:], kernel, size, strict=True)):
+        if o + k - 1 > n:
+            what = ("height", "width") if d == 2 else ("time", "height", "width")
+            raise RuntimeError(
+                f"{name}(): pool {what[axis]} {k} too large relative to input {what[axis]} {n}"
+            )
+    if samples is None:
+        from flambeau.functions.nn.dropout import engine
+        from flambeau.run.random import uniform
+
+        batch = shape[0] if len(shape) == d + 2 else 1
+        kind = input._meta.dtype
+        samples = made(
+            uniform(engine(), (batch, shape[-d - 1], d), 0.0, 1.0, np.dtype(kind.numpy)), kind
+        )
+    return _fractional(input, samples, kernel, size)
+
+
+def fractional_max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...],
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``fractional_max_pool2d`` with ``return_indices=True``."""
+    return _fractional_max_pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
+
+
+def fractional_max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...],
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``fractional_max_pool3d`` with ``return_indices=True``."""
+    return _fractional_max_pool(3, input, kernel_size, output_size, output_ratio, _random_samples)
+
+
+def fractional_max_pool2d(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...],
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """The maxima of windows that begin at pseudo-random places [Graham 2014].
+
+    The result has ``output_size``, or ``output_ratio`` of the input's.
+    """
+    found = _fractional_max_pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
+    return found if return_indices else found[0]
+
+
+def fractional_max_pool3d(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...],
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """``fractional_max_pool2d`` of volumes."""
+    found = _fractional_max_pool(3, input, kernel_size, output_size, output_ratio, _random_samples)
+    return found if return_indices else found[0]

@@ -1,0 +1,293 @@
+"""Order along dimensions: sorting, selection, distinct values."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+import flambeau.ir.scattering
+import flambeau.ir.sorting  # noqa: F401  (declares primitives)
+from flambeau import dtypes, return_types
+from flambeau.functions import dims as _dims
+from flambeau.functions import inplace as _inplace
+from flambeau.functions import promotion as _promotion
+from flambeau.functions import reduction as _reduction
+from flambeau.ir import reference
+from flambeau.record.macro import function, ops
+from flambeau.tensor import Tensor, concrete
+
+
+def _ordered(input: Tensor, dim: int, descending: bool, name: str = "sort") -> tuple:
+    _reduction._no_complex(name, input)
+    shape = input._meta.shape
+    d = _dims.wrap_dim(dim, len(shape))
+    x = input if shape else ops.reshape(input, shape=(1,))
+    at = ops.argsort(x, dim=d, descending=bool(descending))
+    values = ops.gather(x, at, dim=d)
+    if not shape:
+        return ops.reshape(values, shape=()), ops.reshape(at, shape=())
+    return values, at
+
+
+@function(grad="SortBackward0")
+def _sort(input: Tensor, dim: int, descending: bool) -> Any:
+    return return_types.sort(_ordered(input, dim, descending))
+
+
+def sort(
+    input: Tensor,
+    dim: int = -1,
+    descending: builtins.bool = False,
+    *,
+    stable: builtins.bool = False,
+    out: Any = None,
+) -> Any:
+    """Elements in order along ``dim``, and where they came from; equals keep their order.
+
+    NaN counts as the greatest.
+
+    >>> sort(tensor([3, 1, 2])).values
+    tensor([1, 2, 3])
+    """
+    if isinstance(dim, bool):
+        dim, descending = -1, dim
+    return _sort(input, dim, descending, out=out)
+
+
+@function
+def _argsort(input: Tensor, dim: int, descending: bool) -> Tensor:
+    return _ordered(input, dim, descending, "argsort")[1]
+
+
+def argsort(
+    input: Tensor,
+    dim: int = -1,
+    descending: builtins.bool = False,
+    *,
+    stable: builtins.bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The positions that sort along ``dim``.
+
+    >>> argsort(tensor([3, 1, 2]))
+    tensor([1, 2, 0])
+    """
+    return _argsort(input, dim, descending, out=out)
+
+
+@function(grad="SortBackward0")
+def msort(input: Tensor) -> Tensor:
+    """Elements in order along the first dimension.
+
+    >>> msort(tensor([3, 1, 2]))
+    tensor([1, 2, 3])
+    """
+    return _ordered(input, 0, False)[0]
+
+
+@function
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> Any:
+    """The ``k`` greatest (or least) elements along ``dim``, best first, and their positions.
+
+    Raises ``RuntimeError`` if there are fewer than ``k``.
+
+    >>> topk(tensor([3, 1, 2]), 2).values
+    tensor([3, 2])
+    """
+    _reduction._no_complex("topk", input)
+    shape = input._meta.shape
+    d = _dims.wrap_dim(dim, len(shape))
+    k = int(k)
+    if k < 0 or k > (shape[d] if shape else 1):
+        raise RuntimeError("selected index k out of range")
+    x = input if shape else ops.reshape(input, shape=(1,))
+    at = ops.argtopk(x, dim=d, k=k, largest=bool(largest), sorted=True)
+    values = ops.gather(x, at, dim=d)
+    if not shape:
+        final = () if k else (0,)
+        values, at = ops.reshape(values, shape=final), ops.reshape(at, shape=final)
+    return return_types.topk((values, at))
+
+
+@function
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The ``k``-th least element (from 1) along ``dim``, and its position.
+
+    >>> kthvalue(tensor([3, 1, 2]), 2).values
+    tensor(2)
+    """
+    _reduction._no_complex("kthvalue", input)
+    shape = input._meta.shape
+    d = _dims.wrap_dim(dim, len(shape))
+    n = shape[d] if shape else 1
+    if shape and n == 0:
+        raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
+    if not 1 <= k <= n:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
+    return return_types.kthvalue(
+        _reduction._gathered(input, "argkth", "kthvalue", dim, keepdim, k=int(k))
+    )
+
+
+def _middle(input: Tensor, name: str) -> Tensor:
+    x = _reduction._line(input)
+    if not x._meta.shape[0]:
+        empty = float("nan") if input.dtype.category == 2 else -(2**63)
+        return ops.full(empty, shape=(), dtype=input.dtype)
+    at = getattr(ops, "arg" + name)(x, dim=0)
+    value = ops.reshape(ops.gather(ops.detach(x), at, dim=0), shape=())
+    # The gradient is shared evenly among the elements equal to it.
+    return ops.rebase(value, _evenly(x, value)) if x._meta.requires_grad else value
+
+
+def _evenly(x: Tensor, value: Tensor) -> Tensor:
+    """The mean of the elements equal to ``value``."""
+    same = ops.or_(ops.eq(x, value), ops.and_(ops.isnan(x), ops.isnan(value)))
+    weight = _promotion.cast(same, x.dtype)
+    total = ops.sum(ops.mul(x, weight), dims=(0,), keepdim=False)
+    return ops.div(total, ops.sum(weight, dims=(0,), keepdim=False))
+
+
+@function(grad="MedianBackward0")
+def _median_all(input: Tensor) -> Tensor:
+    _reduction._no_complex("median", input)
+    return _middle(input, "median")
+
+
+@function(grad="MedianBackward1")
+def _median_dim(input: Tensor, dim: int, keepdim: bool) -> Any:
+    _reduction._no_complex("median", input)
+    return return_types.median(
+        _reduction._gathered(input, "argmedian", "median", dim, keepdim)
+    )
+
+
+def median(
+    input: Tensor,
+    dim: int | None = None,
+    keepdim: builtins.bool = False,
+    *,
+    out: Any = None,
+    axis: int | None = None,
+    keepdims: builtins.bool = False,
+) -> Any:
+    """The lower of the middle elements; along ``dim``: (values, indices). NaN if there is one.
+
+    >>> median(tensor([4.0, 1.0, 3.0, 2.0]))
+    tensor(2.)
+    """
+    dim, keepdim = _reduction._common(dim, keepdim, axis, keepdims)
+    if dim is None:
+        return _median_all(input, out=out)
+    return _median_dim(input, dim, keepdim, out=out)
+
+
+@function(grad="NanmedianBackward0")
+def _nanmedian_all(input: Tensor) -> Tensor:
+    return _middle(input, "nanmedian")
+
+
+@function(grad="NanmedianBackward1")
+def _nanmedian_dim(input: Tensor, dim: int, keepdim: bool) -> Any:
+    return return_types.nanmedian(
+        _reduction._gathered(input, "argnanmedian", "median", dim, keepdim)
+    )
+
+
+def nanmedian(
+    input: Tensor, dim: int | None = None, keepdim: builtins.bool = False, *, out: Any = None
+) -> Any:
+    """``median`` of what is not NaN.
+
+    >>> nanmedian(tensor([4.0, nan, 3.0]))
+    tensor(3.)
+    """
+    if dim is None:
+        return _nanmedian_all(input, out=out)
+    return _nanmedian_dim(input, dim, keepdim, out=out)
+
+
+@function
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+    """The most frequent element along ``dim`` (the least of several), and its last position.
+
+    >>> mode(tensor([2, 1, 2])).values
+    tensor(2)
+    """
+    return return_types.mode(_reduction._gathered(input, "argmode", "mode", dim, keepdim))
+
+
+# --------------------------------------------------------------------------- distinct values
+
+
+def _array(t: Tensor) -> np.ndarray:
+    return np.asarray(t.detach()._value()._array())
+
+
+def _results(
+    found: tuple, dtype: dtypes.dtype, return_inverse: bool, return_counts: bool
+) -> Any:
+    values = concrete(np.array(found[0], order="C"), dtype)
+    parts = [values]
+    for wanted, array in ((return_inverse, found[1]), (return_counts, found[2])):
+        if wanted:
+            parts.append(concrete(np.array(array, np.int64, order="C"), dtypes.int64))
+    return tuple(parts) if len(parts) > 1 else values
+
+
+def unique(
+    input: Tensor,
+    sorted: builtins.bool = True,
+    return_inverse: builtins.bool = False,
+    return_counts: builtins.bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements in order (slices across ``dim``), and on demand where each element
+    went and how often each value occurs.
+
+    >>> unique(tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
+    d = None if dim is None else _dims.wrap_dim(dim, input.dim())
+    found = reference.unique(_array(input), d)
+    return _results(found, input.dtype, return_inverse, return_counts)
+
+
+def unique_consecutive(
+    input: Tensor,
+    return_inverse: builtins.bool = False,
+    return_counts: builtins.bool = False,
+    dim: int | None = None,
+) -> Any:
+    """Runs of equal elements (slices across ``dim``) made one.
+
+    >>> unique_consecutive(tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    d = None if dim is None else _dims.wrap_dim(dim, input.dim())
+    found = reference.unique_consecutive(_array(input), d)
+    return _results(found, input.dtype, return_inverse, return_counts)
+
+
+def isin(
+    elements: Any,
+    test_elements: Any,
+    *,
+    assume_unique: builtins.bool = False,
+    invert: builtins.bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Whether each element is among others.
+
+    >>> isin(tensor([1, 2, 3]), tensor([2, 3]))
+    tensor([False,  True,  True])
+    """
+    if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
+        raise TypeError("isin(): one of the arguments must be a Tensor")
+    x, y = (_array(v) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements))
+    found = concrete(np.asarray(np.isin(x, y, invert=invert)), dtypes.bool_)
+    return found if out is None else _inplace.write_out(out, found, "isin")

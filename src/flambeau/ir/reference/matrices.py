@@ -1,0 +1,476 @@
+"""Linear algebra on stacks of matrices: LAPACK through NumPy, the rest written out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+# Columns that a blocked algorithm takes at a time.
+_BLOCK = 64
+
+
+def _h(x: np.ndarray) -> np.ndarray:
+    return np.conj(np.swapaxes(x, -1, -2))
+
+
+def _each(x: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """The matrices of a stack, with where they stand."""
+    for at in np.ndindex(x.shape[:-2]):
+        yield at, x[at]
+
+
+def _no_info(x: np.ndarray) -> np.ndarray:
+    return np.zeros(x.shape[:-2], np.int32)
+
+
+def cholesky(x: np.ndarray, *, upper: bool = False) -> Pair:
+    """L with ``x = L L^H`` (or its conjugate transpose), and the order of the first minor that is
+    not positive, 0 where all are.
+
+    >>> cholesky(np.array([[4.0, 2.0], [2.0, 2.0]]))[0]
+    array([[2., 0.],
+           [1., 1.]])
+    """
+    if upper:
+        x = _h(x)
+    info = _no_info(x)
+    try:
+        low = np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:
+        low = np.empty_like(x)
+        for at, a in _each(x):
+            try:
+                low[at] = np.linalg.cholesky(a)
+            except np.linalg.LinAlgError:
+                low[at], info[at] = _cholesky_until(a)
+    if np.isnan(np.diagonal(low, axis1=-2, axis2=-1)).any():
+        for at, a in _each(x):
+            if np.isnan(low[at]).any():
+                low[at], info[at] = _cholesky_until(a)
+    return (np.ascontiguousarray(_h(low)) if upper else low), info
+
+
+def _cholesky_until(a: np.ndarray) -> tuple[np.ndarray, int]:
+    """As far as it goes, and the order of the minor it stops at."""
+    low = np.tril(a)
+    for k in range(len(a)):
+        d = (low[k, k] - low[k, :k] @ np.conj(low[k, :k])).real
+        if not d > 0:
+            low[k, k] = d
+            return low, k + 1
+        low[k, k] = np.sqrt(d)
+        low[k + 1 :, k] = (low[k + 1 :, k] - low[k + 1 :, :k] @ np.conj(low[k, :k])) / low[k, k]
+    return low, 0
+
+
+def _singular_at(a: np.ndarray) -> int:
+    """The first zero pivot of a matrix (from 1); 0 if there is none."""
+    return int(lu(a)[3])
+
+
+def inv(x: np.ndarray) -> Pair:
+    """The inverse, and the first zero pivot (from 1) of those that have none, else 0."""
+    info = _no_info(x)
+    try:
+        return np.linalg.inv(x), info
+    except np.linalg.LinAlgError:
+        out = np.empty_like(x)
+        for at, a in _each(x):
+            try:
+                out[at] = np.linalg.inv(a)
+            except np.linalg.LinAlgError:
+                out[at], info[at] = np.inf, _singular_at(a) or len(a)
+        return out, info
+
+
+def solve(a: np.ndarray, b: np.ndarray) -> Pair:
+    """X with ``a X = b``, and the first zero pivot (from 1) of singular matrices, else 0."""
+    info = _no_info(a)
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    if not a.size or not b.size:
+        return np.zeros((*lead, *b.shape[-2:]), b.dtype), info
+    b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
+    try:
+        return np.linalg.solve(a, b), info
+    except np.linalg.LinAlgError:
+        for at, m in _each(a):
+            try:
+                np.linalg.inv(m)
+            except np.linalg.LinAlgError:
+                info[at] = _singular_at(m) or len(m)
+        out = np.empty(b.shape, b.dtype)
+        wide = np.broadcast_to(a, (*lead, *a.shape[-2:]))
+        bad = np.broadcast_to(info, lead)
+        for at, m in _each(wide):
+            out[at] = np.inf if bad[at] else np.linalg.solve(m, b[at])
+        return out, info
+
+
+def solve_triangular(
+    a: np.ndarray, b: np.ndarray, *, upper: bool, unit: bool = False
+) -> np.ndarray:
+    """X with ``a X = b`` from one triangle of ``a`` (its diagonal taken as 1 if ``unit``).
+
+    Zeros on the diagonal give infinities, as they do in BLAS.
+    """
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = np.array(np.broadcast_to(b, (*lead, *b.shape[-2:])), order="C")
+    if out.size:
+        (_back if upper else _forward)(a, out, unit)
+    return out
+
+
+def _forward(a: np.ndarray, x: np.ndarray, unit: bool) -> None:
+    n = a.shape[-1]
+    for start in range(0, n, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        for i in range(start, stop):
+            if i > start:
+                x[..., i, :] -= (a[..., i : i + 1, start:i] @ x[..., start:i, :])[..., 0, :]
+            if not unit:
+                x[..., i, :] /= a[..., i, i, None]
+        if stop < n:
+            x[..., stop:, :] -= a[..., stop:, start:stop] @ x[..., start:stop, :]
+
+
+def _back(a: np.ndarray, x: np.ndarray, unit: bool) -> None:
+    n = a.shape[-1]
+    for stop in range(n, 0, -_BLOCK):
+        start = max(stop - _BLOCK, 0)
+        for i in range(stop - 1, start - 1, -1):
+            if i + 1 < stop:
+                x[..., i, :] -= (a[..., i : i + 1, i + 1 : stop] @ x[..., i + 1 : stop, :])[
+                    ..., 0, :
+                ]
+            if not unit:
+                x[..., i, :] /= a[..., i, i, None]
+        if start:
+            x[..., :start, :] -= a[..., :start, start:stop] @ x[..., start:stop, :]
+
+
+def det(x: np.ndarray) -> np.ndarray:
+    """Determinants."""
+    return np.asarray(np.linalg.det(x)).astype(x.dtype)
+
+
+def cofactor(x: np.ndarray) -> np.ndarray:
+    """Cofactors, through the SVD, which holds for singular matrices too.
+
+    >>> cofactor(np.array([[1.0, 2.0], [3.0, 4.0]])).round(6)
+    array([[ 4., -3.],
+           [-2.,  1.]])
+    """
+    if not x.size:
+        return x.copy()
+    u, s, vh = np.linalg.svd(x)
+    # Products of all the other singular values.
+    ones = np.ones_like(s[..., :1])
+    before = np.cumprod(np.concatenate([ones, s[..., :-1]], -1), -1)
+    after = np.cumprod(np.concatenate([ones, s[..., :0:-1]], -1), -1)[..., ::-1]
+    phase = (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+    # adj(x) = det(u) det(vh) v diag(others) u^H, and the cofactors are its transpose.
+    found = np.conj(u) * (before * after)[..., None, :] @ np.conj(vh)
+    return (phase * found).astype(x.dtype)
+
+
+def slogdet(x: np.ndarray) -> Pair:
+    """Signs of determinants, and logarithms of their sizes."""
+    sign, size = np.linalg.slogdet(x)
+    return np.asarray(sign).astype(x.dtype), np.asarray(size).astype(x.real.dtype)
+
+
+def lu(x: np.ndarray, *, pivot: bool = True) -> tuple[np.ndarray, ...]:
+    """L and U in one matrix, row swaps (from 1), the order of rows they make, first zero pivot.
+
+    >>> lu(np.array([[1.0, 2.0], [3.0, 4.0]]))[0].round(4)
+    array([[3.    , 4.    ],
+           [0.3333, 0.6667]])
+    """
+    n, m = x.shape[-2:]
+    k = min(n, m)
+    out = np.array(x, order="C")
+    pivots = np.empty((*x.shape[:-2], k), np.int32)
+    order = np.empty((*x.shape[:-2], n), np.int64)
+    info = _no_info(x)
+    for at, a in _each(out):
+        pivots[at], order[at], info[at] = _lu(a, k, pivot)
+    return out, pivots, order, info
+
+
+def _lu(a: np.ndarray, k: int, pivot: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """Right-looking, by blocks of columns [Golub and Van Loan, 3.4]; ``a`` is overwritten."""
+    n = len(a)
+    swaps, order, first = np.arange(1, k + 1, dtype=np.int32), np.arange(n), 0
+    for start in range(0, k, _BLOCK):
+        stop = min(start + _BLOCK, k)
+        for j in range(start, stop):
+            if pivot:
+                p = j + int(np.argmax(np.abs(a[j:, j])))
+                if p != j:
+                    a[[j, p]] = a[[p, j]]
+                    order[[j, p]] = order[[p, j]]
+                swaps[j] = p + 1
+            if a[j, j] == 0:
+                first = first or j + 1
+                if pivot:
+                    continue
+            a[j + 1 :, j] /= a[j, j]
+            a[j + 1 :, j + 1 : stop] -= np.outer(a[j + 1 :, j], a[j, j + 1 : stop])
+        if stop < a.shape[1]:
+            _forward(a[start:stop, start:stop], a[start:stop, stop:], True)
+            a[stop:, stop:] -= a[stop:, start:stop] @ a[start:stop, stop:]
+    return swaps, order, first
+
+
+def pivots_to_order(pivots: np.ndarray, *, n: int) -> np.ndarray:
+    """The order of ``n`` rows that swaps (from 1) make.
+
+    >>> pivots_to_order(np.array([2, 2]), n=3)
+    array([1, 0, 2])
+    """
+    out = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
+    for at in np.ndindex(pivots.shape[:-1]):
+        row = out[at]
+        for i, p in enumerate(pivots[at]):
+            row[i], row[p - 1] = row[p - 1], row[i]
+    return out
+
+
+# The threshold of Bunch and Kaufman 1977: it bounds the growth of elements.
+_GROWTH = (1 + 17**0.5) / 8
+
+
+def ldl(x: np.ndarray, *, hermitian: bool) -> tuple[np.ndarray, ...]:
+    """Lower Bunch-Kaufman decomposition in one matrix, pivots in LAPACK's code, first zero of D.
+
+    A positive pivot p at k: rows k and p were swapped; the same negative one at k and k + 1: a
+    2 x 2 block there, rows k + 1 and -p swapped.
+    """
+    out = np.tril(x)
+    pivots = np.empty(x.shape[:-1], np.int32)
+    info = _no_info(x)
+    for at, a in _each(out):
+        info[at] = _ldl(a, pivots[at], hermitian)
+    return out, pivots, info
+
+
+def _ldl(a: np.ndarray, pivots: np.ndarray, hermitian: bool) -> int:
+    n, k, first = len(a), 0, 0
+    star: Callable = np.conj if hermitian else lambda v: v
+    while k < n:
+        if hermitian:
+            a[k, k] = a[k, k].real
+        size = abs(a[k, k])
+        below = np.abs(a[k + 1 :, k])
+        p, step = k, 1
+        largest = below.max() if below.size else 0
+        if max(size, largest) == 0:
+            first = first or k + 1
+            pivots[k] = k + 1
+            k += 1
+            continue
+        if size < _GROWTH * largest:
+            r = k + 1 + int(below.argmax())
+            row = np.concatenate([np.abs(a[r, k:r]), np.abs(a[r + 1 :, r])])
+            other = row.max()
+            if size >= _GROWTH * largest * (largest / other):
+                p = k
+            elif abs(a[r, r]) >= _GROWTH * other:
+                p = r
+            else:
+                p, step = r, 2
+        at = k + step - 1
+        if p != at:
+            _swap_symmetric(a, at, p, k, star)
+        if step == 1:
+            d = a[k, k]
+            v = a[k + 1 :, k].copy()
+            a[k + 1 :, k] = v / d
+            a[k + 1 :, k + 1 :] -= np.tril(np.outer(v / d, star(v)))
+            pivots[k] = p + 1
+        else:
+            block = np.array([[a[k, k], star(a[k + 1, k])], [a[k + 1, k], a[k + 1, k + 1]]])
+            v = a[k + 2 :, k : k + 2].copy()
+            w = np.linalg.solve(block.T, v.T).T
+            a[k + 2 :, k : k + 2] = w
+            a[k + 2 :, k + 2 :] -= np.tril(w @ star(v).T)
+            pivots[k] = pivots[k + 1] = -(p + 1)
+        k += step
+    return first
+
+
+def _swap_symmetric(a: np.ndarray, i: int, p: int, k: int, star: Callable) -> None:
+    """Rows and columns i < p of a symmetric matrix swapped, of which the lower triangle is kept.
+
+    Columns before ``k`` hold the finished part of L, which LAPACK leaves alone.
+    """
+    a[p + 1 :, [i, p]] = a[p + 1 :, [p, i]]
+    between = a[i + 1 : p, i].copy()
+    a[i + 1 : p, i] = star(a[p, i + 1 : p])
+    a[p, i + 1 : p] = star(between)
+    a[p, i] = star(a[p, i])
+    a[i, i], a[p, p] = a[p, p], a[i, i]
+    a[[i, p], k:i] = a[[p, i], k:i]
+
+
+def ldl_solve(
+    ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, *, hermitian: bool
+) -> np.ndarray:
+    """X with ``A X = b`` from ``ldl`` of A."""
+    lead = np.broadcast_shapes(ld.shape[:-2], b.shape[:-2])
+    out = np.array(np.broadcast_to(b, (*lead, *b.shape[-2:])), order="C")
+    ld = np.broadcast_to(ld, (*lead, *ld.shape[-2:]))
+    pivots = np.broadcast_to(pivots, (*lead, pivots.shape[-1]))
+    for at, x in _each(out):
+        _ldl_solve(ld[at], pivots[at], x, hermitian)
+    return out
+
+
+def _ldl_solve(ld: np.ndarray, pivots: np.ndarray, x: np.ndarray, hermitian: bool) -> None:
+    star: Callable = np.conj if hermitian else lambda v: v
+    n, k = len(ld), 0
+    steps = []
+    while k < n:
+        step = 1 if pivots[k] > 0 else 2
+        at, p = k + step - 1, abs(int(pivots[k])) - 1
+        if p != at:
+            x[[at, p]] = x[[p, at]]
+        after = k + step
+        x[after:] -= ld[after:, k:after] @ x[k:after]
+        if step == 1:
+            x[k] /= ld[k, k]
+        else:
+            off = ld[k + 1, k]
+            block = np.array([[ld[k, k], star(off)], [off, ld[k + 1, k + 1]]])
+            x[k:after] = np.linalg.solve(block, x[k:after])
+        steps.append((k, at, p, after))
+        k = after
+    for k, at, p, after in reversed(steps):
+        x[k:after] -= star(ld[after:, k:after]).T @ x[after:]
+        if p != at:
+            x[[at, p]] = x[[p, at]]
+
+
+def qr(x: np.ndarray, *, mode: str) -> Pair:
+    """Q and R; ``mode`` "complete" gives all columns of Q."""
+    q, r = np.linalg.qr(x, mode=mode)
+    return q.astype(x.dtype, copy=False), r.astype(x.dtype, copy=False)
+
+
+def geqrf(x: np.ndarray) -> Pair:
+    """Householder vectors below R in one matrix, and their scales."""
+    if not x.size:
+        return x.copy(), np.zeros((*x.shape[:-2], min(x.shape[-2:])), x.dtype)
+    a, tau = np.linalg.qr(x, mode="raw")
+    return np.ascontiguousarray(np.swapaxes(a, -1, -2)), np.asarray(tau)
+
+
+def eigh(x: np.ndarray, *, upper: bool = False) -> Pair:
+    """Ascending eigenvalues and eigenvectors of Hermitian matrices."""
+    w, v = np.linalg.eigh(x, "U" if upper else "L")
+    return np.asarray(w), np.asarray(v)
+
+
+def eig(x: np.ndarray) -> Pair:
+    """Eigenvalues and eigenvectors, complex."""
+    kind = np.result_type(x.dtype, np.complex64)
+    if not x.size:
+        return np.zeros(x.shape[:-1], kind), np.zeros(x.shape, kind)
+    w, v = np.linalg.eig(x)
+    return np.asarray(w).astype(kind), np.asarray(v).astype(kind)
+
+
+def svd(x: np.ndarray, *, full_matrices: bool) -> tuple[np.ndarray, ...]:
+    """U, descending singular values, and V^H."""
+    if not x.size:
+        n, m = x.shape[-2:]
+        k, lead = min(n, m), x.shape[:-2]
+        rows, columns = (n, m) if full_matrices else (k, k)
+        return (
+            np.broadcast_to(np.eye(n, rows, dtype=x.dtype), (*lead, n, rows)).copy(),
+            np.zeros((*lead, k), x.real.dtype),
+            np.broadcast_to(np.eye(columns, m, dtype=x.dtype), (*lead, columns, m)).copy(),
+        )
+    u, s, vh = np.linalg.svd(x, full_matrices=full_matrices)
+    return u, s, vh
+
+
+def pinv(x: np.ndarray, atol: Any, rtol: Any, *, hermitian: bool) -> np.ndarray:
+    """Moore-Penrose inverses; singular values up to max(atol, rtol * largest) count as zero."""
+    n, m = x.shape[-2:]
+    if not x.size:
+        return np.zeros((*x.shape[:-2], m, n), x.dtype)
+    if hermitian:
+        w, v = np.linalg.eigh(x, "L")
+        u, s, vh = v, w, _h(v)
+    else:
+        u, s, vh = np.linalg.svd(x, full_matrices=False)
+    size = np.abs(s)
+    atol, rtol = np.asarray(atol)[..., None], np.asarray(rtol)[..., None]
+    limit = np.maximum(atol, rtol * size.max(-1, keepdims=True))
+    inverse = np.where(size > limit, 1 / np.where(s == 0, 1, s), 0).astype(s.dtype)
+    return (_h(vh) * inverse[..., None, :]) @ _h(u)
+
+
+# Coefficients of the diagonal Padé approximants of exp, and the 1-norms up to which they hold in
+# double precision [Higham 2005].
+_PADE = (
+    (1.495585217958292e-2, (120.0, 60.0, 12.0, 1.0)),
+    (2.539398330063230e-1, (30240.0, 15120.0, 3360.0, 420.0, 30.0, 1.0)),
+    (9.504178996162932e-1, (17297280.0, 8648640.0, 1995840.0, 277200.0, 25200.0, 1512.0, 56.0, 1.0)),
+    (
+        5.371920351148152,
+        (
+            64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0,
+            129060195264000.0, 10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0,
+            40840800.0, 960960.0, 16380.0, 182.0, 1.0,
+        ),
+    ),
+)  # fmt: skip
+
+
+def matrix_exp(x: np.ndarray) -> np.ndarray:
+    """Exponentials of square matrices, by scaling and squaring [Higham 2005].
+
+    >>> matrix_exp(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    array([[1., 1.],
+           [0., 1.]])
+    """
+    if not x.size:
+        return x.copy()
+    kind = np.complex128 if x.dtype.kind == "c" else np.float64
+    out = np.empty(x.shape, kind)
+    for at, a in _each(x.astype(kind)):
+        out[at] = _exp(a)
+    return out.astype(x.dtype)
+
+
+def _exp(a: np.ndarray) -> np.ndarray:
+    size = np.abs(a).sum(-2).max()
+    if not np.isfinite(size):
+        return np.full_like(a, np.nan)
+    squarings = 0
+    for limit, b in _PADE:
+        if size <= limit:
+            break
+    else:
+        squarings = max(0, int(np.ceil(np.log2(size / limit))))
+        a = a / 2.0**squarings
+    eye = np.eye(len(a), dtype=a.dtype)
+    square = a @ a
+    even, odd, power = b[0] * eye, b[1] * eye, eye
+    for i in range(2, len(b), 2):
+        power = power @ square
+        even = even + b[i] * power
+        odd = odd + b[i + 1] * power
+    odd = a @ odd
+    found = np.linalg.solve(even - odd, even + odd)
+    for _ in range(squarings):
+        found = found @ found
+    return found
