@@ -284,6 +284,8 @@ def test_an_interrupted_step_was_done_once_or_not_at_all():
                 interrupted += 1
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
+                # A block interrupted at its very end leaves its mode behind, in PyTorch as here.
+                fl.set_grad_enabled(True)
             after = w1.tolist()
             assert after == w2.tolist()
             assert after in (before, [v + 1 for v in before])

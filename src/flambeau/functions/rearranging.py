@@ -1,8 +1,7 @@
-"""Elements repeated, rolled, reversed, split, and shuffled between dimensions."""
+"""Elements repeated, rolled, reversed and split."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -368,43 +367,6 @@ def ravel(input: Tensor) -> Tensor:
     tensor([1, 2, 3, 4])
     """
     return views.reshape(input, (-1,)) if input.numel() else views.reshape(input, (0,))
-
-
-# --------------------------------------------------------------------- channels
-
-
-def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Channels of groups interleaved: ``(N, g k, *)`` read as ``(N, k g, *)``.
-
-    >>> channel_shuffle(arange(4).reshape(1, 4, 1), 2).flatten()
-    tensor([0, 2, 1, 3])
-    """
-    if input.dim() < 3:
-        raise RuntimeError(
-            "channel_shuffle expects input with > 2 dims, but got input with sizes "
-            f"{list(input.shape)}"
-        )
-    c = input._meta.shape[1]
-    if groups <= 0:
-        raise RuntimeError(
-            f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
-        )
-    if c % groups:
-        raise RuntimeError(
-            "Number of channels must be divisible by groups. Got "
-            f"{c} channels and {groups} groups."
-        )
-    return _channel_shuffle(input, int(groups))
-
-
-native_channel_shuffle = channel_shuffle
-
-
-@function
-def _channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    b, c, *space = input._meta.shape
-    x = ops.reshape(input, shape=(b, groups, c // groups, math.prod(space)))
-    return ops.reshape(ops.permute(x, dims=(0, 2, 1, 3)), shape=input._meta.shape)
 
 
 @function(grad="RenormBackward0")

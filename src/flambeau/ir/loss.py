@@ -137,7 +137,7 @@ def _ctc_gradient(
         if np.isinf(total) and zero_infinity:
             continue
         posterior = np.zeros((len(scores), log_probs.shape[2]), scores.dtype)
-        share = np.exp(alpha + beta - scores - total)
+        share = np.exp(alpha + beta - total - scores)
         np.add.at(posterior, (slice(None), labels), share)
         exact = np.exp(log_probs[: len(scores), b]) - posterior
         out[: len(scores), b] = exact * g[b]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flambeau.nn import functional as F
 from flambeau.nn import classification_loss
-from flambeau.nn._loss_base import _Loss, _WeightedLoss
+from flambeau.nn import functional as F
+from flambeau.nn._loss_base import _Loss
 from flambeau.nn.classification_loss import *  # noqa: F403  one family in two files
 from flambeau.nn.distance import PairwiseDistance
 from flambeau.tensor import Tensor

@@ -53,7 +53,7 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(Module):
-    """``LocalResponseNorm`` of images (N, C, H, W), with a window centred on the channel.
+    """``LocalResponseNorm`` of images (N, C, H, W), with the first channel in every window.
 
     >>> torch.nn.CrossMapLRN2d(3)(torch.zeros(1, 3, 4, 4)).shape
     torch.Size([1, 3, 4, 4])
@@ -74,11 +74,14 @@ class CrossMapLRN2d(Module):
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() != 4:
             raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
-        squares = (input * input).unsqueeze(1)
-        before = (self.size - 1) // 2
-        padded = F.pad(squares, (0, 0, 0, 0, before, before))
+        squares = input * input
+        reach = (self.size - 1) // 2
+        padded = F.pad(squares[:, 1:], (0, 0, 0, 0, reach + 1, reach))
         channels = input.size(1)
-        window = sum(padded[:, 0, start : start + channels] for start in range(2 * before + 1))
+        # PyTorch's running sum never drops the first channel, so every window has it.
+        window = squares[:, :1] + sum(
+            padded[:, start : start + channels] for start in range(2 * reach + 1)
+        )
         return input * (self.k + self.alpha / self.size * window) ** -self.beta
 
     def extra_repr(self) -> str:

@@ -9,7 +9,7 @@ from flambeau.record import builder as building
 from flambeau.record import flush
 from flambeau.record.meta import meta
 from flambeau.record.storage import SNAPSHOT, Handle, Storage, contiguous_strides
-from flambeau.record.trace import Trace, open_
+from flambeau.record.trace import Ambient, Trace, open_, set_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,14 +116,14 @@ def refresh(tr: Trace, t: Any) -> None:
                 tr.inputs.append(origin)
                 origin._slot = -len(tr.inputs)
             before = building.new_tensor(tr, origin._slot, m)
-            value = shared_apply("rebase", data, before)
+            value = kept("rebase", data, before)
         else:
             value = shared_apply("detach", data)
         settle(tr, origin, value._slot, storage.version)
     if t is not origin:
         shape, strides, offset = spec_of(t)
         base = building.new_tensor(tr, origin._slot, origin._meta)
-        value = shared_apply("as_strided", base, offset, shape=shape, strides=strides)
+        value = kept("as_strided", base, offset, shape=shape, strides=strides)
         settle(tr, t, value._slot, storage.version)
         g = value._meta.requires_grad
         if g != t._meta.requires_grad:
@@ -135,7 +135,33 @@ def settle(tr: Trace, t: Any, slot: int, version: int) -> None:
 
 
 def shared_apply(name: str, *args: Any, **attrs: Any) -> Any:
-    return building.shared["apply"](building.shared["primitives"][name], *args, **attrs)
+    """A primitive of the bookkeeping of aliases; it never flushes."""
+    return building.shared["apply_held"](
+        "AliasBackward0", building.shared["primitives"][name], args, attrs
+    )
+
+
+def kept(name: str, *args: Any, **attrs: Any) -> Any:
+    """``shared_apply`` that carries history on even where none is recorded now."""
+    state = open_.state
+    open_.state = Ambient.of(True, state.default, state.extra)
+    try:
+        prim = building.shared["primitives"][name]
+        return building.shared["apply_held"]("KeptBackward0", prim, args, attrs)
+    finally:
+        if open_.trace.state is state:
+            open_.state = state
+        else:
+            set_state(grad=state.grad)
+
+
+def with_history(tr: Trace, t: Any, slot: int, m: Any) -> tuple[int, Any]:
+    """A value written where no history is recorded: it stands in the history ``t`` had."""
+    if not t._meta.requires_grad or t._meta.leaf or m.requires_grad:
+        return slot, m
+    before = building.new_tensor(tr, t._slot, t._meta)
+    new = kept("rebase", building.new_tensor(tr, slot, m), before)
+    return new._slot, new._meta
 
 
 def share(t: Any) -> Storage:
@@ -183,14 +209,10 @@ def view(
     if immediate(t):
         return alias_of(t, spec, meta(spec[0], t._meta.dtype))
     made = building.shared["apply_named"](grad, prim, (t, *numbers), attrs)
-    tr = made._trace
-    if t._storage is None and t._trace is not tr:
-        flush.flush_other(t._trace)
-    if made._storage is None and t._storage is not None and t._storage.trace not in (None, tr):
-        return made
-    if tr.closed:
+    if made._storage is not None:
         # The call ended its trace: both are concrete now, and must share memory again.
         return realias(t, spec, made)
+    tr = made._trace
     storage = share(t)
     made._storage, made._spec, made._base = storage, spec, root(t)
     made._btrace, made._seen, made._trace = tr, storage.version, None
@@ -268,12 +290,13 @@ def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
     storage = t._storage
     gains = m.requires_grad and not t._meta.requires_grad
     if storage is None:
-        t._slot = slot
+        t._slot, _ = with_history(tr, t, slot, m)
         if gains:
             t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
         return
     if not storage.shared:
         leaf = t._meta.leaf and t._meta.requires_grad
+        slot, m = with_history(tr, t, slot, m)
         t._trace = None if leaf or not storage.plain and storage.foreign else tr
         t._btrace = None if leaf else tr
         t._slot = slot
@@ -312,10 +335,11 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
     leaf = building.is_leaf(origin) or building.is_leaf(t)
     if origin._meta.requires_grad and not leaf and not new._meta.requires_grad:
         before = base_holder(tr, origin)
-        new = shared_apply("rebase", new, before)
+        new = kept("rebase", new, before)
+    if new._storage is not None:
+        write_now(storage, origin, t, new)
+        return
     tr = new._trace
-    if tr.closed:
-        raise RuntimeError("a write through a view was cut from its trace")
     if storage.trace is not tr:
         storage.trace = tr
         tr.pending.append(storage)
@@ -333,6 +357,20 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
     if storage.held_elsewhere():
         tr.cut = True
         flush.stats.foreign += 1
+
+
+def write_now(storage: Storage, origin: Any, t: Any, new: Any) -> None:
+    """The end of a write whose value was flushed on the way: it goes to memory at once."""
+    if storage.trace is not None:
+        flush.flush_other(storage.trace)
+    storage.array[...] = new._array().reshape(storage.array.shape)
+    storage.version += 1
+    if new._meta.requires_grad and not building.is_leaf(origin):
+        origin._meta = meta(origin._meta.shape, origin._meta.dtype, True, False)
+        origin._hist = new._hist
+    for changed in (origin, t):
+        settle(None, changed, 0, -1)
+        changed._trace = None
 
 
 def base_holder(tr: Trace, origin: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.ir.graph import Aval, Const, Entry, Var
-from flambeau.ir.primitive import primitive
+from flambeau.ir.primitive import PRIMITIVES, primitive
 from flambeau.record.meta import meta
-from flambeau.record.storage import Handle
+from flambeau.record.storage import Handle, contiguous_strides
 from flambeau.record.trace import Node, Trace, number_slot, open_, trie
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class Builder:
         self.grad = open_.state.grad
         # Writes to tensors: (tensor, slot, meta of the value); done when the body has ended.
         self.effects: list[tuple[Any, int, Any]] = []
+        self.assigned: set[int] = set()
         self.undo: list[Callable[[], None]] = []
         self.overwritten: set[tuple[Any, int]] = set()
         self.raises = False
@@ -225,7 +226,20 @@ class Builder:
 
     def assign(self, t: Any, value: Any) -> None:
         """``t`` takes the value of ``value`` when the body has ended."""
+        own = t._trace is self.trace and t._storage is None and t._slot >= self.node.n_slots
+        if own and id(t) not in self.assigned:
+            # Made by this body: nobody outside knows it.
+            t._slot = value._slot
+            if value._meta.requires_grad:
+                t._meta = value._meta
+            return
+        self.assigned.add(id(t))
         check_writable(t)
+        if self.grad and t._meta.requires_grad and not value._meta.requires_grad:
+            # What is replaced has a gradient still, of zeros: its history ends in this write.
+            shape = t._meta.shape
+            how = {"shape": shape, "strides": contiguous_strides(shape)}
+            value = self.apply(PRIMITIVES["write_strided"], (t, value, 0), how)
         self.effects.append((t, value._slot, value._meta))
         self.overwritten.add((self.slot_of(t), self.node.n_slots))
         old = (t._trace, t._btrace, t._slot, t._meta)

@@ -407,8 +407,23 @@ def apply_named(name: str | None, prim: Primitive, args: tuple, attrs: dict[str,
     return _apply_alone(name, tr, prim, args, attrs)
 
 
+def apply_held(name: str, prim: Primitive, args: tuple, attrs: dict[str, Any]) -> Any:
+    """``apply_named`` in the middle of a write: a flush that is due waits for the write's end."""
+    tr = open_.trace
+    if tr.closed:
+        renew(tr)
+        tr = open_.trace
+    with LOCK:
+        return _apply_alone(name, tr, prim, args, attrs, hold=True)
+
+
 def _apply_alone(
-    name: str | None, tr: Trace, prim: Primitive, args: tuple, attrs: dict[str, Any]
+    name: str | None,
+    tr: Trace,
+    prim: Primitive,
+    args: tuple,
+    attrs: dict[str, Any],
+    hold: bool = False,
 ) -> Any:
     fn = _prim_functions.get((prim, name))
     if fn is None:
@@ -428,11 +443,17 @@ def _apply_alone(
             if node.length > flush.LENGTH and not node.cut:
                 node.cut = True
             explain_miss(tr, node, fn)
-        return hit(tr, node, args)
+        if not hold:
+            return hit(tr, node, args)
+        tr.node = node
+        t = new_tensor(tr, node.slot, node.meta)
+        tr.live.append(t)
+        tr.cut = tr.cut or bool(node.cut)
+        return t
     except alias.Restart as restart:
         undo_binding(tr)
         (restart.action or (lambda: flush.flush(open_.trace)))()
-        return _apply_alone(name, open_.trace, prim, args, attrs)
+        return _apply_alone(name, open_.trace, prim, args, attrs, hold)
     except BaseException:
         drop_failed(tr)
         undo_binding(tr)
@@ -446,4 +467,4 @@ def _attr(value: Any) -> Any:
 
 
 _prim_functions: dict[Any, Function] = {}
-shared.update(apply=apply, apply_named=apply_named, primitives=PRIMITIVES)
+shared.update(apply=apply, apply_named=apply_named, apply_held=apply_held, primitives=PRIMITIVES)

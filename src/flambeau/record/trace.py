@@ -245,18 +245,22 @@ def set_state(**changes: Any) -> None:
     )
     if new is old:
         return
-    open_.state = new
     tr = open_.trace
     if tr.closed:
         renew(tr)
         tr = open_.trace
-    tr.state = new
     node = tr.node
-    if node is tr.root and not tr.inputs:
-        tr.root = tr.node = trie.root(new)
-        return
-    found = node.edges.get(new)
-    if found is None:
-        found = node.edges[new] = Node(node, new, new)
-        trie.grown()
+    begins = node is tr.root and not tr.inputs
+    if begins:
+        found = trie.root(new)
+    else:
+        found = node.edges.get(new)
+        if found is None:
+            found = node.edges[new] = Node(node, new, new)
+            trie.grown()
+    # Nothing that an interrupt could come between: calls are over.
+    if begins:
+        tr.root = found
     tr.node = found
+    tr.state = new
+    open_.state = new

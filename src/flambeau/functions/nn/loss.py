@@ -75,7 +75,7 @@ def mse_loss(
     return _mse(input, target, reduction, weight)
 
 
-@function(grad="L1LossBackward0")
+@function(grad="MeanBackward0")
 def _l1(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
     x, y = same_dtype(input, target)
     distance = ops.abs(ops.sub(x, y))
@@ -273,7 +273,7 @@ def binary_cross_entropy_with_logits(
     return _bce_logits(input, target, weight, pos_weight, reduction)
 
 
-@function(grad="DivBackward1")
+@function(grad="MeanBackward0")
 def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
     x, y = same_dtype(input, target)
     if log_target:

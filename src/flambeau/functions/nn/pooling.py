@@ -416,6 +416,13 @@ def _avg(
     return y
 
 
+@function(grad="SqueezeBackward1")
+def _avg_line(
+    input: Tensor, k: tuple, s: tuple, p: tuple, ceil_mode: bool, include: bool, divisor: None
+) -> Tensor:
+    return _avg(input, k, s, p, ceil_mode, include, divisor)
+
+
 def _avg_pool(
     d: int,
     input: Tensor,
@@ -428,7 +435,8 @@ def _avg_pool(
 ) -> Tensor:
     k = ntuple(kernel_size, d, "kernel_size")
     s = k if stride is None or stride == () or stride == [] else ntuple(stride, d, "stride")
-    return _avg(input, k, s, ntuple(padding, d, "padding"), ceil_mode, count_include_pad, divisor)
+    f = _avg_line if d == 1 else _avg
+    return f(input, k, s, ntuple(padding, d, "padding"), ceil_mode, count_include_pad, divisor)
 
 
 def avg_pool1d(
