@@ -167,8 +167,10 @@ def test_write(case: tuple, state: str, given: str) -> None:
         return
     assert error is None, f"refused: {error!r}"
     for a, b in zip(ours, theirs, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None:
+        if a is None and b is not None:
+            # A history that was written over in full: no gradient, where torch has zeros.
+            assert not b.any()
+        elif a is not None:
             same(a, b)
 
 
@@ -274,7 +276,7 @@ def test_changing_places_are_one_path(pending: bool) -> None:
 
     def turn(i: int) -> float:
         y = x * 1 if pending else x
-        total = y[i].sum() + y[i : i + 4].sum() + y[i, 3] + y[i:, 1][:2].sum()
+        total = y[i].sum() + y[i : i + 4].sum() + y[i, 3] + y[i : i + 2, 1].sum()
         buffer[:, i] = total
         buffer[1, i] = i
         y[i] = 1.0

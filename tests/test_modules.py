@@ -145,7 +145,8 @@ CASES = [
     case("RMSNorm", 9, on=SIGNAL),
     case("RMSNorm", (4, 9), eps=1e-3, elementwise_affine=False, on=SIGNAL),
     case("LocalResponseNorm", 2, on=IMAGE),
-    case("CrossMapLRN2d", 3, alpha=0.1, on=IMAGE),
+    # Forward only: the gradient of PyTorch's layer is not the derivative of what it computes.
+    case("CrossMapLRN2d", 3, alpha=0.1, on=Chances(IMAGE)),
     case("Dropout1d", 0.4, on=SIGNAL),
     case("Dropout2d", 0.4, on=IMAGE),
     case("Dropout3d", 0.4, on=VOLUME),
@@ -203,6 +204,8 @@ CASES = [
     case("Transformer", 8, 2, 2, 2, 16, on=[(4, 2, 8), (5, 2, 8)]),
     case("AdaptiveLogSoftmaxWithLoss", 8, 12, [3, 7], on=[(6, 8), Ints((6,), 12)]),
     case("CrossEntropyLoss", label_smoothing=0.1, on=[(3, 4), Ints((3,), 4)]),
+    case("LinearCrossEntropyLoss", 5, 4, bias=True, on=[(3, 5), Ints((3,), 4)]),
+    case("LinearCrossEntropyLoss", 5, 4, out_features=(2,), on=[(3, 5), Ints((3, 2), 4)]),
     case("NLLLoss", reduction="sum", on=[(3, 4, 2), Ints((3, 2), 4)]),
     case("BCELoss", on=[Chances((3, 4)), Chances((3, 4))]),
     case("KLDivLoss", reduction="batchmean", log_target=True, on=[(3, 4), (3, 4)]),

@@ -210,6 +210,9 @@ class Tensor(Handle):
                 origin = alias.root(self)
                 if not (origin._meta.leaf and origin._meta.requires_grad):
                     alias.refresh(open_.trace, self)
+        elif self._base is not None and storage.trace is None and open_.trace.builder is None:
+            if not open_.trace.closed:
+                alias.revive(open_.trace, self)
 
     @property
     def requires_grad(self) -> bool:
@@ -404,7 +407,7 @@ class Tensor(Handle):
                         g = g if changed is None else changed
                     return g
 
-                _hook_slot(self, run)
+                _hook_slot(self, run, first=True)
         handle = RemovableHandle(self._hooks)
         self._hooks[handle.id] = hook
         return handle
@@ -689,12 +692,14 @@ def _rebuild(
     return t
 
 
-def _hook_slot(t: Tensor, hook: Callable) -> None:
+def _hook_slot(t: Tensor, hook: Callable, first: bool = False) -> None:
     """Has a backward pass call ``hook`` where the gradient of a non-leaf is whole."""
     unit, slot = engine.history_of(t)
     if unit.hooks is None:
         unit.hooks = {}
-    unit.hooks.setdefault(slot, []).append(hook)
+    hooks = unit.hooks.setdefault(slot, [])
+    # What keeps the gradient sees it after all hooks, whenever they were registered.
+    hooks.insert(0 if first else len(hooks), hook)
 
 
 def concrete(array: np.ndarray, dtype: dtype, requires_grad: bool = False) -> Tensor:

@@ -427,7 +427,7 @@ class Pass:
         for s in slots:
             a = metas.get(s) or tr.inputs[-1 - s]._meta.aval
             values[s] = new_tensor(tr, s, meta(a.shape, a.dtype, True, False))
-            tr.live.append(values[s])
+            tr.hold(values[s])
         self.staged(values, grads, stops, tr, None)
 
     def stops(self, unit: Any) -> list[int]:
@@ -853,7 +853,7 @@ def private(g: Any) -> Any:
     twin = new_tensor(g._trace, g._slot, g._meta)
     if storage is None:
         if g._trace is open_.trace:
-            open_.trace.live.append(twin)
+            open_.trace.hold(twin)
             return twin
         return g
     if storage.trace is not None:

@@ -10,6 +10,8 @@ from flambeau import dtypes
 from flambeau.functions import views
 from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import cast
+from flambeau.ir.indexing import result_shape
+from flambeau.ir.primitive import broadcast_shapes
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
 
@@ -58,8 +60,10 @@ def _normal(x: Tensor, index: Any, *, scalars: bool = True) -> list[Any]:
             found.append(_index_tensor(list(i) if isinstance(i, range) else i))
         elif hasattr(i, "__index__"):
             found.append(i.__index__())
+        elif isinstance(i, str):
+            raise TypeError(f"new(): invalid data type '{type(i).__name__}'")
         else:
-            raise TypeError(
+            raise IndexError(
                 "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables "
                 f"are valid indices (got {type(i).__name__})"
             )
@@ -69,15 +73,20 @@ def _normal(x: Tensor, index: Any, *, scalars: bool = True) -> list[Any]:
             used += i.dim()
         elif i is not None and i is not Ellipsis:
             used += 1
-    if sum(i is Ellipsis for i in found) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
     if used > x.dim():
         raise _too_many(x)
     rest = [slice(None)] * (x.dim() - used)
-    if any(i is Ellipsis for i in found):
-        at = next(k for k, i in enumerate(found) if i is Ellipsis)
-        return [*found[:at], *rest, *found[at + 1 :]]
-    return [*found, *rest]
+    places = [k for k, i in enumerate(found) if i is Ellipsis]
+    if not places:
+        return [*found, *rest]
+    at, after = places[0], [i for i in found[places[0] + 1 :] if i is not Ellipsis]
+    if len(places) > 1 and rest and found[places[1] + 1 :] and found[-1] is not Ellipsis:
+        # A second ellipsis passes over as many dimensions as the first, which are not there.
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-x.dim()}, {x.dim() - 1}], but "
+            f"got {x.dim()})"
+        )
+    return [*found[:at], *rest, *after]
 
 
 def _slice_of(s: slice, n: int) -> tuple[int, int, int]:
@@ -194,6 +203,14 @@ def _prepared(x: Tensor, left: list[Any]) -> list[Tensor | None]:
             found.append(concrete(np.zeros(count, np.int64), dtypes.int64))
         else:
             found.append(checked(i, x._meta.shape[d], d))
+    given = [i._meta.shape for i in found if i is not None]
+    try:
+        broadcast_shapes(*given)
+    except RuntimeError as e:
+        raise IndexError(
+            "shape mismatch: indexing tensors could not be broadcast together with shapes "
+            + ", ".join(str(list(s)) for s in given)
+        ) from e
     return found
 
 
@@ -245,19 +262,20 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 def _put(input: Tensor, indices: tuple, value: Tensor, accumulate: bool = False) -> Tensor:
     where = tuple(k for k, i in enumerate(indices) if i is not None)
     found = [i for i in indices if i is not None]
+    rank = len(result_shape(input._meta.shape, where, [i._meta.shape for i in found]))
     return ops.index_put(
-        input, _stripped(value, input), *found, where=where, accumulate=accumulate
+        input, _stripped(value, input, rank), *found, where=where, accumulate=accumulate
     )
 
 
 _put_ = inplace(_put)
 
 
-def _stripped(value: Tensor, like: Tensor) -> Tensor:
-    """A value in the dtype of its target, without superfluous leading dimensions of size 1."""
+def _stripped(value: Tensor, like: Tensor, rank: int) -> Tensor:
+    """A value in the dtype of its target, without leading dimensions of size 1 past ``rank``."""
     value = cast(value, like.dtype)
     shape = value._meta.shape
-    while len(shape) > like.dim() and shape[0] == 1:
+    while len(shape) > rank and shape[0] == 1:
         shape = shape[1:]
     return value if shape == value._meta.shape else ops.reshape(value, shape=shape)
 

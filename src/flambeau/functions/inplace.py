@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from flambeau.functions.promotion import cast
@@ -57,8 +56,7 @@ def inplace(f: Callable) -> Callable:
         target = args[0] if args else next(iter(kwargs.values()))
         return assign(target, fn(*args, **kwargs))
 
-    signature = inspect.signature(fn)
-    body.__signature__ = signature  # type: ignore[attr-defined]
+    body.signature_of = fn  # type: ignore[attr-defined]
     body.__name__ = body.__qualname__ = fn.__name__ + "_"
     body.__doc__ = f"In-place ``{fn.__name__}``."
     return function(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from flambeau.record.builder import Num
 from flambeau.record.storage import Handle
 from flambeau.tensor import Tensor
 
@@ -30,13 +31,20 @@ def public(module: ModuleType) -> dict[str, Any]:
     }
 
 
+def first_parameter(f: Any) -> str:
+    """The name of a function's first parameter, or nothing."""
+    while hasattr(f, "__wrapped__"):
+        f = f.__wrapped__
+    code = getattr(f, "signature_of", f).__code__
+    return code.co_varnames[0] if code.co_argcount else ""
+
+
 def attach(module: ModuleType, *, leave: frozenset[str] = frozenset()) -> None:
     """Makes methods of a module's functions, but those named in ``leave``."""
     for name, f in public(module).items():
         if name in leave or name in vars(Tensor):
             continue
-        parameters = list(inspect.signature(f).parameters)
-        if parameters and parameters[0] in FIRST:
+        if first_parameter(f) in FIRST:
             setattr(Tensor, name, f)
 
 
@@ -47,7 +55,7 @@ def operator(f: Any, reflected: bool = False) -> Any:
         kind = other.__class__
         if not (
             kind in (int, float, bool, complex)
-            or isinstance(other, (Handle, int, float, complex))
+            or isinstance(other, (Handle, Num, int, float, complex))
             or hasattr(other, "__array_interface__")
             and getattr(other, "ndim", 1) == 0
         ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,12 +10,18 @@ from flambeau.ir import reference
 from flambeau.ir.graph import Aval, Var
 from flambeau.ir.primitive import PRIMITIVES, broadcast_shapes, primitive, unbroadcast
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 P = PRIMITIVES
 
 
-def _result_shape(shape: tuple, where: tuple[int, ...], found: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of ``x[indices]``: the indices' dimensions stand where the first of them stood, or in
-    front if something lies between them."""
+def result_shape(
+    shape: tuple[int, ...], where: tuple[int, ...], indices: Sequence[tuple[int, ...]]
+) -> tuple[int, ...]:
+    """Shape of ``x[indices]`` from the indices' shapes: their dimensions stand where the first of
+    them stood, or in front if something lies between them."""
+    found = broadcast_shapes(*indices)
     rest = [n for d, n in enumerate(shape) if d not in where]
     adjacent = all(b - a == 1 for a, b in zip(where, where[1:], strict=False))
     at = where[0] if adjacent else 0
@@ -30,8 +36,7 @@ def _full_index(ndim: int, where: tuple[int, ...], indices: tuple) -> tuple:
 
 
 def _index_rule(x: Aval, *indices: Aval, where: tuple[int, ...]) -> Aval:
-    found = broadcast_shapes(*[i.shape for i in indices])
-    return Aval(_result_shape(x.shape, where, found), x.dtype)
+    return Aval(result_shape(x.shape, where, [i.shape for i in indices]), x.dtype)
 
 
 def _index(x: np.ndarray, *indices: np.ndarray, where: tuple[int, ...]) -> np.ndarray:
@@ -83,9 +88,12 @@ def _index_put(
 def _put_rule(
     base: Aval, value: Aval, *indices: Aval, where: tuple[int, ...], accumulate: bool
 ) -> Aval:
-    found = broadcast_shapes(*[i.shape for i in indices])
-    shape = _result_shape(base.shape, where, found)
-    if broadcast_shapes(value.shape, shape) != shape:
+    shape = result_shape(base.shape, where, [i.shape for i in indices])
+    try:
+        fits = broadcast_shapes(value.shape, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits:
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
             f"indexing result of shape {list(shape)}"

@@ -17,7 +17,8 @@ def _rule(x: Aval, y: Aval) -> Aval:
 
 def _matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind in "fc" and x.dtype.itemsize > 2:
-        return np.matmul(x, y)
+        # For two matrices ``dot`` is the same product with half the overhead.
+        return np.dot(x, y) if x.ndim == 2 == y.ndim else np.matmul(x, y)
     if x.dtype.kind in "iub":
         return np.matmul(x, y).astype(x.dtype)
     return np.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)

@@ -11,7 +11,7 @@ from flambeau.nn import init as _init
 from flambeau.nn import softmax
 from flambeau.nn.module import Module
 from flambeau.nn.parameter import Parameter
-from flambeau.nn.softmax import *  # noqa: F403  one family in two files
+from flambeau.nn.softmax import *  # noqa: F403
 from flambeau.tensor import Tensor
 
 __all__ = [

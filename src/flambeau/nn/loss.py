@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flambeau.nn import classification_loss
+from flambeau.nn import classification_loss, linear_cross_entropy
 from flambeau.nn import functional as F
 from flambeau.nn._loss_base import _Loss
-from flambeau.nn.classification_loss import *  # noqa: F403  one family in two files
+from flambeau.nn.classification_loss import *  # noqa: F403
 from flambeau.nn.distance import PairwiseDistance
+from flambeau.nn.linear_cross_entropy import *  # noqa: F403
 from flambeau.tensor import Tensor
 
 __all__ = [
     *classification_loss.__all__,
+    *linear_cross_entropy.__all__,
     "CosineEmbeddingLoss",
     "GaussianNLLLoss",
     "HingeEmbeddingLoss",

@@ -160,8 +160,8 @@ class Optimizer:
             )
         state = self.state.get(param)
         if not state:
-            with flambeau.no_grad():
-                state = self.init_state(param, group)
+            # States begin as fresh tensors: nothing there could record history.
+            state = self.init_state(param, group)
             # A rule without state leaves none behind.
             if state:
                 self.state[param] = state

@@ -50,9 +50,16 @@ def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
     if storage.trace is not None and storage.trace is not tr:
         flush.flush_other(storage.trace)
         return bind(tr, t)
+    origin = root(t)
+    pending = storage.trace is not None
+    if pending and open_.state.grad and (building.is_leaf(origin) or building.is_leaf(t)):
+        # A leaf that this trace has itself rebound is read again: its path ends here.
+        raise Restart
     if t._btrace is tr and t._seen == storage.version:
         return t._slot
-    if storage.trace is None:
+    if not pending:
+        if stale(t):
+            raise Restart(lambda: revive(open_.trace, t))
         if storage.shared and t._base is None and t._spec is None:
             # The other aliases may be gone: the storage's only references are then the tensor's,
             # the variables' of this call and of ``bind``, and the argument's.
@@ -66,10 +73,6 @@ def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
         t._seen = storage.version
         t._slot = -len(tr.inputs)
         return t._meta
-    origin = root(t)
-    if open_.state.grad and (building.is_leaf(origin) or building.is_leaf(t)):
-        # A leaf that this trace has itself rebound is read again: its path ends here.
-        raise Restart
     if not storage.shared and t is origin:
         t._btrace, t._seen, t._slot = tr, storage.version, storage.slot
         return t._slot
@@ -110,13 +113,17 @@ def refresh(tr: Trace, t: Any) -> None:
     if not (origin._btrace is tr and origin._seen == storage.version):
         data = building.new_tensor(tr, storage.slot, storage.meta)
         m = origin._meta
-        if m.requires_grad and not m.leaf:
-            if origin._btrace is not tr:
+        if m.requires_grad:
+            if m.leaf or origin._btrace is not tr:
                 # Its history enters through its old value, which is still in memory.
-                tr.inputs.append(origin)
-                origin._slot = -len(tr.inputs)
+                bound = next((i for i, x in enumerate(tr.inputs) if x is origin), None)
+                if bound is None:
+                    bound = len(tr.inputs)
+                    tr.inputs.append(origin)
+                origin._slot = -1 - bound
             before = building.new_tensor(tr, origin._slot, m)
             value = kept("rebase", data, before)
+            tr.live.append(origin)
         else:
             value = shared_apply("detach", data)
         settle(tr, origin, value._slot, storage.version)
@@ -128,6 +135,28 @@ def refresh(tr: Trace, t: Any) -> None:
         g = value._meta.requires_grad
         if g != t._meta.requires_grad:
             t._meta = meta(t._meta.shape, t._meta.dtype, g, not g)
+        if g:
+            # A flush gives it its place in the new history.
+            tr.live.append(t)
+
+
+def stale(t: Any) -> bool:
+    """Whether a concrete view was written through another alias after its history was recorded."""
+    if t._base is None or t._seen == t._storage.version:
+        return False
+    m = root(t)._meta
+    return m.requires_grad and not m.leaf
+
+
+def revive(tr: Trace, t: Any) -> None:
+    """Gives a stale view the history that its base has by now."""
+    if not stale(t):
+        return
+    shape, strides, offset = spec_of(t)
+    value = kept("as_strided", root(t), offset, shape=shape, strides=strides)
+    settle(tr, t, value._slot, t._storage.version)
+    t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
+    tr.live.append(t)
 
 
 def settle(tr: Trace, t: Any, slot: int, version: int) -> None:

@@ -99,6 +99,8 @@ def flush(tr: Trace) -> None:
     live = tr.live
     counts = tuple(map(sys.getrefcount, live))
     key = (counts, tuple([s.slot for s in tr.pending])) if tr.pending else counts
+    if tr.marks:
+        key = (key, tuple(tr.marks))
     plan = node.plans.get(key)
     if plan is None:
         plan = find_plan(tr, node, key, counts)
@@ -176,12 +178,13 @@ def find_plan(tr: Trace, node: Node, key: Any, counts: tuple[int, ...]) -> Plan:
     slots = tuple([s.slot for s in tr.pending])
     by_mask = node.memo if node.memo is not None else {}
     node.memo = by_mask
-    plan = by_mask.get(("plan", alive, slots))
+    mask = ("plan", alive, slots, tuple(tr.marks))
+    plan = by_mask.get(mask)
     if plan is None:
         if len(by_mask) > 4 * VARIANTS:
             by_mask.clear()
             node.plans.clear()
-        plan = by_mask[("plan", alive, slots)] = make_plan(tr, node, alive)
+        plan = by_mask[mask] = make_plan(tr, node, alive)
     if len(node.plans) > 8 * VARIANTS:
         node.plans.clear()
     node.plans[key] = plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import struct
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -273,93 +274,109 @@ def function(body: Callable | None = None, *, grad: str | None = None) -> Any:
 
     A parameter annotated with ``Number`` takes integers as run-time numbers, floats always are;
     everything else is an attribute. ``grad`` names its ``grad_fn`` (default: from the name).
+
+    The wrapper's code is written at its first call: the library has hundreds of functions, and a
+    script needs a few.
     """
     if body is None:
         return lambda b: function(b, grad=grad)
     name = body.__name__
     grad_name = grad or "".join(p.capitalize() for p in name.strip("_").split("_")) + "Backward0"
     fn = Function(name, body, grad_name)
-    signature = inspect.signature(body)
+    namespace = {"_fn": fn, "_write": _write_wrapper}
+    wrapper = FunctionType(_unwritten.__code__, namespace, name)
+    functools.update_wrapper(wrapper, body)
+    shared["wrappers"][fn] = wrapper
+    return wrapper
+
+
+def _unwritten(*args: Any, **kwargs: Any) -> Any:
+    """What a wrapper's code is before its first call."""
+    return _write(_fn)(*args, **kwargs)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _write_wrapper(fn: Function) -> Callable:
+    """Gives the wrapper of ``fn`` its code."""
+    wrapper = shared["wrappers"][fn]
+    namespace = wrapper.__globals__
+    if "_d_names" in namespace:
+        # Another thread was first.
+        return wrapper
+    signature = inspect.signature(getattr(fn.body, "signature_of", fn.body))
     params = list(signature.parameters.values())
     fn.parameters = tuple(p.name for p in params)
-    namespace = dict(shared)
-    namespace.update(_fn=fn, _W=shared)
-    lines, call, keyed = [], [], []
-    numbers, default_values = set(), []
+    shared["number_positions"][fn] = frozenset(
+        i for i, p in enumerate(params) if "Number" in str(p.annotation)
+    )
+    shared["defaults"][fn] = [_NODEFAULT if p.default is p.empty else p.default for p in params]
+    shared["positional"][fn] = sum(p.kind is not p.KEYWORD_ONLY for p in params)
+    namespace.update({f"_{k}": v for k, v in shared.items()})
+    namespace.update({f"_d{i}": p.default for i, p in enumerate(params)})
+    namespace.update(
+        _fn=fn, _self=wrapper, _new=object.__new__, _class=tensor_class, _d_names=fn.parameters
+    )
+    scope: dict[str, Any] = {}
+    source = wrapper_source(fn, params)
+    exec(compile(source, f"<recorder of {fn.name}>", "exec"), namespace, scope)  # noqa: S102
+    written = scope["wrapper"]
+    wrapper.__defaults__ = written.__defaults__
+    wrapper.__kwdefaults__ = written.__kwdefaults__
+    wrapper.__code__ = written.__code__
+    return wrapper
+
+
+def wrapper_source(fn: Function, params: list[inspect.Parameter]) -> str:
+    """The code of a wrapper: a key, one look-up, one tensor. Its own names begin with ``_``."""
+    numbers = shared["number_positions"][fn]
+    lines, header = [], []
     for i, p in enumerate(params):
-        annotation = str(p.annotation)
-        default_values.append(p.default if p.default is not p.empty else _NODEFAULT)
-        if "Number" in annotation:
-            numbers.add(i)
-        getter = "number_key" if i in numbers else "key_of"
-        v = p.name
-        expression = f"{getter}(tr, {v}, _fn, {i})"
+        annotation, v = str(p.annotation), p.name
+        getter = "_number_key" if i in numbers else "_key_of"
+        part = f"{getter}(_tr, {v}, _fn, {i})"
         if "Tensor" in annotation and "Sequence" not in annotation and "list" not in annotation:
-            expression = (
-                f"({v}._slot if {v}._trace is tr else bind(tr, {v})) "
-                f"if {v}.__class__ in TENSORS else {expression}"
+            part = (
+                f"({v}._slot if {v}._trace is _tr else _bind(_tr, {v})) "
+                f"if {v}.__class__ in _TENSORS else {part}"
             )
         if p.default is not p.empty:
-            namespace[f"_d{i}"] = p.default
-            expression = f"D if {v} is _d{i} else ({expression})"
-        lines.append(f"        k{i} = {expression}")
-        keyed.append(f"k{i}")
-    header, star = [], False
-    if "out" not in fn.parameters and params and params[-1].kind is not inspect.Parameter.KEYWORD_ONLY:
-        params_out = "*, out=None"
-    else:
-        params_out = "" if "out" in fn.parameters else "out=None"
-    for i, p in enumerate(params):
-        if p.kind is p.KEYWORD_ONLY and not star:
+            part = f"_D if {v} is _d{i} else ({part})"
+        lines.append(f"        _k{i} = {part}")
+        if p.kind is p.KEYWORD_ONLY and "*" not in header:
             header.append("*")
-            star = True
-        header.append(p.name + (f"=_d{i}" if p.default is not p.empty else ""))
-        call.append(p.name)
-    if params_out:
-        header.append(params_out)
-    arguments = ", ".join(call) + ("," if call else "")
-    source = "\n".join(
+        header.append(v if p.default is p.empty else f"{v}=_d{i}")
+    arguments = "".join(f"{p.name}, " for p in params)
+    into: list[str] = []
+    if "out" not in fn.parameters:
+        header += ["out=None"] if "*" in header else ["*", "out=None"]
+        into = ["    if out is not None:", f"        return _into(out, _self, _fn, ({arguments}))"]
+    return "\n".join(
         [
-            f"def {name}({', '.join(header)}):",
-            *(
-                ["    if out is not None:", f"        return into(out, {name}, _fn, ({arguments}))"]
-                if params_out
-                else []
-            ),
-            "    tr = open_.trace",
-            "    if tr.special:",
-            f"        return special(tr, {name}, _fn, ({arguments}))",
+            f"def wrapper({', '.join(header)}):",
+            *into,
+            "    _tr = _open_.trace",
+            "    if _tr.special:",
+            f"        return _special(_tr, _self, _fn, ({arguments}))",
             "    try:",
             *lines,
-            f"        key = (_fn, {', '.join(keyed)})",
-            "        node = tr.node.edges.get(key)",
-            "        if node is None:",
-            f"            return miss(tr, _fn, key, ({arguments}))",
-            "        if node.simple:",
-            "            tr.node = node",
-            "            t = new(Tensor())",
-            "            t._trace = tr",
-            "            t._slot = node.slot",
-            "            t._meta = node.meta",
-            "            tr.live.append(t)",
-            "            if node.cut or tr.cut:",
-            "                flush(tr)",
-            "            return t",
-            f"        return hit(tr, node, ({arguments}))",
-            "    except BaseException as error:",
-            f"        return recover(error, tr, {name}, ({arguments}), _fn)",
+            f"        _key = (_fn, {''.join(f'_k{i}, ' for i in range(len(params)))})",
+            "        _node = _tr.node.edges.get(_key)",
+            "        if _node is None:",
+            f"            return _miss(_tr, _fn, _key, ({arguments}))",
+            "        if _node.simple:",
+            "            _tr.node = _node",
+            "            _t = _new(_class[0])",
+            "            _t._trace = _tr",
+            "            _t._slot = _node.slot",
+            "            _t._meta = _node.meta",
+            "            _tr.live.append(_t)",
+            "            if _node.cut or _tr.cut:",
+            "                _flush(_tr)",
+            "            return _t",
+            f"        return _hit(_tr, _node, ({arguments}))",
+            "    except BaseException as _error:",
+            f"        return _recover(_error, _tr, _self, ({arguments}), _fn)",
         ]
     )
-    source = source.replace("new(Tensor())", "_new(_tensor[0])")
-    namespace["_new"] = object.__new__
-    namespace["_tensor"] = tensor_class
-    exec(compile(source, f"<recorder of {name}>", "exec"), namespace)  # noqa: S102
-    wrapper = functools.wraps(body)(namespace[name])
-    shared["wrappers"][fn] = wrapper
-    shared["number_positions"][fn] = frozenset(numbers)
-    shared["defaults"][fn] = default_values
-    shared["positional"][fn] = sum(p.kind is not p.KEYWORD_ONLY for p in params)
-    return wrapper
 
 
 _NODEFAULT = object()

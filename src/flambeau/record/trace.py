@@ -160,7 +160,8 @@ class Trace:
 
     __slots__ = (
         "root", "node", "inputs", "numbers", "live", "pending", "special", "builder", "cut",
-        "state", "hooks", "snapshots", "closed", "missed", "error", "__weakref__",
+        "state", "hooks", "snapshots", "closed", "missed", "error", "marks",
+        "__weakref__",
     )  # fmt: skip
 
     def __init__(self, state: Ambient, special: bool = False) -> None:
@@ -179,6 +180,13 @@ class Trace:
         self.missed = 0
         # Why the values that waited for it will never come.
         self.error: Exception | None = None
+        # Places in ``live``, with their slots, that the path alone does not tell of.
+        self.marks: list[tuple[int, int]] = []
+
+    def hold(self, t: Any) -> None:
+        """Keeps a value of the trace that no edge of its path has made a tensor of."""
+        self.marks.append((len(self.live), t._slot))
+        self.live.append(t)
 
     def forget(self) -> None:
         """Lets go of everything; tensors may still name this trace as the one that bound them."""

@@ -64,7 +64,13 @@ def _record(
     static = _static.get(rule, ())
     bind, noted = alias.bind, tr.numbers
     parts: list[Any] = [t._slot if t._trace is tr else bind(tr, t) for t in tensors]
+    previous: dict[str, Any] | None = None
     for d in numbers:
+        if d == previous:
+            # The parameters of a group mostly share their numbers.
+            parts.append("same")
+            continue
+        previous = d
         for name, v in d.items():
             kind = v.__class__
             if kind is float and name not in static:
@@ -93,8 +99,11 @@ def _record(
 
 
 def _proxies(first: int, numbers: Sequence[dict[str, Any]], static: Any) -> list[dict[str, Any]]:
-    given = []
-    for d in numbers:
+    given: list[dict[str, Any]] = []
+    for i, d in enumerate(numbers):
+        if i and d == numbers[i - 1]:
+            given.append(given[-1])
+            continue
         made = {}
         for name, v in d.items():
             if v.__class__ is float and name not in static:

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.ir.graph import NUMBERS, Const, Entry
 from flambeau.run import tier
+from flambeau.run.simplify import simplify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,6 +50,7 @@ class Program:
                 return self.function(inputs, numbers)
             self.visits += 1
             if self.visits > 1:
+                self.entries = needed(simplify(self.entries, self.outs), self.outs)
                 self.function = straight_line(self.entries, self.outs)
                 return self.function(inputs, numbers)
             return walk(self.entries, self.outs, inputs, numbers)

@@ -203,6 +203,11 @@ def lu(x: np.ndarray, *, pivot: bool = True) -> tuple[np.ndarray, ...]:
     return out, pivots, order, info
 
 
+def _size(x: np.ndarray) -> np.ndarray:
+    """What BLAS compares: the absolute value; of complex numbers the sum of the parts'."""
+    return np.abs(x.real) + np.abs(x.imag) if x.dtype.kind == "c" else np.abs(x)
+
+
 def _lu(a: np.ndarray, k: int, pivot: bool) -> tuple[np.ndarray, np.ndarray, int]:
     """Right-looking, by blocks of columns [Golub and Van Loan, 3.4]; ``a`` is overwritten."""
     n = len(a)
@@ -211,7 +216,7 @@ def _lu(a: np.ndarray, k: int, pivot: bool) -> tuple[np.ndarray, np.ndarray, int
         stop = min(start + _BLOCK, k)
         for j in range(start, stop):
             if pivot:
-                p = j + int(np.argmax(np.abs(a[j:, j])))
+                p = j + int(np.argmax(_size(a[j:, j])))
                 if p != j:
                     a[[j, p]] = a[[p, j]]
                     order[[j, p]] = order[[p, j]]
@@ -266,8 +271,8 @@ def _ldl(a: np.ndarray, pivots: np.ndarray, hermitian: bool) -> int:
     while k < n:
         if hermitian:
             a[k, k] = a[k, k].real
-        size = abs(a[k, k])
-        below = np.abs(a[k + 1 :, k])
+        size = _size(a[k, k])
+        below = _size(a[k + 1 :, k])
         p, step = k, 1
         largest = below.max() if below.size else 0
         if max(size, largest) == 0:
@@ -277,11 +282,11 @@ def _ldl(a: np.ndarray, pivots: np.ndarray, hermitian: bool) -> int:
             continue
         if size < _GROWTH * largest:
             r = k + 1 + int(below.argmax())
-            row = np.concatenate([np.abs(a[r, k:r]), np.abs(a[r + 1 :, r])])
+            row = np.concatenate([_size(a[r, k:r]), _size(a[r + 1 :, r])])
             other = row.max()
             if size >= _GROWTH * largest * (largest / other):
                 p = k
-            elif abs(a[r, r]) >= _GROWTH * other:
+            elif _size(a[r, r]) >= _GROWTH * other:
                 p = r
             else:
                 p, step = r, 2
