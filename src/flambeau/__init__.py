@@ -48,24 +48,8 @@ from flambeau.functions import library as _library
 
 globals().update(_library.load())
 
-import importlib.util as _u  # TEMPORARY while modules land
-if _u.find_spec("flambeau.functions.operators"):
-    from flambeau.functions import operators as _operators
-else:
-    from flambeau.functions import methods as _m, arithmetic as _a, indexing as _i
-    class _operators:
-        @staticmethod
-        def attach_all():
-            _m.attach_operators(dict(add=_a.add, sub=_a.sub, mul=_a.mul, truediv=_a.div, pow=_a.pow, matmul=_a.matmul, eq=_a.eq, ne=_a.ne, gt=_a.gt, lt=_a.lt, ge=_a.ge, le=_a.le))
-            Tensor.__getitem__ = _i.getitem
-            Tensor.__setitem__ = _i.setitem
-            Tensor.__neg__ = _a.neg
-            Tensor.__iadd__ = _a.add_
-            Tensor.__isub__ = _a.sub_
-            Tensor.__imul__ = _a.mul_
-            Tensor.__itruediv__ = _a.div_
-if _u.find_spec("flambeau.functions.properties"):
-    from flambeau.functions import properties as _properties
+from flambeau.functions import operators as _operators
+from flambeau.functions import properties as _properties
 from flambeau.functions.creation import tensor
 from flambeau.functions.random import Generator, default_generator
 from flambeau.autograd.anomaly import is_anomaly_enabled
@@ -77,17 +61,14 @@ from flambeau.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
-try:
-    from flambeau.functions.nn import METHODS as _METHODS
-    from flambeau.functions.nn import TOP_LEVEL as _TOP_LEVEL
-    from flambeau.nn import functional as _functional
-except (ModuleNotFoundError, ImportError) as _e:
-    _TOP_LEVEL = _METHODS = ()
-try:
-    from flambeau import nn
-except (ModuleNotFoundError, ImportError) as _e:
-    pass
+from flambeau.functions.nn import METHODS as _METHODS
+from flambeau.functions.nn import TOP_LEVEL as _TOP_LEVEL
+from flambeau import nn
+from flambeau.nn import functional as _functional
+from flambeau.limits import finfo, iinfo
 from flambeau.printing import set_printoptions
+from flambeau.record import process as _process
+from flambeau.record.explain import explain as _explain
 from flambeau.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from flambeau.serialization import load, save
 from flambeau.legacy import *
@@ -107,26 +88,21 @@ from flambeau.install import install, uninstall
 from flambeau.version import flambeau as __version__
 
 for _name in _TOP_LEVEL:
-    if hasattr(_functional, _name):  # TEMPORARY
-        globals().setdefault(_name, getattr(_functional, _name))
+    globals().setdefault(_name, getattr(_functional, _name))
 for _name in _METHODS:
     setattr(Tensor, _name, getattr(_functional, _name))
 _operators.attach_all()
-if "trace" in globals():
-    from flambeau.record.explain import explain as _explain
-
-    trace.explain = _explain  # noqa: F821  the matrix function is also where to ask about traces
-from flambeau.record import process as _process
-
+# The matrix function is also where to ask about traces: ``flambeau.trace.explain()``.
+trace.explain = _explain  # noqa: F821
 _process.install()
 
 # Names that are modules of their own, loaded when first asked for.
 _LAZY = (
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions",
-    "fft", "func", "futures", "fx", "hub", "jit", "library", "linalg", "masked", "mps",
-    "multiprocessing", "onnx", "optim", "overrides", "profiler", "quantization", "random",
-    "return_types", "serialization", "signal", "sparse", "special", "testing", "trace_", "types",
-    "utils", "version", "vision", "xpu", "__config__", "__future__", "_dynamo", "trainer",
+    "fft", "func", "hub", "jit", "linalg", "mps",
+    "multiprocessing", "onnx", "optim", "overrides", "random",
+    "return_types", "serialization", "signal", "special", "testing", "types",
+    "utils", "version", "xpu", "__config__", "__future__", "_dynamo", "trainer",
 )  # fmt: skip
 _FROM = {
     "autocast": "amp",
@@ -135,6 +111,7 @@ _FROM = {
     "vmap": "func",
     "set_default_device": "defaults",
     "get_default_device": "defaults",
+    "typename": "types",
     "is_autocast_enabled": "amp",
 }
 

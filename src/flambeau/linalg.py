@@ -1,5 +1,6 @@
 """Linear algebra: ``flambeau.linalg``."""
 
+from flambeau.functions.arithmetic import matmul
 from flambeau.functions.linalg.factors import (
     cholesky,
     cholesky_ex,
@@ -45,7 +46,6 @@ from flambeau.functions.linalg.spectral import (
     svd,
     svdvals,
 )
-from flambeau.functions.arithmetic import matmul
 from flambeau.ir.linalg import LinAlgError
 
 __all__ = [

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class ReturnType(tuple):
     """A tuple whose items also have names.
 
-    >>> return_types.sort((1, 2)).indices
+    >>> torch.return_types.sort((1, 2)).indices
     2
     """
 

@@ -12,6 +12,7 @@ from flambeau.autograd import engine
 from flambeau.device import CPU, device
 from flambeau.dtypes import bfloat16, dtype, from_numpy_dtype
 from flambeau.record import alias, flush
+from flambeau.record.builder import shared
 from flambeau.record.macro import register
 from flambeau.record.meta import meta
 from flambeau.record.storage import Handle, Storage, contiguous_strides, view_array
@@ -371,7 +372,7 @@ class Tensor(Handle):
 
     def retain_grad(self) -> None:
         """Has ``backward`` keep the gradient of this non-leaf in its ``.grad``."""
-        if not self._meta.requires_grad:
+        if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self._meta.leaf or self._retains:
             return
@@ -388,7 +389,7 @@ class Tensor(Handle):
                 else:
                     t._grad = t._grad + g  # type: ignore[operator]
 
-        _hook_slot(self, keep)
+        self._keep = (_hook_slot(self, keep), keep)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Any:
         """Calls ``hook`` with the gradient of this tensor in each backward; it may replace it."""
@@ -675,7 +676,7 @@ class Tensor(Handle):
 
 _STATE = {
     "_trace", "_slot", "_meta", "_storage", "_spec", "_base", "_btrace", "_seen", "_hist",
-    "_grad", "_hooks", "_post_hooks", "_retains",
+    "_grad", "_hooks", "_post_hooks", "_retains", "_keep",
 }  # fmt: skip
 _flat_storages: dict[int, Any] = {}
 
@@ -692,7 +693,7 @@ def _rebuild(
     return t
 
 
-def _hook_slot(t: Tensor, hook: Callable, first: bool = False) -> None:
+def _hook_slot(t: Tensor, hook: Callable, first: bool = False) -> list:
     """Has a backward pass call ``hook`` where the gradient of a non-leaf is whole."""
     unit, slot = engine.history_of(t)
     if unit.hooks is None:
@@ -700,6 +701,16 @@ def _hook_slot(t: Tensor, hook: Callable, first: bool = False) -> None:
     hooks = unit.hooks.setdefault(slot, [])
     # What keeps the gradient sees it after all hooks, whenever they were registered.
     hooks.insert(0 if first else len(hooks), hook)
+    return hooks
+
+
+def _follow(t: Tensor) -> None:
+    """After a write to a tensor that keeps its gradient: it keeps that of its new value."""
+    for x in {id(b): b for b in (t, alias.root(t))}.values():
+        if x._retains and x._meta.requires_grad:
+            hooks, keep = x._keep
+            hooks.remove(keep)
+            x._keep = (_hook_slot(x, keep), keep)
 
 
 def concrete(array: np.ndarray, dtype: dtype, requires_grad: bool = False) -> Tensor:
@@ -711,3 +722,4 @@ def concrete(array: np.ndarray, dtype: dtype, requires_grad: bool = False) -> Te
 
 
 register(Tensor)
+shared["follow"] = _follow

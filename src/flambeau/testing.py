@@ -12,7 +12,8 @@ import numpy as np
 
 from flambeau.device import device
 from flambeau.dtypes import dtype
-from flambeau.functions import empty, rand, randint, zeros
+from flambeau.functions.creation import empty, zeros
+from flambeau.functions.random import rand, randint
 from flambeau.tensor import Tensor
 
 __all__ = ["assert_allclose", "assert_close", "make_tensor"]
@@ -128,7 +129,7 @@ def assert_allclose(
 
 
 def _tensor(value: Any, dtype: dtype | None = None) -> Tensor:
-    from flambeau.functions import tensor
+    from flambeau.functions.creation import tensor
 
     return tensor(value, dtype=dtype)
 
@@ -311,7 +312,7 @@ def make_tensor(
         real = dtype.to_real() if dtype.is_complex else dtype
         values = rand(parts, device=device).to(real) * (high - low) + low
         if dtype.is_complex:
-            from flambeau.functions import view_as_complex
+            from flambeau.functions.complex import view_as_complex
 
             values = view_as_complex(values.contiguous())
     else:

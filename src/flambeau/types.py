@@ -24,3 +24,18 @@ _int = int
 _complex = complex
 _size = tuple[int, ...] | list[int]
 _TensorOrTensors = Tensor | tuple[Tensor, ...]
+
+
+def typename(obj: object) -> str:
+    """The qualified name of an object's type; of a tensor, the legacy name of its dtype.
+
+    >>> torch.typename(torch.ones(1))
+    'torch.FloatTensor'
+    """
+    if isinstance(obj, Tensor):
+        return obj.type()
+    qualified = getattr(obj, "__qualname__", None)
+    owner = obj if qualified is not None else type(obj)
+    module = getattr(owner, "__module__", "") or ""
+    name = qualified or type(obj).__qualname__
+    return name if module in ("", "builtins", "__builtin__") else f"{module}.{name}"

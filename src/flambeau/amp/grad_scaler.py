@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flambeau.dtypes import float16
-from flambeau.functions import isfinite
+from flambeau.functions.pointwise import isfinite
 from flambeau.tensor import Tensor
 
 __all__ = ["GradScaler"]

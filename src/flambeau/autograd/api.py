@@ -83,7 +83,8 @@ def grad(
     if is_grads_batched:
         return _batched(outs, ins, weights, create_graph, bool(allow_unused), materialize_grads)
     seeds = engine.check_roots(outs, weights)
-    run = engine.collect(outs, seeds, retain, create_graph, ins)
+    with engine.Pass(retain, create_graph) as run:
+        engine.collect(run, outs, seeds, ins)
     results: list[Tensor | None] = []
     for i, t in enumerate(ins):
         g = run.captured.get(i)
@@ -92,7 +93,7 @@ def grad(
                 g = engine.concrete(np.zeros(t.shape, t.dtype.numpy), t.dtype)
             elif not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the "
+                    f"The differentiated Tensor at index {i} appears to not have been used in the "
                     "graph. Set allow_unused=True if this is the desired behavior."
                 )
         elif not create_graph and g.requires_grad:

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.autograd import anomaly
 from flambeau.ir.derive import depending, derive
 from flambeau.ir.graph import Const, Entry, Var, recorders
-from flambeau.ir.primitive import PRIMITIVES
+from flambeau.ir.primitive import PRIMITIVES, Primitive
 from flambeau.record import alias, flush
 from flambeau.record.builder import Builder, finish, new_tensor, undo_binding
 from flambeau.record.macro import apply
 from flambeau.record.meta import meta
-from flambeau.record.segment import INPLACE, TWICE, Segment, next_order, overwrite_check
+from flambeau.record.segment import (
+    INPLACE,
+    TWICE,
+    Segment,
+    next_order,
+    overwrite_check,
+    reads_primal,
+)
 from flambeau.record.storage import Handle, Storage
 from flambeau.record.trace import LOCK, Node, Trace, open_, renew, set_state
 
@@ -68,6 +76,8 @@ class PyNode:
         self.outputs = 1
         self.call = call
         self.hooks: dict[int, list] | None = None
+        # Called after the backward: fn(gradients of inputs, gradients of outputs).
+        self.post_hooks: list[Callable] | None = None
 
 
 def history_of(t: Any) -> tuple[Any, int] | None:
@@ -85,7 +95,7 @@ def history_of(t: Any) -> tuple[Any, int] | None:
         if t._trace is tr:
             return tr, t._slot
         flush.flush_other(t._trace)
-        return t._hist
+        return resolved(t._hist)
     if t._btrace is tr and not tr.closed and (t._storage.trace is tr or t._hist is None):
         if t._seen != t._storage.version:
             alias.refresh(tr, t)
@@ -93,7 +103,17 @@ def history_of(t: Any) -> tuple[Any, int] | None:
     if t._storage.trace is not None:
         alias.current(tr, t)
         return history_of(t)
-    return t._hist
+    return resolved(t._hist)
+
+
+def resolved(history: tuple[Any, int] | None) -> tuple[Any, int] | None:
+    """A place in a segment that was recorded again is where that put it."""
+    while history is not None and isinstance(history[0], Segment):
+        unit, slot = history
+        if unit.again is None or slot not in unit.again:
+            break
+        history = history_of(unit.again[slot])
+    return history
 
 
 # ------------------------------------------------------------------------- the open trace
@@ -134,14 +154,15 @@ def leaves_of(node: Node, slot: int) -> tuple[int, ...]:
     return found
 
 
-def below(tensors: Sequence[Any]) -> tuple[dict[int, Any], set[tuple[int, int]]]:
-    """What gradients of ``tensors`` reach: leaves by id, and (id of unit, slot) of the others."""
+def below(starts: Sequence[tuple[Any, Any]]) -> tuple[dict[int, Any], set[tuple[int, int]]]:
+    """What gradients of (tensor, history) reach: leaves by id, others by (id of unit, slot)."""
     leaves: dict[int, Any] = {}
     seen: set[tuple[int, int]] = set()
     inner: set[tuple[int, int]] = set()
-    stack = [(t, history_of(t)) for t in tensors]
+    stack = list(starts)
     while stack:
         x, history = stack.pop()
+        history = resolved(history)
         if history is None:
             continue
         unit, slot = history
@@ -160,7 +181,7 @@ def below(tensors: Sequence[Any]) -> tuple[dict[int, Any], set[tuple[int, int]]]
 
 def leaves_below(t: Any) -> list[Any]:
     """The leaves that want a gradient and that ``t`` depends on, each once."""
-    return list(below([t])[0].values())
+    return list(below([(t, history_of(t))])[0].values())
 
 
 def pull(
@@ -170,9 +191,14 @@ def pull(
     retain: bool,
     create: bool,
     barriers: Sequence[int] = (),
+    before: frozenset[int] | None = None,
 ) -> tuple[dict[int, Var], frozenset[int]]:
-    """Writes the gradients of the trace's inputs to ``builder``; they, and what is then spent."""
+    """Writes the gradients of the trace's inputs to ``builder``; they, and what is then spent.
+
+    ``before`` is what other passes had spent, where this one comes by in several steps.
+    """
     node = tr.node
+    before = node.freed if before is None else before
     entries = node.path_entries()
     metas = node.input_metas()
     wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
@@ -181,9 +207,8 @@ def pull(
     spent: set[int] = set()
 
     def check(entry: Entry, start: int) -> None:
-        first = node.n_slots
-        if any(i.__class__ is int and i < first for e in builder.entries[start:] for i in e.inputs):
-            if not node.freed.isdisjoint(entry.outputs):
+        if reads_primal(builder.entries[start:], node.n_slots):
+            if not before.isdisjoint(entry.outputs):
                 raise RuntimeError(TWICE)
             spent.update(entry.outputs)
         if written:
@@ -319,10 +344,28 @@ class Pass:
         self.done: set[tuple[int, int]] = set()
         self.keep: list[Any] = []
         self.roots: list[Any] = []
+        # Gradients on arrays that this pass alone has, by id.
+        self.fresh: dict[int, Any] = {}
+        # What was spent of each trace before this pass came by.
+        self.before: dict[int, frozenset[int]] = {}
+        # What is spent of segments when the pass is over: it may come by several times.
+        self.spending: list[tuple[Segment, frozenset[int]]] = []
+        # With targets only what leads to one is gone through: their ids, and what is known so far.
+        self.restricted = False
+        self.leaf_targets: set[int] = set()
+        self.matters: dict[tuple[int, int], bool] = {}
+
+    def __enter__(self) -> Pass:
+        _passes.stack.append(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _passes.stack.pop()
 
     def deliver(self, t: Any, history: tuple[Any, int] | None, g: Any) -> None:
         """Adds a gradient for ``t``."""
-        if g is None or history is None:
+        history = resolved(history)
+        if g is None or history is None or not self.wanted(history, t):
             return
         unit, slot = history
         if unit is None:
@@ -338,9 +381,26 @@ class Pass:
         grads = self.grads[key]
         grads[slot] = g if slot not in grads else add(grads[slot], g)
 
+    def wanted(self, history: tuple[Any, int], t: Any = None) -> bool:
+        """Whether a gradient there matters: always, or if a target lies on its way."""
+        if not self.restricted:
+            return True
+        unit, slot = history
+        if unit is None:
+            return id(t) in self.leaf_targets
+        key = (id(unit), slot)
+        found = self.matters.get(key)
+        if found is None:
+            leaves, inner = below([(t, history)])
+            found = not inner.isdisjoint(self.targets) or not leaves.keys().isdisjoint(
+                self.leaf_targets
+            )
+            self.matters[key] = found
+        return found
+
     def reaches(self, tensors: Sequence[Any]) -> list[bool]:
         """Which of some tensors get a gradient in this pass."""
-        leaves, inner = below(self.roots)
+        leaves, inner = below([(t, history_of(t)) for t in self.roots])
         found = []
         for t in tensors:
             history = history_of(t)
@@ -349,13 +409,6 @@ class Pass:
         return found
 
     def run(self) -> None:
-        _passes.stack.append(self)
-        try:
-            self._run()
-        finally:
-            _passes.stack.pop()
-
-    def _run(self) -> None:
         while self.heap:
             _, key = heapq.heappop(self.heap)
             unit = self.units.pop(key)
@@ -367,6 +420,8 @@ class Pass:
                 self.through_segment(unit, grads)
             else:
                 self.through_trace(unit, grads, key)
+        for unit, spent in self.spending:
+            unit.spend(spent)
 
     # ------------------------------------------------------------------ kinds of unit
 
@@ -374,7 +429,11 @@ class Pass:
         for slot in list(grads):
             grads[slot] = self.hooked(unit, slot, grads[slot])
         with grad_mode(self.create):
-            results = unit.call([grads.get(i) for i in range(unit.outputs)])
+            given = [grads.get(i) for i in range(unit.outputs)]
+            results = unit.call(given)
+            for hook in unit.post_hooks or ():
+                changed = hook(tuple(results), tuple(given))
+                results = results if changed is None else changed
         for (t, history), g in zip(unit.inputs, results, strict=True):
             if g is not None and history is not None:
                 g = fitted(g, t, unit.name)
@@ -382,27 +441,34 @@ class Pass:
 
     def through_segment(self, unit: Segment, grads: dict[int, Any]) -> None:
         allowed = keep_saved[0] > 0
-        unit.check(allowed)
+        seeded = tuple(sorted(grads))
+        way = unit.spec and unit.spec.backward(seeded, allowed)
+        unit.check(way, allowed)
+        if anomaly.is_anomaly_enabled() and anomaly.is_anomaly_check_nan_enabled():
+            anomaly.check_segment(unit, grads)
         stops = self.stops(unit)
         if self.create or stops:
+            if unit.freed:
+                raise RuntimeError(TWICE)
             self.replay(unit, grads, stops)
         else:
-            seeded = tuple(sorted(grads))
-            slots, program = unit.spec.backward(seeded, allowed)
-            arrays = [*unit.arrays, *[unit.saved[s] for s in unit.spec.residuals]]
+            arrays = [*unit.arrays, *[unit.saved.get(s) for s in unit.spec.residuals]]
             arrays += [grads[s]._array() for s in seeded]
-            outs = program(arrays, unit.numbers)
+            outs = way.program(arrays, unit.numbers)
             taken = set(map(id, arrays))
-            for slot, out in zip(slots, outs, strict=True):
+            for slot, out in zip(way.slots, outs, strict=True):
                 t = unit.inputs[-1 - slot]
                 g = concrete(flush.owned(out, taken), t._meta.dtype)
+                self.fresh[id(g)] = g
                 self.deliver(t, unit.origins[-1 - slot], g)
-        if not self.retain:
-            unit.free()
+        if not self.retain and unit.again is None:
+            self.spending.append((unit, way.spent))
 
     def replay(self, unit: Segment, grads: dict[int, Any], stops: list[int]) -> None:
         """Records the segment again in the open trace, and goes back through that."""
         values = replay(unit)
+        # From now on gradients that reach its slots go to where it was recorded again.
+        unit.again = {s: values[s] for s in unit.spec.roots}
         inputs = {-1 - i: t for i, t in enumerate(unit.inputs)}
         with grad_mode(True):
             self.staged(
@@ -412,6 +478,12 @@ class Pass:
                 unit,
                 lambda slot: inputs.get(slot),
             )
+        for s, hooks in (unit.hooks or {}).items():
+            where, slot = history_of(values[s])  # type: ignore[misc]
+            if where.hooks is None:
+                where.hooks = {}
+            where.hooks[slot] = hooks
+        unit.saved, unit.arrays = {}, (None,) * len(unit.arrays)
 
     def through_trace(self, tr: Trace, grads: dict[int, Any], key: int) -> None:
         if tr.closed:
@@ -433,7 +505,7 @@ class Pass:
     def stops(self, unit: Any) -> list[int]:
         """Slots where the pass must show the gradient: hooks and targets."""
         found = {slot for u, slot in self.targets if u == id(unit)}
-        found.update(unit.hooks or ())
+        found.update(s for s in unit.hooks or () if self.wanted((unit, s)))
         return sorted((s for s in found if (id(unit), s) not in self.done), reverse=True)
 
     def staged(
@@ -451,11 +523,14 @@ class Pass:
         deliveries: list[tuple[Any, Any]] = []
         while True:
             if begin:
+                tr = open_.trace
+                self.keep.append(tr)
                 results = pull_step(
                     {values[s]: g for s, g in begin.items()},
                     [values[s] for s in remaining],
-                    self.retain,
+                    self.retain or bool(stops),
                     self.create,
+                    self.before.setdefault(id(tr), tr.node.freed),
                 )
                 for where, g in results:
                     at = next((s for s in remaining if values[s] is where), None)
@@ -530,7 +605,11 @@ def origin_of(t: Any) -> tuple[Any, int] | None:
 
 
 def pull_step(
-    seeds: dict[Any, Any], stops: list[Any], retain: bool, create: bool
+    seeds: dict[Any, Any],
+    stops: list[Any],
+    retain: bool,
+    create: bool,
+    before: frozenset[int],
 ) -> list[tuple[Any, Any]]:
     """One edge of gradients in the open trace: (input or stop, gradient) for those reached."""
     while True:
@@ -559,7 +638,7 @@ def pull_step(
                 variables = {
                     t._slot: Var(builder.slot_of(g), g._meta.aval) for t, g in seeds.items()
                 }
-                grads, freed = pull(tr, builder, variables, retain, create, barriers)  # noqa: B023
+                grads, freed = pull(tr, builder, variables, retain, create, barriers, before)  # noqa: B023
                 return [
                     (slot, g.slot, meta(g.shape, g.dtype, create, not create))
                     for slot, g in sorted(grads.items())
@@ -612,9 +691,20 @@ def replay(unit: Segment) -> dict[int, Any]:
             if e.prim.name == "number":
                 values[e.outputs[0]] = e.prim.reference(*args, **e.attrs)
                 continue
-            made = apply(e.prim, *args, **e.attrs)
+            made = apply(quiet(e.prim), *args, **e.attrs)
         values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
     return values
+
+
+@functools.cache
+def quiet(prim: Primitive) -> Primitive:
+    """A primitive that raised nothing on these values: it need not run at its call again."""
+    if not prim.raises:
+        return prim
+    return Primitive(
+        prim.name, prim.meaning, prim.rule, prim.reference, prim.gradients, prim.host, False,
+        prim.variadic,
+    )  # fmt: skip
 
 
 def stand_in(unit: Segment, position: int) -> Any:
@@ -752,6 +842,9 @@ def _run_backward(
     inputs: Sequence[Any] | None,
 ) -> None:
     seeds = check_roots(tensors, gradients)
+    if anomaly.is_anomaly_enabled():
+        # Step by step means on arrays: what is pending becomes a segment.
+        flush.flush_other(open_.trace)
     if len(tensors) == 1 and not create and inputs is None:
         t = tensors[0]
         history = history_of(t)
@@ -762,24 +855,57 @@ def _run_backward(
                 set_state(grad=True)
             if backward_in_trace(tr, t, seeds[0], retain):
                 return
-    found = collect(tensors, seeds, retain, create, None if inputs is None else list(inputs))
+    run = Pass(retain, create)
+    with run:
+        collect(run, tensors, seeds, None if inputs is None else list(inputs))
+        settle(run, inputs, create)
+
+
+def settle(found: Pass, inputs: Sequence[Any] | None, create: bool) -> None:
+    """Accumulates what a pass has found."""
     if inputs is None:
         pairs = list(found.leaves.values())
     else:
         pairs = [(t, found.captured[i]) for i, t in enumerate(inputs) if i in found.captured]
     for t, g in pairs:
-        accumulate(t, g, create)
+        if id(g) not in found.fresh or create or not quick(t, g):
+            accumulate(t, g, create)
+
+
+def quick(t: Any, g: Any) -> bool:
+    """``accumulate`` of an array that is nobody's into a leaf nobody watches; False if it is not.
+
+    One assignment or addition: a recorded one would cost more than the arithmetic.
+    """
+    if t._hooks or t._post_hooks or not t._meta.leaf:
+        return False
+    old = t._grad
+    if old is None:
+        t._grad = g
+        return True
+    storage = old._storage
+    if storage is None or not storage.plain or old._spec is not None:
+        return False
+    bound = old._trace
+    if bound is not None and not bound.closed:
+        return False
+    dtype = old._meta.dtype
+    if dtype is not g._meta.dtype or dtype.numpy not in _PLAIN:
+        return False
+    # New memory: a segment may have bound the old.
+    storage.array = np.asarray(storage.array + g._storage.array)
+    storage.version += 1
+    return True
+
+
+# NumPy adds these as the primitive does.
+_PLAIN = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 def collect(
-    tensors: Sequence[Any],
-    seeds: Sequence[Any],
-    retain: bool,
-    create: bool,
-    targets: list[Any] | None,
-) -> Pass:
-    """Runs a pass; the gradients of all leaves, and of ``targets`` by position."""
-    run = Pass(retain, create)
+    run: Pass, tensors: Sequence[Any], seeds: Sequence[Any], targets: list[Any] | None
+) -> None:
+    """Runs a pass; it has the gradients of all leaves, and of ``targets`` by position."""
     leaf_targets = []
     for i, t in enumerate(targets or ()):
         history = history_of(t)
@@ -790,6 +916,8 @@ def collect(
         else:
             run.targets[id(history[0]), history[1]] = i
             run.keep.append(history[0])
+    run.restricted = targets is not None
+    run.leaf_targets = {id(t) for _, t in leaf_targets}
     roots = []
     for t, g in zip(tensors, seeds, strict=True):
         roots.append((t, ones_like(t) if g is None else g))
@@ -804,7 +932,6 @@ def collect(
     for i, t in leaf_targets:
         if id(t) in run.leaves:
             run.captured[i] = leaf_hooked(t, run.leaves[id(t)][1])
-    return run
 
 
 def leaf_hooked(t: Any, g: Any) -> Any:

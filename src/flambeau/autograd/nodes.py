@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau.autograd import engine
+from flambeau.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ class Node:
 
     def name(self) -> str:
         """The node's name, such as ``AddBackward0``."""
-        return self._label
+        return self._label if self.variable is None else "torch::autograd::AccumulateGrad"
 
     def __repr__(self) -> str:
         return f"<{self._label} object at {hex(id(self._unit) + self._slot)}>"
@@ -68,11 +69,73 @@ class Node:
             return None
         return _made(self._unit, slot, step.name)
 
-    def register_hook(self, fn: Callable) -> Any:
-        """Not available on nodes: ``register_hook`` of the tensor does the same."""
-        from flambeau.errors import NotSupportedError
+    def register_prehook(self, fn: Callable[[tuple], tuple | None]) -> Any:
+        """Calls ``fn((gradient,))`` before the step's backward; a tuple given back replaces it."""
 
-        raise NotSupportedError("grad_fn.register_hook: register the hook on the tensor instead")
+        def hook(g: Any) -> Any:
+            changed = fn((g,))
+            return None if changed is None else changed[0]
+
+        if self.variable is not None:
+            return self.variable.register_hook(hook)
+        self._hooks().append(hook)
+        return _Handle(self._hooks(), hook)
+
+    def register_hook(self, fn: Callable[[tuple, tuple], Any]) -> Any:
+        """Calls ``fn(grad_inputs, grad_outputs)`` after the step's backward.
+
+        For leaves (after accumulation) and custom functions; the gradients inside a recorded
+        program are not apart, and other nodes raise ``NotSupportedError``.
+        """
+        if self.variable is not None:
+            seen: list[Any] = []
+            first = self.variable.register_hook(lambda g: seen.append(g))
+            then = self.variable.register_post_accumulate_grad_hook(lambda t: fn((), (seen.pop(),)))
+            return _Both(first, then)
+        if isinstance(self._unit, engine.PyNode):
+            if self._unit.post_hooks is None:
+                self._unit.post_hooks = []
+            self._unit.post_hooks.append(fn)
+            return _Handle(self._unit.post_hooks, fn)
+        raise NotSupportedError(
+            f"{self._label}.register_hook: the gradients of this step's inputs are not computed "
+            "apart; use Tensor.register_hook on the inputs, or register_prehook"
+        )
+
+    def _hooks(self) -> list:
+        if self._unit.hooks is None:
+            self._unit.hooks = {}
+        return self._unit.hooks.setdefault(self._slot, [])
+
+
+class _Handle:
+    """Takes a hook out of a list."""
+
+    def __init__(self, hooks: list, hook: Any) -> None:
+        self.hooks, self.hook = hooks, hook
+
+    def remove(self) -> None:
+        """Takes the hook away; a second time does nothing."""
+        if self.hook in self.hooks:
+            self.hooks.remove(self.hook)
+
+    def __enter__(self) -> _Handle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+class _Both:
+    """Takes several hooks away."""
+
+    def __init__(self, *handles: Any) -> None:
+        self.handles = handles
+
+    def remove(self) -> None:
+        """Takes the hooks away."""
+        for h in self.handles:
+            h.remove()
 
 
 def _step(unit: Any, slot: int) -> Any:

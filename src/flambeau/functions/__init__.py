@@ -31,4 +31,7 @@ MODULES = (
     "scans",
     "products",
     "norms",
+    "matrices",
+    "windows",
+    "spectra",
 )

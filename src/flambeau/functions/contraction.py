@@ -34,9 +34,7 @@ def _tensordot(input: Tensor, other: Tensor, dims1: tuple, dims2: tuple) -> Tens
     x = ops.reshape(x, shape=(math.prod(a[d] for d in rest1), inner))
     y = ops.permute(y, dims=(*dims2, *rest2))
     y = ops.reshape(y, shape=(inner, math.prod(b[d] for d in rest2)))
-    return ops.reshape(
-        ops.matmul(x, y), shape=(*[a[d] for d in rest1], *[b[d] for d in rest2])
-    )
+    return ops.reshape(ops.matmul(x, y), shape=(*[a[d] for d in rest1], *[b[d] for d in rest2]))
 
 
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
@@ -56,16 +54,13 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
                 f" containing two lists, but got dims={dims}"
             )
         first, second = (
-            [int(d) for d in (side if isinstance(side, (tuple, list)) else [side])]
-            for side in dims
+            [int(d) for d in (side if isinstance(side, (tuple, list)) else [side])] for side in dims
         )
     else:
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(a.dim(), b.dim()):
-            raise RuntimeError(
-                f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}"
-            )
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         first, second = list(range(a.dim() - dims, a.dim())), list(range(dims))
     if len(first) != len(second):
         raise RuntimeError("both dimension lists should have same length")
@@ -117,9 +112,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """
     for what, t in (("self", input), ("vec2", vec2)):
         if t.dim() != 1:
-            raise RuntimeError(
-                f"outer: Expected 1-D argument {what}, but got {t.dim()}-D"
-            )
+            raise RuntimeError(f"outer: Expected 1-D argument {what}, but got {t.dim()}-D")
     x, y = promoted(input, vec2)
     column = ops.reshape(x, shape=(x.numel(), 1))
     if x.dtype.category == 0:
@@ -158,9 +151,7 @@ def _cross(input: Tensor, other: Tensor, dim: int) -> Tensor:
         return ops.concat(tail, ops.slice(x, 0, sizes=(first,), **whole), dim=dim)
 
     a, b = cast(input, dtype), cast(other, dtype)
-    return ops.sub(
-        ops.mul(turned(a, 1), turned(b, 2)), ops.mul(turned(a, 2), turned(b, 1))
-    )
+    return ops.sub(ops.mul(turned(a, 1), turned(b, 2)), ops.mul(turned(a, 2), turned(b, 1)))
 
 
 def cross(

@@ -40,9 +40,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     n = input.dim() + 1
     a, b = wrap_dim(dim1, n), wrap_dim(dim2, n)
     if a == b:
-        raise RuntimeError(
-            f"diagonal dimensions cannot be identical {dim1}, {dim2}"
-        )
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     if a > b:
         # Below the diagonal of one order is above that of the other.
         a, b, offset = b, a, -offset
@@ -67,9 +65,7 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
             [0, 2]])
     """
     if input.dim() not in (1, 2):
-        raise RuntimeError(
-            f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D"
-        )
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D")
     result = diag_embed(input, diagonal) if input.dim() == 1 else _diagonal(input, diagonal)
     if out is None:
         return result
@@ -176,8 +172,9 @@ def tril_indices(
     tensor([[0, 1, 1],
             [0, 0, 1]])
     """
-    return _triangle_indices("tril_indices", row, col, offset, dtype,
-                             lambda r, k, c: np.stack(np.tril_indices(r, k, c)))
+    return _triangle_indices(
+        "tril_indices", row, col, offset, dtype, lambda r, k, c: np.stack(np.tril_indices(r, k, c))
+    )
 
 
 def triu_indices(
@@ -196,8 +193,9 @@ def triu_indices(
     tensor([[0, 0, 1],
             [0, 1, 1]])
     """
-    return _triangle_indices("triu_indices", row, col, offset, dtype,
-                             lambda r, k, c: np.stack(np.triu_indices(r, k, c)))
+    return _triangle_indices(
+        "triu_indices", row, col, offset, dtype, lambda r, k, c: np.stack(np.triu_indices(r, k, c))
+    )
 
 
 @function
@@ -208,8 +206,7 @@ def trace(input: Tensor) -> Tensor:
     tensor(5)
     """
     if input.dim() != 2:
-        raise RuntimeError("trace: expected a matrix, but got tensor with dim "
-                           f"{input.dim()}")
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.dim()}")
     shape, strides, start = _diagonal_spec(input._meta.shape, 0, 0, 1)
     line = ops.as_strided(input, start, shape=shape, strides=strides)
     if input.dtype.category < 2:

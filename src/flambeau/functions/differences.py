@@ -12,7 +12,6 @@ from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 
-
 def _part(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
     """Positions ``start`` to ``stop`` of a dimension, inside a body."""
     return ops.slice(x, start, dims=(dim,), sizes=(stop - start,), steps=(1,))
@@ -39,9 +38,7 @@ def diff(
     parts = [t for t in (prepend, input, append) if t is not None]
     for t in parts:
         if t.dim() != input.dim():
-            raise RuntimeError(
-                "diff expects prepend or append to be the same dimension as input"
-            )
+            raise RuntimeError("diff expects prepend or append to be the same dimension as input")
         for k, (a, b) in enumerate(zip(t._meta.shape, input._meta.shape, strict=True)):
             if k != d and a != b:
                 raise RuntimeError(
@@ -144,8 +141,12 @@ def gradient(
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     dims = wrap_dims(dim, input.dim())
-    steps = [spacing] * len(dims) if number else [spacing] if isinstance(spacing, Tensor) else list(
-        spacing
+    steps = (
+        [spacing] * len(dims)
+        if number
+        else [spacing]
+        if isinstance(spacing, Tensor)
+        else list(spacing)
     )
     if len(steps) == 1 and len(dims) > 1 and not isinstance(steps[0], Tensor):
         steps = steps * len(dims)
@@ -170,8 +171,9 @@ def gradient(
                 )
             found.append(_slope_at(input, step, d, edge_order))
         else:
-            found.append(_slope(input, d, step.item() if isinstance(step, Tensor) else step,
-                                edge_order))
+            found.append(
+                _slope(input, d, step.item() if isinstance(step, Tensor) else step, edge_order)
+            )
     return tuple(found)
 
 
@@ -196,9 +198,7 @@ def _areas(y: Tensor, x: Tensor | None, dx: Number, dim: int, running: bool) -> 
         if x.dim() == 1:
             shape = tuple(x.numel() if d == dim else 1 for d in range(y.dim()))
             if x.numel() != n:
-                raise RuntimeError(
-                    "trapezoid: There must be one `x` value for each sample point"
-                )
+                raise RuntimeError("trapezoid: There must be one `x` value for each sample point")
             x, at = ops.reshape(x, shape=shape), dim
         else:
             # Missing leading dimensions broadcast.
@@ -341,9 +341,7 @@ def cov(
     if count - correction <= 0 and fweights is None and aweights is None:
         warnings.warn("cov(): degrees of freedom is <= 0", UserWarning, stacklevel=2)
     shape = (1,) if not input.dim() else None
-    flat = [
-        w.reshape(1) if w is not None and not w.dim() else w for w in (fweights, aweights)
-    ]
+    flat = [w.reshape(1) if w is not None and not w.dim() else w for w in (fweights, aweights)]
     return _cov(input.reshape(shape) if shape else input, correction, *flat)
 
 
@@ -384,5 +382,3 @@ def corrcoef(input: Tensor) -> Tensor:
             f"{input.dim()} dimensions"
         )
     return _correlation(cov(input))
-
-

@@ -56,9 +56,7 @@ def _from_lists(args: tuple) -> tuple[str, tuple]:
             if n is Ellipsis:
                 parts.append("...")
             elif not 0 <= int(n) < 52:
-                raise ValueError(
-                    "einsum(): subscripts in list should be within range [0, 52)"
-                )
+                raise ValueError("einsum(): subscripts in list should be within range [0, 52)")
             else:
                 n = int(n)
                 parts.append(chr(ord("A") + n) if n < 26 else chr(ord("a") + n - 26))
@@ -151,8 +149,9 @@ def _parsed(equation: str, operands: tuple) -> tuple[tuple[tuple, ...], tuple]:
                 "string, subscripts must be in [a-zA-Z]"
             )
         if (head + tail).count(c) > 1:
-            raise RuntimeError(f"einsum(): output subscript {c} appears more than once in the "
-                               "output")
+            raise RuntimeError(
+                f"einsum(): output subscript {c} appears more than once in the output"
+            )
         if c not in seen:
             raise RuntimeError(
                 f"einsum(): output subscript {c} does not appear in the equation for any input "

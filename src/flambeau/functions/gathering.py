@@ -26,9 +26,7 @@ def _cropped(src: Tensor, shape: tuple[int, ...]) -> Tensor:
     if src._meta.shape == shape:
         return src
     n = len(shape)
-    return ops.slice(
-        src, *(0,) * n, dims=tuple(range(n)), sizes=shape, steps=(1,) * n
-    )
+    return ops.slice(src, *(0,) * n, dims=tuple(range(n)), sizes=shape, steps=(1,) * n)
 
 
 def _check_sizes(
@@ -129,9 +127,7 @@ def take_along_dim(
     d = wrap_dim(dim, input.dim())
     shape, at = list(input._meta.shape), list(indices._meta.shape)
     both = list(
-        broadcast_shapes(
-            tuple(shape[:d] + [1] + shape[d + 1 :]), tuple(at[:d] + [1] + at[d + 1 :])
-        )
+        broadcast_shapes(tuple(shape[:d] + [1] + shape[d + 1 :]), tuple(at[:d] + [1] + at[d + 1 :]))
     )
     indices = wrapped(indices, shape[d], d)
     x = input.expand(both[:d] + [shape[d]] + both[d + 1 :])
@@ -264,6 +260,7 @@ def _scatter_reduce_args(
     """
     d = wrap_dim(dim, input.dim())
     index = as_index(index, "scatter")
+    reduce = {"max": "amax", "min": "amin"}.get(reduce, reduce)
     if reduce not in _REDUCTIONS:
         raise RuntimeError(
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
@@ -300,9 +297,7 @@ def _index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return made
 
 
-def index_select(
-    input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None
-) -> Tensor:
+def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The entries ``index`` (0- or 1-dim) of a dimension, as a new tensor.
 
     Raises ``IndexError`` for an index out of range.
@@ -319,9 +314,7 @@ def index_select(
 
 
 @function(grad="IndexAddBackward0")
-def _index_add(
-    input: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1
-) -> Tensor:
+def _index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1) -> Tensor:
     if not (alpha.__class__ is int and alpha == 1):
         source = ops.mul(source, alpha)
     x, i, s = _lifted(input, index, source)
@@ -337,8 +330,10 @@ def _entry_shapes(name: str, input: Tensor, d: int, index: Tensor, source: Tenso
                 "index_copy_(): self and source expected to have the same dtype, but got (self) "
                 f"{title(input.dtype)} and (source) {title(source.dtype)}"
             )
-        raise RuntimeError(f"{name}(): self ({title(input.dtype)}) and source "
-                           f"({title(source.dtype)}) must have the same scalar type")
+        raise RuntimeError(
+            f"{name}(): self ({title(input.dtype)}) and source "
+            f"({title(source.dtype)}) must have the same scalar type"
+        )
     shape, given = input._meta.shape or (1,), source._meta.shape or (1,)
     count = index.numel()
     if name == "index_copy" and not source.dim() and count != 1:
@@ -352,18 +347,22 @@ def _entry_shapes(name: str, input: Tensor, d: int, index: Tensor, source: Tenso
             f"({input.dim()})"
         )
     if len(given) > d and given[d] != count:
-        raise IndexError(
-            f"{name}(): Number of indices ({count}) should be equal to "
-            f"source.size(dim) ({given[d]})"
-        ) if name == "index_copy" else RuntimeError(
-            f"{name}(): Number of indices ({count}) should be equal to "
-            f"source.size(dim): ({given[d]}), for dim: {d}"
+        raise (
+            IndexError(
+                f"{name}(): Number of indices ({count}) should be equal to "
+                f"source.size(dim) ({given[d]})"
+            )
+            if name == "index_copy"
+            else RuntimeError(
+                f"{name}(): Number of indices ({count}) should be equal to "
+                f"source.size(dim): ({given[d]}), for dim: {d}"
+            )
         )
     if given[:d] + given[d + 1 :] != shape[:d] + shape[d + 1 :]:
         raise RuntimeError(
             f"{name}(): source/destination tensors must have same slice shapes. Destination slice "
-            f"shape: {list(shape[:d] + shape[d + 1:])} at dimension {d} and source slice shape: "
-            f"{list(given[:d] + given[d + 1:])} at dimension {d}."
+            f"shape: {list(shape[:d] + shape[d + 1 :])} at dimension {d} and source slice shape: "
+            f"{list(given[:d] + given[d + 1 :])} at dimension {d}."
             if name == "index_copy"
             else "source tensor shape must match self tensor shape, excluding the specified "
             f"dimension. Got self.shape = {list(input._meta.shape)} source.shape = "
@@ -407,12 +406,11 @@ def _index_copy_args(input: Tensor, dim: int, index: Tensor, source: Tensor) -> 
     """
     d = wrap_dim(dim, input.dim())
     if index.dim() > 1:
-        raise IndexError(
-            f"index_copy_(): Index should have dimension 1 or 0 (got {index.dim()})"
-        )
+        raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {index.dim()})")
     if index.dtype is not dtypes.int64:
-        raise RuntimeError("index_copy_(): Expected a long tensor for index, but got "
-                           f"{title(index.dtype)}")
+        raise RuntimeError(
+            f"index_copy_(): Expected a long tensor for index, but got {title(index.dtype)}"
+        )
     _entry_shapes("index_copy", input, d, index, source)
     check_range(index, (input._meta.shape or (1,))[d], d)
     return input, d, index, source
@@ -457,8 +455,9 @@ def _index_fill_args(input: Tensor, dim: int, index: Tensor, value: Tensor | Num
             f"{value.dim()} dimension(s)."
         )
     if isinstance(value, complex) and not input.is_complex():
-        raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not "
-                           "supported")
+        raise RuntimeError(
+            "index_fill_(): Converting complex Scalar to non-complex type is not supported"
+        )
     n = (input._meta.shape or (1,))[d]
     check_range(index, n, d, -n)
     return input, d, index, value
@@ -562,7 +561,7 @@ def _put_args(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = F
             f"{title(input.dtype)} and source.dtype = {title(source.dtype)}"
         )
     if source.numel() != index.numel():
-        raise RuntimeError(
+        raise IndexError(
             "put_(): Expected source and index to have the same number of elements, but got "
             f"source.numel() = {source.numel()}, index.numel() = {index.numel()}"
         )

@@ -40,8 +40,10 @@ def _index_tensor(i: Any) -> Tensor:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    return concrete(np.array(array if array.dtype.kind == "b" else array.astype(np.int64)),
-                    dtypes.bool_ if array.dtype.kind == "b" else dtypes.int64)
+    return concrete(
+        np.array(array if array.dtype.kind == "b" else array.astype(np.int64)),
+        dtypes.bool_ if array.dtype.kind == "b" else dtypes.int64,
+    )
 
 
 def _normal(x: Tensor, index: Any, *, scalars: bool = True) -> list[Any]:
@@ -184,8 +186,9 @@ def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...]) -> Tensor:
         elif isinstance(i, int):
             d += 1
         else:
-            count = i.dim() if isinstance(i, Tensor) and i.dtype in (
-                dtypes.bool_, dtypes.uint8) else 1
+            count = (
+                i.dim() if isinstance(i, Tensor) and i.dtype in (dtypes.bool_, dtypes.uint8) else 1
+            )
             steps.extend(strides[d : d + count])
             d += count
     return alias.view(y, (new, tuple(steps), offset), PRIMITIVES["reshape"], shape=new)
@@ -318,14 +321,18 @@ def _put_args(name: str, input: Tensor, indices: Any, values: Tensor) -> tuple[T
         raise IndexError(
             f"too many indices for tensor of dimension {input.dim()} (got {len(indices)})"
         )
-    y, left = _basic(input, _normal(input, tuple(slice(None) if i is None else _index_tensor(i)
-                                                 for i in indices), scalars=False))
+    y, left = _basic(
+        input,
+        _normal(
+            input,
+            tuple(slice(None) if i is None else _index_tensor(i) for i in indices),
+            scalars=False,
+        ),
+    )
     return y, tuple(_prepared(y, left))
 
 
-def index_put(
-    input: Tensor, indices: Any, values: Tensor, accumulate: bool = False
-) -> Tensor:
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of ``input`` with ``values`` written (or added) at ``input[indices]``.
 
     >>> index_put(zeros(3), (tensor([0, 2]),), tensor([1.0, 2.0]))
@@ -335,9 +342,7 @@ def index_put(
     return _put(y, found, values, bool(accumulate))
 
 
-def index_put_(
-    input: Tensor, indices: Any, values: Tensor, accumulate: bool = False
-) -> Tensor:
+def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """In-place ``index_put``."""
     y, found = _put_args("index_put_", input, indices, values)
     _put_(y, found, values, bool(accumulate))

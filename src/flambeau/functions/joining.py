@@ -85,9 +85,7 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     for i, t in enumerate(tensors):
         if not t._meta.shape:
-            raise RuntimeError(
-                f"zero-dimensional tensor (at position {i}) cannot be concatenated"
-            )
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     result = _cat(tensors, dim)
     return result if out is None else write_out(out, result, "cat")
 
@@ -247,14 +245,13 @@ def broadcast_shapes(*shapes: Any) -> Size:
     whole = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     for s in whole:
         if any(n < 0 for n in s):
-            raise RuntimeError(f"Trying to create tensor with negative dimension ({min(s)}): "
-                               f"({min(s)})")
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension ({min(s)}): ({min(s)})"
+            )
     try:
         return Size(_broadcast_shapes(*whole))
     except RuntimeError as e:
-        raise RuntimeError(
-            "Shape mismatch: objects cannot be broadcast to a single shape"
-        ) from e
+        raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") from e
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:

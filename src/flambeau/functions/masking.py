@@ -20,8 +20,9 @@ def _check_mask(name: str, mask: Any) -> None:
     if not isinstance(mask, Tensor):
         raise TypeError(f"{name}(): argument 'mask' must be Tensor, not {type(mask).__name__}")
     if mask.dtype is not dtypes.bool_:
-        raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype "
-                           f"{title(mask.dtype)}")
+        raise RuntimeError(
+            f"{name} only supports boolean masks, but got mask with dtype {title(mask.dtype)}"
+        )
 
 
 @function(grad="MaskedFillBackward0")
@@ -172,9 +173,7 @@ def _where(condition: Tensor, input: Tensor | Number, other: Tensor | Number) ->
         input = ops.full(input, shape=(), dtype=dtype)
     x, y = promoted(input, other)
     dtype = (x if isinstance(x, Tensor) else y).dtype
-    x, y = (
-        v if isinstance(v, Tensor) else ops.full(v, shape=(), dtype=dtype) for v in (x, y)
-    )
+    x, y = (v if isinstance(v, Tensor) else ops.full(v, shape=(), dtype=dtype) for v in (x, y))
     return ops.where(condition, x, y)
 
 
@@ -280,12 +279,6 @@ def searchsorted(
                 f"value's dim(0) numel(1)"
             )
         return _written(_searchsorted_number(edges, input, right, out_int32), out, "searchsorted")
-    if edges.dtype is not input.dtype:
-        raise RuntimeError(
-            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, "
-            f"but got boundary tensor {title(edges.dtype)} and input value tensor "
-            f"{title(input.dtype)}"
-        )
     if edges.dim() != 1 and edges._meta.shape[:-1] != input._meta.shape[:-1]:
         raise RuntimeError(
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
@@ -320,6 +313,8 @@ def _searchsorted(
 ) -> Tensor:
     dtype = dtypes.int32 if out_int32 else dtypes.int64
     more = () if sorter is None else (sorter,)
+    common = dtypes.promote(edges.dtype, values.dtype)
+    edges, values = cast(edges, common), cast(values, common)
     return ops.searchsorted(edges, values, *more, right=right, dtype=dtype)
 
 
@@ -358,9 +353,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     (tensor([1]), tensor([1]))
     """
     if indices.dtype.category != 1:
-        raise ValueError(
-            f"expected 'indices' to be integer dtype, but got {indices.dtype}"
-        )
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     if isinstance(shape, int):
         shape = (shape,)
     shape = tuple(int(n) for n in shape)
@@ -376,6 +369,5 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 @function
 def _unravel(indices: Tensor, steps: tuple[int, ...], shape: tuple[int, ...]) -> tuple:
     return tuple(
-        ops.remainder(ops.floor_divide(indices, s), n)
-        for s, n in zip(steps, shape, strict=True)
+        ops.remainder(ops.floor_divide(indices, s), n) for s, n in zip(steps, shape, strict=True)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from flambeau.record.builder import Num
+from flambeau.record.builder import Num, shared
 from flambeau.record.storage import Handle
 from flambeau.tensor import Tensor
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FIRST = ("input", "self", "tensor")
+TENSORS = shared["TENSORS"]
+NUMBERS = {int, float, bool, complex, Num}
 # Modules whose functions are imported by the library's but are no names of the package.
 _HELPERS = frozenset(f"flambeau.functions.{m}" for m in ("promotion", "dims", "checks"))
 
@@ -53,18 +55,13 @@ def operator(f: Any, reflected: bool = False) -> Any:
 
     def method(self: Tensor, other: Any) -> Any:
         kind = other.__class__
-        if not (
-            kind in (int, float, bool, complex)
-            or isinstance(other, (Handle, Num, int, float, complex))
-            or hasattr(other, "__array_interface__")
-            and getattr(other, "ndim", 1) == 0
-        ):
-            if hasattr(other, "__array_interface__"):
+        if not (kind in TENSORS or kind in NUMBERS or isinstance(other, (Handle, int, float))):
+            if not hasattr(other, "__array_interface__"):
+                return NotImplemented
+            if getattr(other, "ndim", 1):
                 from flambeau.functions.creation import as_tensor
 
                 other = as_tensor(other)
-            else:
-                return NotImplemented
         return f(other, self) if reflected else f(self, other)
 
     return method

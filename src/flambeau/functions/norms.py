@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def _in(x: Tensor, dtype: dtype | None, name: str) -> Tensor:
     if x.dtype.category < 2:
         raise RuntimeError(
-            f"{name}: Expected a floating point or complex tensor as input. Got "
-            f"{_title(x.dtype)}"
+            f"{name}: Expected a floating point or complex tensor as input. Got {_title(x.dtype)}"
         )
     if dtype is None:
         return x
@@ -57,15 +56,13 @@ def _pair(dim: Any, ndim: int, name: str) -> tuple[int, int]:
         raise RuntimeError(f"{name}: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
     found = tuple(_dims.wrap_dim(d, ndim) for d in dims)
     if found[0] == found[1]:
-        raise RuntimeError(
-            f"{name}: dims must be different. Got ({dims[0]}, {dims[1]})"
-        )
+        raise RuntimeError(f"{name}: dims must be different. Got ({dims[0]}, {dims[1]})")
     return found  # type: ignore[return-value]
 
 
 def _singular(x: Tensor, rows: int, columns: int) -> Tensor:
     """Singular values of the matrices in two dimensions, at the end."""
-    import flambeau.ir.linalg  # noqa: F401  (declares primitives)
+    import flambeau.ir.spectral  # noqa: F401  (declares primitives)
 
     rest = [d for d in range(x.dim()) if d not in (rows, columns)]
     stacked = ops.permute(x, dims=(*rest, rows, columns))
@@ -98,7 +95,8 @@ def _matrix_norm_of(x: Tensor, p: Any, dim: Any, keepdim: bool, name: str) -> Te
         return ops.reshape(found, shape=final)
     if isinstance(p, str) or abs(p) not in (1, math.inf):
         raise RuntimeError(
-            f"{name}: Order {p} not supported." if isinstance(p, str)
+            f"{name}: Order {p} not supported."
+            if isinstance(p, str)
             else f"{name}: Order {p:g} not supported."
         )
     # Columns' sums for 1, rows' for infinity.
@@ -148,8 +146,9 @@ def norm(
         if dim is None:
             if input.dim() != 2:
                 raise RuntimeError(
-                    "linalg.matrix_norm: dim must be a 2-tuple" if input.dim() < 2 else
-                    "Expected a tensor with 2 dimensions"
+                    "linalg.matrix_norm: dim must be a 2-tuple"
+                    if input.dim() < 2
+                    else "Expected a tensor with 2 dimensions"
                 )
             dim = (0, 1)
         return _matrix_norm(input, "nuc", dim, keepdim, dtype, out=out)

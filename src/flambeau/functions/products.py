@@ -7,7 +7,6 @@ from typing import Any
 from flambeau.functions import promotion as _promotion
 from flambeau.functions.inplace import inplace
 from flambeau.functions.promotion import Number
-from flambeau.ir.primitive import broadcast_shapes
 from flambeau.record.builder import Num
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -70,7 +69,7 @@ def _stacks(x: Tensor, y: Tensor, name: str) -> None:
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     r"""Products of stacked matrices: :math:`(b, n, m) \times (b, m, p) \to (b, n, p)`.
 
-    >>> bmm(ones(2, 1, 3), ones(2, 3, 1)).shape
+    >>> bmm(torch.ones(2, 1, 3), torch.ones(2, 3, 1)).shape
     torch.Size([2, 1, 1])
     """
     _stacks(input, mat2, "bmm")
@@ -80,9 +79,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 def _times_vector(x: Tensor, vec: Tensor) -> Tensor:
     if x.dim() != 2 or vec.dim() != 1:
-        raise RuntimeError(
-            f"vector + matrix @ vector expected, got 1, {x.dim()}, {vec.dim()}"
-        )
+        raise RuntimeError(f"vector + matrix @ vector expected, got 1, {x.dim()}, {vec.dim()}")
     a, b = x._meta.shape, vec._meta.shape
     if a[1] != b[0]:
         raise RuntimeError(f"size mismatch, got input ({a[0]}), mat ({a[0]}x{a[1]}), vec ({b[0]})")
@@ -133,7 +130,9 @@ def _dot(input: Tensor, other: Tensor) -> Tensor:
     return _dotted(input, other, False, "dot")
 
 
-def dot(input: Tensor, tensor: Tensor | None = None, *, other: Any = None, out: Any = None) -> Tensor:
+def dot(
+    input: Tensor, tensor: Tensor | None = None, *, other: Any = None, out: Any = None
+) -> Tensor:
     r"""Product of two vectors: :math:`\sum_i x_i y_i`.
 
     >>> dot(tensor([1.0, 2.0]), tensor([3.0, 4.0]))
@@ -152,37 +151,52 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
     return _dotted(input, other, True, "vdot")
 
 
-def _scaled(x: Tensor, factor: Any) -> Tensor:
+def _scaled(x: Tensor, factor: Any, name: str, strict: bool) -> Tensor:
+    if x.dtype.category < 2 and isinstance(factor, (float, Num)):
+        kind = factor.type if isinstance(factor, Num) else float
+        if strict and kind is float:
+            raise RuntimeError(
+                f"For integral input tensors, argument {name} must not be a floating point number."
+            )
+        factor = int(factor) if kind is float else factor
     if not isinstance(factor, Num) and factor == 1:
         return x
-    kind = factor.type if isinstance(factor, Num) else type(factor)
-    if x.dtype.category < 2 and kind is float:
-        raise RuntimeError(
-            "For integral input tensors, argument alpha must not be a floating point number."
-        )
     if x.dtype.category == 0:
         return x if factor else ops.and_(x, False)
     return ops.mul(x, factor)
 
 
-def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
-    """beta * input + alpha * product; with beta 0 the input is not looked at."""
-    shape = product._meta.shape
-    if broadcast_shapes(input._meta.shape, shape) != shape:
+def _check_fits(given: tuple[int, ...], target: tuple[int, ...]) -> None:
+    if len(given) > len(target):
         raise RuntimeError(
-            f"The expanded size of the tensor ({list(shape)}) must match the existing size "
-            f"({list(input._meta.shape)})"
+            f"expand: the number of sizes provided ({len(target)}) must be greater or equal to the "
+            f"number of dimensions in the tensor ({len(given)})"
         )
+    for i, n in enumerate(given, len(target) - len(given)):
+        if n not in (1, target[i]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({target[i]}) must match the existing size ({n}) "
+                f"at non-singleton dimension {i}.  Target sizes: {list(target)}.  Tensor sizes: "
+                f"{list(given)}"
+            )
+
+
+def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, strict: bool = False) -> Tensor:
+    """beta * input + alpha * product; with beta 0 the input is not looked at.
+
+    Floating factors of integral matrices are cut to integers, or refused where ``strict``.
+    """
+    _check_fits(input._meta.shape, product._meta.shape)
     if input.dtype is not product.dtype:
         raise RuntimeError(
             f"self and mat2 must have the same dtype, but got {_c_title(input)} and "
             f"{_c_title(product)}"
         )
-    product = _scaled(product, alpha)
+    product = _scaled(product, alpha, "alpha", strict)
     # Looked at, so that it is an attribute and never a run-time number.
     if beta == 0:
         return product
-    x = _scaled(input, beta)
+    x = _scaled(input, beta, "beta", strict)
     return ops.or_(x, product) if x.dtype.category == 0 else ops.add(x, product)
 
 
@@ -198,13 +212,11 @@ def addmm(
     for name, m in (("mat1", mat1), ("mat2", mat2)):
         if m.dim() != 2:
             raise RuntimeError(f"{name} must be a matrix, got {m.dim()}-D tensor")
-    return _plus(input, _product(mat1, mat2), beta, alpha)
+    return _plus(input, _product(mat1, mat2), beta, alpha, strict=True)
 
 
 @function
-def addmv(
-    input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: Number = 1
-) -> Tensor:
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: Number = 1) -> Tensor:
     r"""A vector plus a matrix times a vector: :math:`\beta x + \alpha A v`.
 
     >>> addmv(tensor([1.0]), tensor([[1.0, 2.0]]), tensor([3.0, 4.0]))
@@ -219,19 +231,17 @@ def addr(
 ) -> Tensor:
     r"""A matrix plus an outer product: :math:`\beta x + \alpha u v^\top`.
 
-    >>> addr(zeros(2, 2), tensor([1.0, 2.0]), tensor([3.0, 4.0]))
+    >>> addr(torch.zeros(2, 2), tensor([1.0, 2.0]), tensor([3.0, 4.0]))
     tensor([[3., 4.],
             [6., 8.]])
     """
     for name, v in (("vec1", vec1), ("vec2", vec2)):
         if v.dim() != 1:
-            raise RuntimeError(
-                f"addr: Expected 1-D argument {name}, but got {v.dim()}-D"
-            )
+            raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {v.dim()}-D")
     x, u, v = _promotion.promoted(input, vec1, vec2)
     column = ops.reshape(u, shape=(*u._meta.shape, 1))
     outer = ops.and_(column, v) if x.dtype.category == 0 else ops.mul(column, v)
-    return _plus(x, outer, beta, alpha)
+    return _plus(x, outer, beta, alpha, strict=True)
 
 
 @function
@@ -240,7 +250,7 @@ def addbmm(
 ) -> Tensor:
     r"""A matrix plus the sum of products: :math:`\beta x + \alpha \sum_b A_b B_b`.
 
-    >>> addbmm(zeros(1, 1), ones(2, 1, 3), ones(2, 3, 1))
+    >>> addbmm(torch.zeros(1, 1), torch.ones(2, 1, 3), torch.ones(2, 3, 1))
     tensor([[6.]])
     """
     _stacks(batch1, batch2, "addbmm")
@@ -254,7 +264,7 @@ def baddbmm(
 ) -> Tensor:
     r"""Matrices plus products: :math:`\beta x_b + \alpha A_b B_b`.
 
-    >>> baddbmm(zeros(1), ones(2, 1, 3), ones(2, 3, 1)).shape
+    >>> baddbmm(torch.zeros(1), torch.ones(2, 1, 3), torch.ones(2, 3, 1)).shape
     torch.Size([2, 1, 1])
     """
     _stacks(batch1, batch2, "baddbmm")

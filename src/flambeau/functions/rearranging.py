@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,15 +213,12 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     dims = tuple(dims)
     n = input.dim()
     if len(dims) != 2:
-        raise RuntimeError(
-            f"expected total rotation dims == 2, but got dims = {len(dims)}"
-        )
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if n < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {n}")
     if dims[0] == dims[1] or abs(dims[0] - dims[1]) == n:
         raise RuntimeError(
-            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = "
-            f"{dims[1]}"
+            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
         )
     for at, d in enumerate(dims):
         if not -n <= d < n:
@@ -406,5 +404,3 @@ def renorm(
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     result = _renorm(input, float(p), wrap_dim(dim, input.dim()), float(maxnorm))
     return result if out is None else write_out(out, result, "renorm")
-
-

@@ -150,12 +150,10 @@ def mean(
 
 
 @function
-def nansum(
-    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Tensor:
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum of what is not NaN.
 
-    >>> nansum(tensor([1.0, nan]))
+    >>> nansum(tensor([1.0, torch.nan]))
     tensor(1.)
     """
     if input.dtype.is_complex:
@@ -166,12 +164,10 @@ def nansum(
 
 
 @function
-def nanmean(
-    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Tensor:
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean of what is not NaN.
 
-    >>> nanmean(tensor([1.0, nan, 3.0]))
+    >>> nanmean(tensor([1.0, torch.nan, 3.0]))
     tensor(2.)
     """
     if input.dtype.category < 2:
@@ -233,6 +229,19 @@ def _extreme(input: Tensor, name: str) -> Tensor:
     return getattr(ops, "a" + name)(input, dims=tuple(range(input.dim())), keepdim=False)
 
 
+def _tensors_only(name: str, *operands: Any) -> None:
+    """``TypeError`` in the words that PyTorch has for no fitting form of max and min."""
+    if builtins.all(isinstance(x, Tensor) for x in operands):
+        return
+    given = ", ".join("Tensor" if isinstance(x, Tensor) else type(x).__name__ for x in operands)
+    raise TypeError(
+        f"{name}() received an invalid combination of arguments - got ({given}), but expected one "
+        "of:\n * (Tensor input, *, Tensor out = None)\n"
+        " * (Tensor input, Tensor other, *, Tensor out = None)\n"
+        " * (Tensor input, int dim, bool keepdim = False, *, tuple of Tensors out = None)\n"
+    )
+
+
 def _no_complex(name: str, input: Tensor) -> None:
     if input.dtype.is_complex:
         raise RuntimeError(f"{name}(): does not support complex input")
@@ -240,6 +249,7 @@ def _no_complex(name: str, input: Tensor) -> None:
 
 def _extreme_at(input: Tensor, dim: int, keepdim: bool, name: str) -> Any:
     """The extreme along a dimension and the first place it is at, which gets the gradient."""
+    _tensors_only(name, input)
     _no_complex(name, input)
     return getattr(return_types, name)(_gathered(input, "arg" + name, name, dim, keepdim))
 
@@ -284,11 +294,13 @@ def _min_dim(input: Tensor, dim: int, keepdim: bool = False) -> Any:
 
 @function(grad="MaximumBackward0")
 def _larger(input: Tensor, other: Tensor) -> Tensor:
+    _tensors_only("max", input, other)
     return ops.maximum(*_promotion.promoted(input, other))
 
 
 @function(grad="MinimumBackward0")
 def _smaller(input: Tensor, other: Tensor) -> Tensor:
+    _tensors_only("min", input, other)
     return ops.minimum(*_promotion.promoted(input, other))
 
 
@@ -553,8 +565,7 @@ def equal(input: Tensor, other: Tensor) -> builtins.bool:
     """
     if not isinstance(other, Tensor):
         raise TypeError(
-            "equal(): argument 'other' (position 2) must be Tensor, not "
-            f"{type(other).__name__}"
+            f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
         )
     if input._meta.shape != other._meta.shape:
         return False

@@ -106,7 +106,12 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     count = math.prod(shape)
     if offset + count <= storage.array.size and (storage.shared or input._spec is not None):
         spec = (shape, contiguous_strides(shape), offset)
-        view = alias.alias_of(alias.root(input), spec, meta(shape, input.dtype))
+        base = alias.root(input)
+        if base is input:
+            # What it was goes on as the base of what it becomes: never a base of itself.
+            base = Tensor.__new__(Tensor)
+            _move(input, base)
+        view = alias.alias_of(base, spec, meta(shape, input.dtype))
         _move(view, input)
         return input
     resize_storage(input, shape)

@@ -99,7 +99,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
         from flambeau.functions.inplace import title
 
         raise NotImplementedError(
-            f'"logcumsumexp_out_cpu" not implemented for \'{title(input.dtype)}\''
+            f"\"logcumsumexp_out_cpu\" not implemented for '{title(input.dtype)}'"
         )
     return ops.logcumsumexp(input, dim=d)
 

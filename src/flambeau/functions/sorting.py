@@ -88,9 +88,7 @@ def msort(input: Tensor) -> Tensor:
 
 
 @function
-def topk(
-    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> Any:
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The ``k`` greatest (or least) elements along ``dim``, best first, and their positions.
 
     Raises ``RuntimeError`` if there are fewer than ``k``.
@@ -161,9 +159,7 @@ def _median_all(input: Tensor) -> Tensor:
 @function(grad="MedianBackward1")
 def _median_dim(input: Tensor, dim: int, keepdim: bool) -> Any:
     _reduction._no_complex("median", input)
-    return return_types.median(
-        _reduction._gathered(input, "argmedian", "median", dim, keepdim)
-    )
+    return return_types.median(_reduction._gathered(input, "argmedian", "median", dim, keepdim))
 
 
 def median(
@@ -203,7 +199,7 @@ def nanmedian(
 ) -> Any:
     """``median`` of what is not NaN.
 
-    >>> nanmedian(tensor([4.0, nan, 3.0]))
+    >>> nanmedian(tensor([4.0, torch.nan, 3.0]))
     tensor(3.)
     """
     if dim is None:
@@ -228,9 +224,7 @@ def _array(t: Tensor) -> np.ndarray:
     return np.asarray(t.detach()._value()._array())
 
 
-def _results(
-    found: tuple, dtype: dtypes.dtype, return_inverse: bool, return_counts: bool
-) -> Any:
+def _results(found: tuple, dtype: dtypes.dtype, return_inverse: bool, return_counts: bool) -> Any:
     values = concrete(np.array(found[0], order="C"), dtype)
     parts = [values]
     for wanted, array in ((return_inverse, found[1]), (return_counts, found[2])):
@@ -288,6 +282,8 @@ def isin(
     """
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): one of the arguments must be a Tensor")
-    x, y = (_array(v) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements))
+    x, y = (
+        _array(v) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
+    )
     found = concrete(np.asarray(np.isin(x, y, invert=invert)), dtypes.bool_)
     return found if out is None else _inplace.write_out(out, found, "isin")

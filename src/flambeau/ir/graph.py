@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -108,34 +109,34 @@ class Var:
         return f"Var({self.slot}: {self.aval})"
 
     def __add__(self, other: Any) -> Var:
-        return _prim("add")(self, other)
+        return _binary("add", self, other)
 
     def __radd__(self, other: Any) -> Var:
-        return _prim("add")(self, other)
+        return _binary("add", other, self)
 
     def __sub__(self, other: Any) -> Var:
-        return _prim("sub")(self, other)
+        return _binary("sub", self, other)
 
     def __rsub__(self, other: Any) -> Var:
-        return _prim("sub")(other, self)
+        return _binary("sub", other, self)
 
     def __mul__(self, other: Any) -> Var:
-        return _prim("mul")(self, other)
+        return _binary("mul", self, other)
 
     def __rmul__(self, other: Any) -> Var:
-        return _prim("mul")(self, other)
+        return _binary("mul", self, other)
 
     def __truediv__(self, other: Any) -> Var:
-        return _prim("div")(self, other)
+        return _binary("div", self, other)
 
     def __rtruediv__(self, other: Any) -> Var:
-        return _prim("div")(other, self)
+        return _binary("div", other, self)
 
     def __neg__(self) -> Var:
         return _prim("neg")(self)
 
     def __pow__(self, other: Any) -> Var:
-        return _prim("pow")(self, other)
+        return _binary("pow", self, other)
 
     def __lt__(self, other: Any) -> Var:
         return _prim("lt")(self, other)
@@ -148,6 +149,22 @@ class Var:
 
     def __ge__(self, other: Any) -> Var:
         return _prim("ge")(self, other)
+
+
+_ON_NUMBERS = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "pow": operator.pow,
+}
+
+
+def _binary(name: str, a: Any, b: Any) -> Var:
+    """Arithmetic of values; of run-time numbers alone it stays arithmetic of Python's."""
+    if all(not isinstance(x, Var) or x.dtype is None for x in (a, b)):
+        return _prim("number")(a, b, op=_ON_NUMBERS[name])
+    return _prim(name)(a, b)
 
 
 def _prim(name: str) -> Primitive:

@@ -314,8 +314,13 @@ def _trunc_divide(x: Any, y: Any) -> np.ndarray:
     return np.trunc(np.true_divide(x, y)).astype(kind)
 
 
-binary("floor_divide", "floor(x / y)", _floor_divide)
-binary("trunc_divide", "x / y rounded towards zero", _trunc_divide)
+# Flat almost everywhere: the gradient is zero, but there.
+_FLAT = (
+    lambda g, x, y, *, out: unbroadcast(g * 0.0, x),
+    lambda g, x, y, *, out: unbroadcast(g * 0.0, y),
+)
+binary("floor_divide", "floor(x / y)", _floor_divide, _FLAT)
+binary("trunc_divide", "x / y rounded towards zero", _trunc_divide, _FLAT)
 
 
 def _remainder(x: Any, y: Any) -> np.ndarray:

@@ -138,9 +138,7 @@ def _bisect(
     edges: np.ndarray, values: np.ndarray, *sorter: np.ndarray, right: bool, dtype: Any
 ) -> np.ndarray:
     order = sorter[0] if sorter else None
-    found = reference.searchsorted(
-        np.asarray(edges), np.asarray(values), right=right, sorter=order
-    )
+    found = reference.searchsorted(np.asarray(edges), np.asarray(values), right=right, sorter=order)
     return found.astype(dtype.numpy, copy=False)
 
 

@@ -37,9 +37,7 @@ def _count(x: Any, dims: tuple[int, ...]) -> int:
     return math.prod(x.shape[d] for d in dims)
 
 
-def _var(
-    x: np.ndarray, *, dims: tuple[int, ...], keepdim: bool, correction: float
-) -> np.ndarray:
+def _var(x: np.ndarray, *, dims: tuple[int, ...], keepdim: bool, correction: float) -> np.ndarray:
     n = _count(x, dims)
     d = x - np.add.reduce(x, axis=dims, keepdims=True) / max(n, 1)
     square = d.real * d.real + d.imag * d.imag if d.dtype.kind == "c" else d * d
@@ -158,9 +156,7 @@ def _logsumexp(x: np.ndarray, *, dims: tuple[int, ...], keepdim: bool) -> np.nda
     return np.log(total) + (top if keepdim else np.squeeze(top, dims))
 
 
-def _logsumexp_gradient(
-    g: Var, x: Var, *, out: Var, dims: tuple[int, ...], keepdim: bool
-) -> Var:
+def _logsumexp_gradient(g: Var, x: Var, *, out: Var, dims: tuple[int, ...], keepdim: bool) -> Var:
     return spread(g, x, dims, keepdim) * conj(P["exp"](x - restore(out, x, dims, keepdim)))
 
 

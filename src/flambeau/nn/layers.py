@@ -37,19 +37,9 @@ FILES: dict[str, tuple[str, ...]] = {
 _PRIVATE = ("NonDynamicallyQuantizableLinear",)
 
 
-def _file(name: str) -> types.ModuleType | None:
-    # TEMPORARY while files land: one that is missing, or needs a missing one, is left out.
-    try:
-        return importlib.import_module(f"flambeau.nn.{name}")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("flambeau."):
-            raise
-        return None
-
-
 def load(name: str) -> types.ModuleType:
     """The names of one of PyTorch's files, as a module."""
-    sources = [found for source in FILES[name] if (found := _file(source)) is not None]
+    sources = [importlib.import_module(f"flambeau.nn.{source}") for source in FILES[name]]
     if len(sources) == 1:
         return sources[0]
     module = types.ModuleType(f"flambeau.nn.modules.{name}", f"The names of nn/modules/{name}.py.")

@@ -256,13 +256,21 @@ def realias(t: Any, spec: tuple, made: Any) -> Any:
     return made
 
 
-def alias_of(t: Any, spec: tuple | None, m: Any) -> Any:
-    """A concrete view without history of a concrete tensor."""
+def alias_of(t: Any, spec: tuple | None, m: Any, own: bool = False) -> Any:
+    """A concrete view without history of a concrete tensor.
+
+    ``own``: it stays out of the history that ``t`` may get by a write, too.
+    """
     storage = share(t)
     made = building.new_tensor(None, 0, m)
     made._storage = storage
     made._spec = spec
-    if not (t._meta.requires_grad):
+    if own:
+        if spec is not None:
+            base = building.new_tensor(None, 0, meta(storage.shape, m.dtype))
+            base._storage = storage
+            made._base = base
+    elif not t._meta.requires_grad:
         made._base = root(t)
     elif spec is not None and spec != (storage.shape, contiguous_strides(storage.shape), 0):
         # Its history is cut off from that of ``t``: it gets a base of its own.
@@ -279,15 +287,15 @@ def detached(t: Any) -> Any:
     if tr.builder is not None:
         return tr.builder.apply(building.shared["primitives"]["detach"], (t,), {})
     if t._storage is not None and t._storage.trace is None:
-        return alias_of(t, t._spec, m)
+        return alias_of(t, t._spec, m, own=True)
     if t._storage is not None or t._trace is not tr:
         current(tr, t)
         tr = open_.trace
         if t._storage is not None and t._storage.trace is None:
-            return alias_of(t, t._spec, m)
+            return alias_of(t, t._spec, m, own=True)
     made = shared_apply("detach", building.new_tensor(tr, t._slot, t._meta))
     if tr.closed:
-        return alias_of(t, t._spec, m)
+        return alias_of(t, t._spec, m, own=True)
     storage = share(t)
     made._storage, made._spec = storage, t._spec
     made._btrace, made._seen, made._trace = tr, storage.version, None
@@ -351,6 +359,13 @@ def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
 def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
     """``write`` through one of several aliases: the base gets a new value, the others go stale."""
     building.check_writable(t)
+    if t._spec is not None and any(
+        n > 1 and step == 0 for n, step in zip(t._spec[0], t._spec[1], strict=True)
+    ):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
     storage = t._storage
     origin = root(t)
     value = building.new_tensor(tr, slot, m)
@@ -381,7 +396,8 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
             changed._meta = meta(changed._meta.shape, changed._meta.dtype, True, False)
             if storage.array is not None:
                 tr.live.append(changed)
-    if t is not origin and not leaf:
+    if t is not origin and not leaf and (m.requires_grad or not t._meta.requires_grad):
+        # Written without history, it keeps the one it has: through its base, when it is read.
         settle(tr, t, slot, storage.version)
     if storage.held_elsewhere():
         tr.cut = True

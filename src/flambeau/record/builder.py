@@ -111,12 +111,18 @@ class Num:
             return self._make(op, a, b)
         return NotImplemented
 
+    def __repr__(self) -> str:
+        # For error messages, which no path remembers.
+        return repr(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
     def _look(self, *args: Any) -> Any:
         raise Specialise(self)
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _look  # type: ignore[assignment]
     __int__ = __float__ = __index__ = __hash__ = __abs__ = __round__ = _look  # type: ignore[assignment]
-    __str__ = __repr__ = __format__ = _look  # type: ignore[assignment]
     __complex__ = __floordiv__ = __mod__ = __trunc__ = __floor__ = __ceil__ = _look
 
 

@@ -304,7 +304,7 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) ->
         segment.bound = [0 if t._storage is None else t._storage.version for t in tr.inputs]
         for i, t in enumerate(tr.inputs):
             if -1 - i in spec.reads and t._storage is not None:
-                segment.versions.append((t._storage, t._storage.version))
+                segment.versions.append((-1 - i, t._storage, t._storage.version))
         segment.hooks = tr.hooks
     for i, slot in plan.history:
         t = tr.live[i]
@@ -316,7 +316,7 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) ->
         else:
             t._hist = (segment, slot)
             if slot in spec.reads and t._storage is not None:
-                segment.versions.append((t._storage, t._storage.version))
+                segment.versions.append((slot, t._storage, t._storage.version))
 
 
 def origins(metas: Sequence[Meta], inputs: Sequence[Any]) -> list[Any]:

@@ -23,7 +23,7 @@ from flambeau.record.builder import (
     undo_binding,
 )
 from flambeau.record.storage import Handle
-from flambeau.record.trace import LOCK, Trace, open_, renew
+from flambeau.record.trace import LOCK, Trace, open_, renew, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,6 +208,8 @@ def take(tr: Trace, node: Any, fresh: list[Any], arguments: list[Any]) -> None:
             while stage - 2 < len(node.effects):
                 at, slot, m = node.effects[stage - 2]
                 alias.write(tr, arguments[at], slot, m, effect=stage)
+                if arguments[at]._retains or alias.root(arguments[at])._retains:
+                    shared["follow"](arguments[at])
                 stage += 1
             break
         except KeyboardInterrupt as e:
@@ -255,7 +257,10 @@ def special(tr: Trace, wrapper: Callable, fn: Function, args: tuple) -> Any:
     with LOCK:
         tr.special = False
         try:
-            return wrapper(*positional, **keywords)
+            result = wrapper(*positional, **keywords)
+            for told in watch:
+                told(open_.trace.node)
+            return result
         finally:
             tr.special = open_.trace.special = True
 

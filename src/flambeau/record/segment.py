@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from flambeau.ir.derive import derive
-from flambeau.ir.graph import Aval, Entry, Graph, Var
+from flambeau.ir.graph import NUMBERS, Aval, Entry, Graph, Var
 from flambeau.run.interpreter import Program
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Spec:
 
     __slots__ = (
         "entries", "metas", "n_slots", "roots", "wanted", "residuals", "reads",
-        "backwards", "names", "avals", "overwritten",
+        "backwards", "names", "avals", "overwritten", "spendable",
     )  # fmt: skip
 
     def __init__(
@@ -80,39 +80,77 @@ class Spec:
         self.overwritten = overwritten
         self.residuals: tuple[int, ...] = ()
         self.reads: frozenset[int] = frozenset()
-        graph, _, _ = self._derive(self.roots, avals, ())
+        spent: set[int] = set()
+        graph, _, _ = self._derive(self.roots, avals, (), spent)
+        # What backward passes will have spent when nothing that was saved is needed any more.
+        self.spendable = frozenset(spent)
         read = {i for e in graph.entries for i in e.inputs if type(i) is int}
         self.residuals = tuple(sorted(i for i in read if 0 <= i < n_slots))
         self.reads = frozenset(i for i in read if i < n_slots)
 
     def _derive(
-        self, seeded: Sequence[int], avals: dict[int, Aval], overwritten: Iterable
+        self,
+        seeded: Sequence[int],
+        avals: dict[int, Aval],
+        overwritten: Iterable,
+        spent: set[int],
     ) -> tuple[Graph, dict[int, int], dict[int, Var]]:
         graph = Graph(next_slot=self.n_slots + len(seeded))
         seeds = {s: Var(self.n_slots + k, avals[s]) for k, s in enumerate(seeded)}
-        check = overwrite_check(overwritten, graph) if overwritten else None
+        written = overwrite_check(overwritten, graph) if overwritten else None
+
+        def check(entry: Entry, start: int) -> None:
+            if reads_primal(graph.entries[start:], self.n_slots):
+                spent.update(entry.outputs)
+            if written:
+                written(entry, start)
+
         grads, _ = derive(self.entries, self.wanted, seeds, graph, check)
         return graph, {s: v.slot for s, v in seeds.items()}, grads
 
-    def backward(self, seeded: tuple[int, ...], allowed: bool = False) -> tuple[tuple[int, ...], Program]:
-        """The inputs that get a gradient from those of ``seeded``, and the program for them.
+    def backward(self, seeded: tuple[int, ...], allowed: bool = False) -> Way:
+        """How gradients come back from those of ``seeded``.
 
-        The program's inputs are the segment's, then the residuals, then the gradients given.
         ``allowed``: values that were written over later may be read.
         """
         key = (seeded, allowed)
         found = self.backwards.get(key)
         if found is None:
-            graph, seeds, grads = self._derive(seeded, self.avals, () if allowed else self.overwritten)
+            spent: set[int] = set()
+            graph, seeds, grads = self._derive(
+                seeded, self.avals, () if allowed else self.overwritten, spent
+            )
             count = len(self.metas)
             place = {s: -1 - count - i for i, s in enumerate(self.residuals)}
             count += len(self.residuals)
             place.update({seeds[s]: -1 - count - i for i, s in enumerate(seeded)})
+            reads = {i for e in graph.entries for i in e.inputs if type(i) is int}
             entries = [renumbered(e, place) for e in graph.entries]
             slots = tuple(s for s in self.wanted if s in grads)
             outs = [place.get(grads[s].slot, grads[s].slot) for s in slots]
-            found = self.backwards[key] = (slots, Program(entries, outs))
+            found = self.backwards[key] = Way(
+                slots, Program(entries, outs), frozenset(spent), frozenset(reads)
+            )
         return found
+
+
+class Way(NamedTuple):
+    """A way back through a segment.
+
+    ``slots`` are the inputs that get a gradient, ``program`` computes those gradients from the
+    segment's inputs, its residuals and the gradients given. ``spent`` are the outputs of the
+    entries whose saved values it reads, ``reads`` the slots read.
+    """
+
+    slots: tuple[int, ...]
+    program: Program
+    spent: frozenset[int]
+    reads: frozenset[int]
+
+
+def reads_primal(entries: Iterable[Entry], n_slots: int) -> bool:
+    """Whether entries of a backward read a value of the forward: run-time numbers do not count."""
+    return any(type(i) is int and NUMBERS < i < n_slots for e in entries for i in e.inputs)
 
 
 def renumbered(entry: Entry, place: dict[int, int]) -> Entry:
@@ -133,12 +171,13 @@ class Segment:
 
     ``inputs`` are the handles that were bound, ``arrays`` their values then, ``saved`` the
     residuals by slot; ``origins`` are the inputs' own histories and ``bound`` their storages'
-    versions at the time. ``freed`` once a backward has spent it; ``hooks`` by slot.
+    versions at the time. ``spent`` are the slots whose saved
+    values a backward has used up, ``freed`` once that is all; ``hooks`` by slot.
     """
 
     __slots__ = (
         "order", "spec", "inputs", "arrays", "numbers", "saved", "versions", "freed", "hooks",
-        "node", "origins", "bound", "__weakref__",
+        "node", "origins", "spent", "again", "bound", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -156,10 +195,13 @@ class Segment:
         self.arrays = arrays
         self.numbers = numbers
         self.saved: dict[int, Any] = {}
-        self.versions: list[tuple[Any, int]] = []
+        self.versions: list[tuple[int, Any, int]] = []
         self.freed = spec is None
+        self.spent: frozenset[int] = frozenset()
         self.hooks: dict[int, list] | None = None
         self.origins: Sequence[Any] = ()
+        # The tensors by slot that took this segment's place when it was recorded again.
+        self.again: dict[int, Any] | None = None
         self.bound: Sequence[int] = ()
 
     def changed(self, position: int) -> bool:
@@ -172,26 +214,29 @@ class Segment:
             or not np.may_share_memory(storage.array, self.arrays[position])
         )
 
-    def check(self, allowed: bool = False) -> None:
-        """Raises if backward may not go through here (any more).
+    def check(self, way: Way | None, allowed: bool = False) -> None:
+        """Raises if backward may not go that way (any more).
 
         ``allowed``: a value written over later will do, if the write took new memory.
         """
-        if self.freed:
+        if way is None or not self.spent.isdisjoint(way.spent):
             raise RuntimeError(TWICE)
-        for storage, version in self.versions:
-            if storage.version != version and not (allowed and self._kept(storage)):
-                raise RuntimeError(INPLACE)
+        for slot, storage, version in self.versions:
+            if storage.version != version and slot in way.reads:
+                if not (allowed and self._kept(storage)):
+                    raise RuntimeError(INPLACE)
 
     def _kept(self, storage: Any) -> bool:
+        if storage.trace is not None and not storage.foreign:
+            return True
         held = (*self.arrays, *self.saved.values())
         return not any(np.shares_memory(a, storage.array) for a in held)
 
-    def free(self) -> None:
-        """Lets go of the residuals."""
-        if self.spec is not None and not self.spec.residuals and not self.spec.reads:
-            return
-        self.freed = True
-        self.saved = {}
-        self.arrays = ()
-        self.inputs = histories(self.inputs)
+    def spend(self, slots: frozenset[int]) -> None:
+        """Notes whose saved values a backward has used up; lets go of them when none is left."""
+        self.spent |= slots
+        if self.spent >= self.spec.spendable and slots:
+            self.freed = True
+            self.saved = {}
+            self.arrays = (None,) * len(self.arrays)
+            self.inputs = histories(self.inputs)

@@ -234,12 +234,14 @@ class Open(threading.local):
 
 
 open_ = Open()
+# What is told of every call that was recorded (anomaly detection); traces are then ``special``.
+watch: list[Any] = []
 
 
 def renew(tr: Trace) -> None:
     """Closes a trace; its thread goes on with a fresh one."""
     if tr is open_.trace:
-        open_.trace = open_.cell[0] = Trace(open_.state, len(cells) > 1)
+        open_.trace = open_.cell[0] = Trace(open_.state, len(cells) > 1 or bool(watch))
     tr.forget()
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import flambeau.ir.linalg
+import flambeau.ir.numeric
 import flambeau.ir.scattering
+import flambeau.ir.spectral
 import flambeau.ir.statistics  # noqa: F401  (declares primitives)
+from flambeau.dtypes import bool_ as _bool
+from flambeau.dtypes import int64
 from flambeau.functions.inplace import title
 from flambeau.functions.promotion import cast
 from flambeau.record.macro import ops
@@ -30,9 +34,7 @@ def floating(x: Tensor, name: str) -> None:
             f"{name}: Expected a floating point or complex tensor as input. Got {title(x.dtype)}"
         )
     if x.dtype.itemsize == 2:
-        raise RuntimeError(
-            f"{name}: Low precision dtypes not supported. Got {title(x.dtype)}"
-        )
+        raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {title(x.dtype)}")
 
 
 def square(x: Tensor, name: str, what: str = "A") -> tuple[int, ...]:
@@ -74,8 +76,6 @@ def column(v: Tensor) -> Tensor:
 
 def triangle(x: Tensor, upper: bool, k: int = 0) -> Tensor:
     """The upper or lower triangle, from the k-th diagonal; zeros elsewhere."""
-    from flambeau.dtypes import int64
-
     n, m = x._meta.shape[-2:]
     rows = ops.add(ops.iota(shape=(n, m), dim=0, dtype=int64), k)
     columns = ops.iota(shape=(n, m), dim=1, dtype=int64)
@@ -84,8 +84,6 @@ def triangle(x: Tensor, upper: bool, k: int = 0) -> Tensor:
 
 def eye(n: int, m: int, like: Tensor) -> Tensor:
     """Ones on the diagonal."""
-    from flambeau.dtypes import int64
-
     rows = ops.iota(shape=(n, m), dim=0, dtype=int64)
     return cast(ops.eq(rows, ops.iota(shape=(n, m), dim=1, dtype=int64)), like.dtype)
 
@@ -98,3 +96,9 @@ def part(x: Tensor, dim: int, start: int, size: int) -> Tensor:
 def is_vector(a: Tensor, b: Tensor) -> bool:
     """Whether the right-hand sides ``b`` are vectors, one to each matrix of ``a``."""
     return b.dim() == 1 or (a.dim() - 1 == b.dim() and b._meta.shape == a._meta.shape[:-1])
+
+
+def with_history(x: Tensor, of: Tensor) -> Tensor:
+    """A constant result of a function of ``of``: its gradient is zero, but there is one."""
+    total = ops.sum(of, dims=tuple(range(of.dim())), keepdim=False)
+    return ops.where(ops.full(False, shape=(), dtype=_bool), total, x)

@@ -33,9 +33,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
             [1., 1.]])
     """
     c.square(A, "linalg.cholesky")
-    return ops.checked(
-        *ops.cholesky(A, upper=upper), name="linalg.cholesky", message=_INDEFINITE
-    )
+    return ops.checked(*ops.cholesky(A, upper=upper), name="linalg.cholesky", message=_INDEFINITE)
 
 
 @function(grad="LinalgCholeskyExBackward0")
@@ -157,9 +155,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     c.square(A, "torch.linalg.ldl_factor_ex")
     ld, pivots, info = ops.ldl(A, hermitian=hermitian and A.dtype.is_complex)
     if check_errors:
-        ld = ops.checked(
-            ld, info, name="torch.linalg.ldl_factor_ex", message="D[{k},{k}] is zero"
-        )
+        ld = ops.checked(ld, info, name="torch.linalg.ldl_factor_ex", message="D[{k},{k}] is zero")
     return return_types.linalg_ldl_factor_ex((ld, pivots, info))
 
 
@@ -203,7 +199,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
             "'r', or 'complete'"
         )
     if mode == "r":
-        q, r = ops.qr(A, mode="reduced")
+        r = ops.qr(A, mode="reduced")[1]
         return return_types.linalg_qr((ops.full(0.0, shape=(0,), dtype=A.dtype), ops.detach(r)))
     return return_types.linalg_qr(ops.qr(A, mode=mode))
 
@@ -241,4 +237,5 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
             "tau.shape[-1]"
         )
     start = c.spread(c.eye(n, m, A), A._meta.shape)
+    start = start if tau._meta.shape[-1] else c.with_history(start, A)
     return _reflected(A, tau, start, False, False)

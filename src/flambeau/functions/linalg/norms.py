@@ -78,8 +78,7 @@ def norm(
         return matrix_norm(A, ord, dims, keepdim, dtype=dtype, out=out)
     if len(dims) != 1:
         raise RuntimeError(
-            "linalg.norm: If dim is specified, it must be of length 1 or 2. "
-            f"Got {list(dims)}"
+            f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}"
         )
     if isinstance(ord, str):
         raise RuntimeError(f"linalg.norm: Order {ord} not supported for vectors.")
@@ -106,9 +105,7 @@ def _cond(A: Tensor, p: Any) -> Tensor:
         return ops.full(0.0, shape=shape[:-2], dtype=real)
     inverse, info = ops.inv(A)
     size = _norms._matrix_norm_of(A, p, (-2, -1), False, "linalg.cond")
-    ratio = ops.mul(
-        size, _norms._matrix_norm_of(inverse, p, (-2, -1), False, "linalg.cond")
-    )
+    ratio = ops.mul(size, _norms._matrix_norm_of(inverse, p, (-2, -1), False, "linalg.cond"))
     # Singular matrices are infinitely badly conditioned.
     return ops.where(ops.ne(info, 0), float("inf"), ratio)
 

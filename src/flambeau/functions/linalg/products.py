@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from flambeau.functions import dims as _dims
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def matrix_exp(A: Tensor) -> Tensor:
     r"""Exponentials of square matrices: :math:`\sum_k A^k / k!` [Higham 2005].
 
-    >>> matrix_exp(zeros(2, 2))
+    >>> matrix_exp(torch.zeros(2, 2))
     tensor([[1., 0.],
             [0., 1.]])
     """
@@ -51,7 +52,8 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
             f"by {shape[-1]} matrices"
         )
     if n == 0:
-        return ops.broadcast(c.eye(shape[-1], shape[-1], A), shape=shape)
+        one = ops.broadcast(c.eye(shape[-1], shape[-1], A), shape=shape)
+        return c.with_history(one, A) if A._meta.requires_grad else one
     x = A
     if n < 0:
         c.square(A, "linalg.inv")
@@ -74,9 +76,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     tensor([0., 0., 1.])
     """
     if input.dim() != other.dim():
-        raise RuntimeError(
-            "linalg.cross: inputs must have the same number of dimensions."
-        )
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     return _cross(input, other, dim, "linalg.cross")
 
 
@@ -84,9 +84,7 @@ def _cross(input: Tensor, other: Tensor, dim: int, name: str) -> Tensor:
     d = _dims.wrap_dim(dim, input.dim())
     a, b = input._meta.shape[d], other._meta.shape[d]
     if a != 3 or b != 3:
-        raise RuntimeError(
-            f"{name}: inputs dimension {dim} must have length 3. Got {a} and {b}"
-        )
+        raise RuntimeError(f"{name}: inputs dimension {dim} must have length 3. Got {a} and {b}")
     x, y = _promoted(input, other)
     shape = broadcast_shapes(x._meta.shape, y._meta.shape)
     x, y = c.spread(x, shape), c.spread(y, shape)
@@ -94,9 +92,7 @@ def _cross(input: Tensor, other: Tensor, dim: int, name: str) -> Tensor:
     def turned(v: Tensor, by: int) -> Tensor:
         return ops.concat(c.part(v, d, by, 3 - by), c.part(v, d, 0, by), dim=d)
 
-    return ops.sub(
-        ops.mul(turned(x, 1), turned(y, 2)), ops.mul(turned(x, 2), turned(y, 1))
-    )
+    return ops.sub(ops.mul(turned(x, 1), turned(y, 2)), ops.mul(turned(x, 2), turned(y, 1)))
 
 
 @function(grad="LinalgVecdotBackward0")
@@ -147,9 +143,7 @@ def _order(sizes: list[int]) -> Any:
 def _multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     xs = list(tensors)
     if len(xs) < 2:
-        raise RuntimeError(
-            f"multi_dot(): expected at least 2 tensors but got {len(xs)}"
-        )
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(xs)}")
     first, last = xs[0].dim(), xs[-1].dim()
     for at, ndim in ((0, first), (len(xs) - 1, last)):
         if ndim not in (1, 2):
@@ -167,7 +161,7 @@ def _multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         xs[0] = ops.reshape(xs[0], shape=(1, *xs[0]._meta.shape))
     if last == 1:
         xs[-1] = c.column(xs[-1])
-    for i, (x, y) in enumerate(zip(xs, xs[1:], strict=False)):
+    for i, (x, y) in enumerate(pairwise(xs)):
         if x._meta.shape[1] != y._meta.shape[0]:
             raise RuntimeError(
                 f"multi_dot(): tensors {i} and {i + 1} with shapes {list(x._meta.shape)} and "
@@ -181,13 +175,15 @@ def _multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
     product = multiplied(_order([xs[0]._meta.shape[0], *[x._meta.shape[1] for x in xs]]))
     rows, columns = product._meta.shape
-    return c.reshape(product, (*(() if first == 1 else (rows,)), *(() if last == 1 else (columns,))))
+    return c.reshape(
+        product, (*(() if first == 1 else (rows,)), *(() if last == 1 else (columns,)))
+    )
 
 
 def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The product of matrices in the cheapest order; the first and the last may be vectors.
 
-    >>> multi_dot([ones(2, 3), ones(3, 1), ones(1)])
+    >>> multi_dot([torch.ones(2, 3), torch.ones(3, 1), torch.ones(1)])
     tensor([3., 3.])
     """
     return _multi_dot(tuple(tensors), out=out)
@@ -203,9 +199,8 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """
     from flambeau.dtypes import int64
 
+    x = x if x.dim() else ops.reshape(x, shape=(1,))
     shape = x._meta.shape
-    if not shape:
-        raise RuntimeError("linalg.vander: expected a non-empty 1-D tensor or more")
     n = shape[-1] if N is None else N
     if n <= 1:
         raise RuntimeError("N must be greater than 1.")

@@ -16,9 +16,7 @@ from flambeau.tensor import Tensor
 
 def _upper(uplo: str) -> bool:
     if uplo.upper() not in ("L", "U"):
-        raise RuntimeError(
-            f"Expected UPLO argument to be 'L' or 'U', but got {uplo}"
-        )
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {uplo}")
     return uplo.upper() == "U"
 
 
@@ -102,9 +100,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     return ops.svd(A, full_matrices=False)[1]
 
 
-def _limits(
-    A: Tensor, atol: Any, rtol: Any, rtol_default: bool = True
-) -> tuple[Tensor, Tensor]:
+def _limits(A: Tensor, atol: Any, rtol: Any, rtol_default: bool = True) -> tuple[Tensor, Tensor]:
     """Absolute and relative tolerance as tensors; the relative one is by default eps * max(n, m)
     if there is no absolute one."""
     real = A.dtype.to_real()

@@ -126,6 +126,13 @@ def solve_triangular(
     return out
 
 
+def cholesky_solve(b: np.ndarray, low: np.ndarray, *, upper: bool) -> np.ndarray:
+    """X with ``L L^H X = b``, or ``U^H U X = b``."""
+    if upper:
+        low = _h(low)
+    return solve_triangular(_h(low), solve_triangular(low, b, upper=False), upper=True)
+
+
 def _forward(a: np.ndarray, x: np.ndarray, unit: bool) -> None:
     n = a.shape[-1]
     for start in range(0, n, _BLOCK):
@@ -324,9 +331,7 @@ def _swap_symmetric(a: np.ndarray, i: int, p: int, k: int, star: Callable) -> No
     a[[i, p], k:i] = a[[p, i], k:i]
 
 
-def ldl_solve(
-    ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, *, hermitian: bool
-) -> np.ndarray:
+def ldl_solve(ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, *, hermitian: bool) -> np.ndarray:
     """X with ``A X = b`` from ``ldl`` of A."""
     lead = np.broadcast_shapes(ld.shape[:-2], b.shape[:-2])
     out = np.array(np.broadcast_to(b, (*lead, *b.shape[-2:])), order="C")
@@ -428,7 +433,10 @@ def pinv(x: np.ndarray, atol: Any, rtol: Any, *, hermitian: bool) -> np.ndarray:
 _PADE = (
     (1.495585217958292e-2, (120.0, 60.0, 12.0, 1.0)),
     (2.539398330063230e-1, (30240.0, 15120.0, 3360.0, 420.0, 30.0, 1.0)),
-    (9.504178996162932e-1, (17297280.0, 8648640.0, 1995840.0, 277200.0, 25200.0, 1512.0, 56.0, 1.0)),
+    (
+        9.504178996162932e-1,
+        (17297280.0, 8648640.0, 1995840.0, 277200.0, 25200.0, 1512.0, 56.0, 1.0),
+    ),
     (
         5.371920351148152,
         (
@@ -460,13 +468,10 @@ def _exp(a: np.ndarray) -> np.ndarray:
     size = np.abs(a).sum(-2).max()
     if not np.isfinite(size):
         return np.full_like(a, np.nan)
-    squarings = 0
-    for limit, b in _PADE:
-        if size <= limit:
-            break
-    else:
-        squarings = max(0, int(np.ceil(np.log2(size / limit))))
-        a = a / 2.0**squarings
+    last, b = _PADE[-1]
+    b = next((weights for limit, weights in _PADE if size <= limit), b)
+    squarings = max(0, int(np.ceil(np.log2(size / last)))) if size > last else 0
+    a = a / 2.0**squarings
     eye = np.eye(len(a), dtype=a.dtype)
     square = a @ a
     even, odd, power = b[0] * eye, b[1] * eye, eye

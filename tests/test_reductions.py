@@ -1,0 +1,153 @@
+"""Reductions, statistics, sorting and scans beside PyTorch's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import flambeau
+from beside_torch import compare, message
+
+RNG = np.random.default_rng(0)
+ARRAYS = {
+    "x": RNG.permutation(24).reshape(2, 3, 4) / 5 - 2.1,
+    "y": RNG.standard_normal((2, 3, 4)),
+    "z": np.array([[1.0, 0.0, 2.0, 0.0], [3.0, -1.0, 0.5, 2.0]]),
+    "v": RNG.standard_normal(4),
+    "w": RNG.standard_normal(3),
+    "s": np.array(1.5),
+    "m": np.array([[1.0, np.nan, 3.0], [-2.0, 0.5, np.nan]]),
+    "c": RNG.standard_normal((2, 3)) + 1j * RNG.standard_normal((2, 3)),
+    "ties": np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 1.0]]),
+    "a": RNG.standard_normal((3, 4)),
+    "b": RNG.standard_normal((4, 5)),
+    "t": RNG.standard_normal((2, 3, 4)),
+    "u": RNG.standard_normal((2, 4, 5)),
+    "i": np.array([[3, 1, 2], [1, 1, 0]]),
+    "p": np.array([True, False, True]),
+    "e": np.zeros((0, 3)),
+}
+CALLS = """
+x.sum(); x.sum(1); x.sum((0, 2), keepdim=True); x.sum(dim=-1, dtype=torch.float64); i.sum(); p.sum()
+x.sum(axis=1, keepdims=True); e.sum(0); e.sum(); s.sum(); c.sum(0); i.sum(1, dtype=torch.float32)
+x.mean(); x.mean(1); x.mean((0, 1)); x.mean(-1, True); c.mean(1); e.mean(); x.mean(axis=0)
+x.prod(); x.prod(1); z.prod(1); z.prod(); i.prod(); x.prod(0, keepdim=True); c.prod(1)
+x.max(); x.max(1); x.max(2, keepdim=True); torch.max(x, y); torch.max(x, other=y); ties.max()
+x.min(); x.min(1); x.min(0, True); torch.min(x, y); ties.min(); s.max(0); i.max(1); p.max()
+ties.amax(1); ties.amin(0); ties.amax(); x.amax((0, 2)); x.amin((0, 2), keepdim=True)
+x.aminmax(dim=1); x.aminmax(); x.argmax(); x.argmax(1); x.argmin(2, keepdim=True); s.argmax()
+p.all(); p.any(); (x > 0).all(1); (x > 0).any((0, 2)); x.any(); i.all(1, keepdim=True)
+x.std(); x.std(1); x.std(1, False); x.std(False); x.std((0, 2), correction=0)
+x.std(-1, keepdim=True)
+x.var(); x.var(1); x.var(1, unbiased=False); x.var((0, 1), correction=2); c.var(1)
+torch.std_mean(x, 1); torch.var_mean(x); torch.var_mean(x, 1, correction=0)
+x.norm(); x.norm(1); x.norm(3, dim=1); x.norm(inf); x.norm(-inf, 0); x.norm(0); x.norm(2.5)
+x.norm(dim=(0, 2)); x.norm(p="fro", dim=1, keepdim=True); c.norm(); a.norm("nuc"); c.norm(3)
+m.nansum(); m.nansum(1); m.nanmean(); m.nanmean(0); m.nanmedian(); m.nanmedian(1)
+x.logsumexp(1); x.logsumexp((0, 2), keepdim=True); i.logsumexp(0); (x * inf).logsumexp(0)
+x.median(); x.median(1); ties.median(1); x.median(2, keepdim=True); i.mode(); ties.mode(1)
+x.quantile(0.3); x.quantile(torch.tensor([0.1, 0.8], dtype=torch.float64), dim=1)
+x.quantile(0.5, dim=2, keepdim=True, interpolation="lower"); m.nanquantile(0.4, dim=1)
+x.quantile(0.4, interpolation="midpoint"); x.quantile(0.4, interpolation="nearest")
+x.cumsum(1); i.cumsum(0); p.cumsum(0); x.cumprod(2); z.cumprod(1); x.cumsum(0, dtype=torch.float64)
+x.cummax(1); x.cummin(2); y.logcumsumexp(1); s.cumsum(0); x.cumsum(axis=1)
+x.sort(1); x.sort(2, descending=True); x.argsort(1); x.argsort(0, True); torch.msort(x); s.sort()
+x.topk(2); x.topk(2, dim=1, largest=False); x.kthvalue(2); x.kthvalue(2, 1, keepdim=True)
+i.unique(); i.unique(return_inverse=True, return_counts=True); i.unique(dim=0)
+i.flatten().unique_consecutive(return_counts=True); torch.bincount(i.flatten(), minlength=6)
+torch.histc(y, 5, -1, 1); torch.histogram(y.detach(), 4)
+torch.histogram(y.detach(), 3, range=(-1.0, 1.0))
+torch.histogram(v.detach(), torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64), density=True)
+torch.count_nonzero(z, 1); i.count_nonzero(); torch.isin(i, torch.tensor([1, 3]))
+torch.dist(x, y, 3)
+a.mm(b); torch.mv(a, v); torch.dot(v, v + 1); t.bmm(u); torch.vdot(c[0], c[1])
+torch.addmm(w[:, None], a, b, beta=0.5, alpha=2); torch.addmm(w[:, None], a, b, beta=0)
+torch.addmv(w, a, v, alpha=3); torch.addr(a, w, v, beta=2); torch.addbmm(w[:, None], t, u)
+torch.baddbmm(w[:, None], t, u, alpha=0.5); torch.addmm(i[:, :1], i, i.T[:, :1], beta=2)
+"""
+CASES = [c.strip() for line in CALLS.strip().splitlines() for c in line.split(";")]
+
+
+def used(call: str) -> dict[str, np.ndarray]:
+    import re
+
+    return {n: a for n, a in ARRAYS.items() if re.search(rf"(?<![\w.\"]){n}(?![\w\"])", call)}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("call", CASES)
+def test_agrees_with_torch(call: str) -> None:
+    second = not any(f in call for f in ("logcumsumexp", "nuc"))
+    compare(call, used(call), second=second)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "sum()",
+        "mean(1)",
+        "prod(0)",
+        "norm()",
+        "std(1)",
+        "var()",
+        "logsumexp(0)",
+        "cumsum(1)",
+        "amax(1)",
+    ],
+)
+def test_16_bit_types_are_computed_in_32(dtype: str, call: str) -> None:
+    x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(4, 6)
+    found = []
+    for library in (torch, flambeau):
+        y = eval(f"x.{call}", {"x": library.from_numpy(x.copy()).to(getattr(library, dtype))})
+        assert str(y.dtype).endswith(dtype)
+        found.append(y.to(library.float32).numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "torch.zeros(0).max()", "torch.zeros(0, 3).max(0)", "torch.zeros(0).argmax()",
+        "torch.zeros(0, 2).argmin(0)", "torch.ones(2, dtype=torch.int64).mean()",
+        "torch.ones(2, 3).sum(5)", "torch.ones(2).sum((0, 0))", "torch.ones(3).topk(4)",
+        "torch.ones(3).kthvalue(4)", "torch.ones(2, dtype=torch.int64).std()",
+        "torch.ones(3).quantile(2.5)", "torch.ones(3).cumsum()", "torch.zeros(0).amax()",
+        "torch.zeros(0, 2).median(0)", "torch.mm(torch.ones(2, 3), torch.ones(2, 3))",
+        "torch.mm(torch.ones(2), torch.ones(2, 3))", "torch.dot(torch.ones(2), torch.ones(3))",
+        "torch.bmm(torch.ones(2, 3, 1), torch.ones(2, 3, 1))",
+        "torch.addmm(torch.ones(4), torch.ones(2, 3), torch.ones(3, 3))",
+        "torch.mv(torch.ones(2, 3), torch.ones(2))", "torch.bincount(torch.tensor([-1]))",
+        "torch.mm(torch.ones(2, 2), torch.ones(2, 2, dtype=torch.float64))",
+        "torch.equal(torch.ones(2), 1)", "torch.ones(2).histc(0)",
+        "torch.max(2, torch.ones(2))",
+    ],
+)  # fmt: skip
+def test_errors_are_torchs(call: str) -> None:
+    kinds, text = message(torch, call)
+    ours, said = message(flambeau, call)
+    assert ours[0] == kinds[0]
+    assert said.split("\n")[0] == text.split("\n")[0]
+
+
+def test_named_results_print_and_unpack() -> None:
+    x = [[1.0, 5.0], [4.0, 2.0]]
+    assert repr(flambeau.tensor(x).max(1)) == repr(torch.tensor(x).max(1))
+    values, indices = flambeau.tensor(x).sort()
+    assert values.tolist() == [[1, 5], [2, 4]] and indices.tolist() == [[0, 1], [1, 0]]
+    out = flambeau.zeros(2), flambeau.zeros(2, dtype=flambeau.int64)
+    found = flambeau.max(flambeau.tensor(x), 1, out=out)
+    assert out[0].tolist() == [5, 4] and found.indices is out[1]
+
+
+@pytest.mark.parametrize("call", ["sum()", "sum(0)", "mean()", "mean(0)", "max()", "max(0)[0]",
+                                  "prod()", "std()", "norm()", "cumsum(0)", "median()", "amax()",
+                                  "sort()[0]", "logsumexp(0)", "topk(1)[0]"])  # fmt: skip
+def test_grad_fn_names(call: str) -> None:
+    def name(library: object) -> str:
+        x = library.ones(2, 2, requires_grad=True)  # type: ignore[attr-defined]
+        return eval(f"x.{call}.grad_fn.name()", {"x": x})
+
+    assert name(flambeau) == name(torch)
