@@ -17,6 +17,10 @@ def _example_names(request: pytest.FixtureRequest) -> None:
         return
     flambeau = importlib.import_module("flambeau")
     names = request.getfixturevalue("doctest_namespace")
+    # Its functions by their bare names, where the module has no such name itself.
+    for name, value in vars(flambeau).items():
+        if not name.startswith("_"):
+            request.node.dtest.globs.setdefault(name, value)
     names.update(
         torch=flambeau,
         flambeau=flambeau,

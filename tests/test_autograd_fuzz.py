@@ -94,7 +94,8 @@ class World:
         elif name == "column" and x.dim() == 2:
             self.keep(x[:, 1:])
         elif name == "flat":
-            self.keep(x.view(-1) if x.is_contiguous() else x.clone())
+            # Elementwise results of a transposed tensor are transposed in PyTorch: no view here.
+            self.keep(x.reshape(-1).clone())
         elif name == "expand" and x.dim() == 1:
             self.keep(x.expand(2, x.shape[0]))
         else:
@@ -111,7 +112,7 @@ class World:
                 x[1].zero_()
             else:
                 x[0].mul_(2.0)
-        else:
+        elif x is not y or name != "copy_":
             getattr(x, name)(y)
 
     def quiet_write(self, name: str, i: int, j: int) -> None:
@@ -175,7 +176,8 @@ def run_both(steps: list[tuple]) -> None:
     # with parts of the gradient, one after the other: such programs stay with first derivatives.
     watched = any(step[0] in ("hook", "retain") for step in steps)
     if watched:
-        steps = [step for step in steps if step[0] != "second"]
+        # (PyTorch itself crashes in register_hook on a view of a leaf that no_grad has written.)
+        steps = [step for step in steps if step[0] not in ("second", "quiet_write")]
     if any(step[0] == "retain" for step in steps):
         # After a write to its base a view that keeps its gradient may get that of its old value.
         steps = [step for step in steps if step[0] not in ("write", "quiet_write")]
@@ -250,7 +252,7 @@ def rank(x: list) -> tuple:
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
 )
 @given(st.lists(STEP, min_size=2, max_size=14))
 def test_random_programs(steps):

@@ -108,7 +108,7 @@ def values(shape: tuple[int, ...]) -> np.ndarray:
 def outcome(f: Any) -> tuple[Any, Exception | None]:
     try:
         return f(), None
-    except Exception as e:  # noqa: BLE001
+    except Exception as e:
         return None, e
 
 
@@ -228,7 +228,7 @@ def write(lib: Any, shape: tuple, index: tuple, state: str, given: str) -> list[
     return seen
 
 
-class np_index:  # noqa: N801
+class np_index:
     """NumPy as a library of index tensors."""
 
     bool, int64 = np.bool_, np.int64

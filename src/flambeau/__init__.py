@@ -51,7 +51,12 @@ globals().update(_library.load())
 from flambeau.functions import operators as _operators
 from flambeau.functions import properties as _properties
 from flambeau.functions.creation import tensor
-from flambeau.functions.random import Generator, default_generator
+from flambeau.functions.random import (
+    Generator,
+    _sample_dirichlet,
+    _standard_gamma,
+    default_generator,
+)
 from flambeau.autograd.anomaly import is_anomaly_enabled
 from flambeau.autograd.modes import (
     enable_grad,

@@ -70,8 +70,8 @@ def as_index(index: Tensor, name: str) -> Tensor:
 def pair(core: Callable, core_: Callable | None = None) -> Callable:
     """Makes a function and its in-place form of what checks the arguments of ``core``.
 
-    ``core`` is a recorded function (``_name``); what is decorated gives its arguments. ``core_`` defaults to
-    the in-place variant of ``core``.
+    ``core`` is a recorded function (``_name``); what is decorated gives its arguments.
+    ``core_`` defaults to the in-place variant of ``core``.
     """
     write = core_ or inplace(core)
 

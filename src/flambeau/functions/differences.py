@@ -148,8 +148,6 @@ def gradient(
         if isinstance(spacing, Tensor)
         else list(spacing)
     )
-    if len(steps) == 1 and len(dims) > 1 and not isinstance(steps[0], Tensor):
-        steps = steps * len(dims)
     if len(steps) != len(dims):
         raise RuntimeError(
             "torch.gradient expected spacing to be unspecified, a scalar, or it's spacing and dim "
@@ -183,7 +181,7 @@ def gradient(
 @function
 def _areas(y: Tensor, x: Tensor | None, dx: Number, dim: int, running: bool) -> Tensor:
     n = y._meta.shape[dim]
-    if not n or n == 1 and running:
+    if not n or (n == 1 and running):
         shape = list(y._meta.shape)
         if running:
             shape[dim] = 0
@@ -260,6 +258,8 @@ def _cov(
 ) -> Tensor:
     x = input if input.dim() == 2 else ops.reshape(input, shape=(1, input.numel()))
     (x,) = floating(x)
+    if aweights is not None:
+        x = cast(x, dtypes.promote(x.dtype, aweights.dtype))
     weight = None
     for w in (fweights, aweights):
         if w is not None:

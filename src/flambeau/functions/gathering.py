@@ -95,6 +95,10 @@ def gather(
     index = as_index(index, "gather")
     _check_sizes("gather", input, d, index)
     check_range(index, (input._meta.shape or (1,))[d], d)
+    if out is not None and out.dtype is not input.dtype:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {input.dtype}, but got {out.dtype} instead"
+        )
     result = _gather(input, d, index)
     return result if out is None else write_out(out, result, "gather")
 

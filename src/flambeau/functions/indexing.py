@@ -32,7 +32,7 @@ def _is_basic(i: Any) -> bool:
 def _index_tensor(i: Any) -> Tensor:
     """An advanced index as a tensor."""
     if isinstance(i, Tensor):
-        if i.dtype.category >= 2 or i.dtype.name.startswith("uint") and i.dtype.name != "uint8":
+        if i.dtype.category >= 2 or (i.dtype.name.startswith("uint") and i.dtype.name != "uint8"):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         return i
     array = np.asarray(i)
@@ -177,7 +177,7 @@ def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...]) -> Tensor:
     from flambeau.ir.primitive import PRIMITIVES
     from flambeau.record import alias
 
-    shape, strides, offset = alias.spec_of(y)
+    _, strides, offset = alias.spec_of(y)
     steps: list[int] = []
     d = 0
     for i in items:

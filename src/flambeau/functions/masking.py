@@ -43,13 +43,14 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.dim()} dimension(s)."
             )
+        is_complex = value.is_complex()
         value = cast(value, dtype)
     else:
-        if isinstance(value, complex) and not dtype.is_complex:
-            raise RuntimeError(
-                "value cannot be converted to type " + title(dtype).lower() + " without overflow"
-            )
-        value = ops.full(value, shape=(), dtype=dtype)
+        is_complex = isinstance(value, complex)
+        if not is_complex or dtype.is_complex:
+            value = ops.full(value, shape=(), dtype=dtype)
+    if is_complex and not dtype.is_complex:
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
     return ops.where(mask, value, input)
 
 

@@ -204,7 +204,7 @@ def flipud(input: Tensor) -> Tensor:
 
 
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
-    """Turned by ``k`` times 90 degrees in the plane of two dimensions, from the first to the second.
+    """Turned ``k`` times by 90 degrees in the plane of two dimensions, from the first to the other.
 
     >>> rot90(tensor([[1, 2], [3, 4]]))
     tensor([[2, 4],

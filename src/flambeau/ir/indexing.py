@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def result_shape(
     them stood, or in front if something lies between them."""
     found = broadcast_shapes(*indices)
     rest = [n for d, n in enumerate(shape) if d not in where]
-    adjacent = all(b - a == 1 for a, b in zip(where, where[1:], strict=False))
+    adjacent = all(b - a == 1 for a, b in pairwise(where))
     at = where[0] if adjacent else 0
     return (*rest[:at], *found, *rest[at:])
 
