@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
+import warnings
 
 import pytest
 
@@ -17,9 +19,9 @@ def _example_names(request: pytest.FixtureRequest) -> None:
         return
     flambeau = importlib.import_module("flambeau")
     names = request.getfixturevalue("doctest_namespace")
-    # Its functions by their bare names, where the module has no such name itself.
+    # Its functions by their bare names, where neither the module nor Python has such a name.
     for name, value in vars(flambeau).items():
-        if not name.startswith("_"):
+        if not name.startswith("_") and not hasattr(builtins, name):
             request.node.dtest.globs.setdefault(name, value)
     names.update(
         torch=flambeau,
@@ -29,4 +31,6 @@ def _example_names(request: pytest.FixtureRequest) -> None:
         optim=importlib.import_module("flambeau.optim"),
         tensor=flambeau.tensor,
     )
+    # Lazy modules say at every construction that they are new, as PyTorch's do.
+    warnings.filterwarnings("ignore", "Lazy modules are a new feature", UserWarning)
     flambeau.manual_seed(0)

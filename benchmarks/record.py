@@ -22,8 +22,9 @@ import time
 from collections.abc import Callable
 from types import ModuleType
 
-import flambeau
 import torch
+
+import flambeau
 
 
 def network(mod: ModuleType) -> tuple[object, object]:

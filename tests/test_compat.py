@@ -187,6 +187,65 @@ def test_autocast_nests_and_ends():
     assert amp.state.active() is None
 
 
+# Which functions compute in the dtype of autocast, which in float32, which in their inputs'.
+AUTOCAST = {
+    "mm": lambda m, x: m.mm(x, x),
+    "mv": lambda m, x: m.mv(x, x[0]),
+    "dot": lambda m, x: m.dot(x[0], x[0]),
+    "matmul of vectors": lambda m, x: x[0] @ x[0],
+    "bmm": lambda m, x: m.bmm(x[None], x[None]),
+    "addmm": lambda m, x: m.addmm(x, x, x),
+    "addbmm": lambda m, x: m.addbmm(x, x[None], x[None]),
+    "baddbmm": lambda m, x: m.baddbmm(x[None], x[None], x[None]),
+    "outer": lambda m, x: m.outer(x[0], x[0]),
+    "inner": lambda m, x: m.inner(x, x),
+    "einsum": lambda m, x: m.einsum("ij,jk->ik", x, x),
+    "tensordot": lambda m, x: m.tensordot(x, x, 1),
+    "multi_dot": lambda m, x: m.linalg.multi_dot([x, x, x]),
+    "vecdot": lambda m, x: m.linalg.vecdot(x, x),
+    "linear": lambda m, x: m.nn.functional.linear(x, x, x[0]),
+    "prelu": lambda m, x: m.nn.functional.prelu(x, x[0, :1]),
+    "conv1d": lambda m, x: m.nn.functional.conv1d(x[None], x[:, :, None], x[0]),
+    "conv_transpose1d": lambda m, x: m.nn.functional.conv_transpose1d(x[None], x[:, :, None]),
+    "attention": lambda m, x: m.nn.functional.scaled_dot_product_attention(*[x[None]] * 3),
+    "softmax": lambda m, x: x.softmax(-1),
+    "layer_norm": lambda m, x: m.nn.functional.layer_norm(x, (4,)),
+    "sum": lambda m, x: x.sum(),
+    "prod": lambda m, x: x.prod(),
+    "mse_loss": lambda m, x: m.nn.functional.mse_loss(x, x + 1),
+    "huber_loss": lambda m, x: m.nn.functional.huber_loss(x, x + 1),
+    "cross_entropy": lambda m, x: m.nn.functional.cross_entropy(x, m.arange(4)),
+    "soft cross_entropy": lambda m, x: m.nn.functional.cross_entropy(x, x.softmax(-1)),
+    "nll_loss": lambda m, x: m.nn.functional.nll_loss(x, m.arange(4)),
+    "bce": lambda m, x: m.nn.functional.binary_cross_entropy(x.sigmoid(), x.sigmoid()),
+    "bce of logits": lambda m, x: m.nn.functional.binary_cross_entropy_with_logits(x, x),
+    "kl_div": lambda m, x: m.nn.functional.kl_div(x, x.softmax(-1)),
+    "triplet": lambda m, x: m.nn.functional.triplet_margin_loss(x, x + 1, x - 1),
+    "multi_margin": lambda m, x: m.nn.functional.multi_margin_loss(x, m.arange(4)),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("name", AUTOCAST)
+def test_autocast_chooses_the_dtype_as_pytorch_does(name, dtype):
+    x = np.random.default_rng(0).standard_normal((4, 4))
+
+    def run(library):
+        leaf = library.tensor(x.tolist(), dtype=getattr(library, dtype), requires_grad=True)
+        with library.autocast("cpu"):
+            result = AUTOCAST[name](library, leaf)
+        result.float().sum().backward()
+        values = [result.detach().float().tolist(), leaf.grad.float().tolist()]
+        return str(result.dtype), str(leaf.grad.dtype), values
+
+    ours, theirs = run(flambeau), run(torch)
+    assert ours[:2] == theirs[:2]
+    for mine, their in zip(ours[2], theirs[2], strict=True):
+        # Two bits of bfloat16: what is summed in which order is free.
+        np.testing.assert_allclose(mine, their, rtol=0.04, atol=0.04)
+
+
 def test_autocast_computes_products_in_bfloat16():
     x, w = np.random.default_rng(0).standard_normal((2, 4, 4)).astype(np.float32)
 

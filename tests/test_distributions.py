@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau.ir.reference import pathwise
 from test_optim import outcome
 
 torch = pytest.importorskip("torch")
@@ -183,6 +184,9 @@ GRADIENTS = {
     "RelaxedBernoulli": lambda m, d, x: d.RelaxedBernoulli(x.exp().mean(), logits=x),
     "RelaxedOneHot": lambda m, d, x: d.RelaxedOneHotCategorical(x.exp().mean(), logits=x),
     "StudentT": lambda m, d, x: d.StudentT(x.exp(), x, x.exp()),
+    "Chi2": lambda m, d, x: d.Chi2(x.exp() * 5),
+    "Beta": lambda m, d, x: d.Beta(x.exp(), x.exp() * 3 + 1),
+    "Dirichlet": lambda m, d, x: d.Dirichlet(x.exp() * 2),
 }
 
 
@@ -200,6 +204,28 @@ def test_gradients_of_draws_and_densities(name):
         gradients.append((pathwise, x.grad))
     for ours, theirs in zip(*gradients, strict=True):
         same(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("a", [0.1, 1.0, 7.0, 300.0, 2e5])
+def test_gamma_variates_move_along_their_quantile(a):
+    x = np.random.default_rng(0).gamma(a, size=100)
+    step = a * 1e-5
+    below, above = special.gammainc(a, x), special.gammaincc(a, x)
+    low, high = (
+        np.where(below < 0.5, special.gammaincinv(s, below), special.gammainccinv(s, above))
+        for s in (a - step, a + step)
+    )
+    ours = pathwise.standard_gamma_gradient(np.full(100, a), x)
+    np.testing.assert_allclose(ours, (high - low) / (2 * step), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.5, 2.0), (2.0, 0.5), (5.0, 3.0), (300.0, 400.0)])
+def test_beta_variates_move_along_their_quantile(a, b):
+    x = np.random.default_rng(0).beta(a, b, size=100)
+    step, level = a * 1e-5, special.betainc(a, b, x)
+    slope = special.betaincinv(a + step, b, level) - special.betaincinv(a - step, b, level)
+    ours = pathwise.dirichlet_gradient(x, np.full(100, a), np.full(100, a + b))
+    np.testing.assert_allclose(ours, slope / (2 * step) / (1 - x), rtol=1e-4)
 
 
 def kl_cases():
@@ -292,6 +318,16 @@ ERRORS = [
 ]
 
 
+@pytest.fixture
+def validating():
+    """Importing `torch.compile` anywhere turns PyTorch's validation off for the whole process."""
+    kind, before = torch.distributions.Distribution, torch.distributions.Distribution._validate_args
+    kind.set_default_validate_args(True)
+    yield
+    kind.set_default_validate_args(before)
+
+
+@pytest.mark.usefixtures("validating")
 @pytest.mark.parametrize("build", ERRORS)
 def test_errors(build):
     ours, theirs = (outcome(lambda m=m: build(m, m.distributions)) for m in (flambeau, torch))

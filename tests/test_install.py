@@ -37,8 +37,8 @@ def succeeds(code: str) -> str:
 def test_modules_are_the_same_objects():
     succeeds(
         """
-        import flambeau, flambeau.install
-        flambeau.install.install()
+        import flambeau
+        flambeau.install()
         import torch, torch.nn as nn, torch.nn.functional as F
         import torch.utils.checkpoint, torch.backends.cudnn, torch.optim.lr_scheduler
         from torch.cuda import amp

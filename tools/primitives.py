@@ -6,12 +6,22 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 from pathlib import Path
 
+from flambeau import ir
 from flambeau.ir.primitive import PRIMITIVES
 
 PAGE = Path(__file__).parent.parent / "docs" / "primitives.md"
+
+INTRO = """Everything that functions are made of. `tools/primitives.py` writes this page from the
+declarations in `src/flambeau/ir/`. Each has a shape and dtype rule and a NumPy reference; a
+*differentiable* one also has gradients, written in primitives. *Host* primitives are opaque to
+fusion. Those that raise on some values end their call with a flush, so that the error comes from
+the call.
+"""
 
 
 def page() -> str:
@@ -27,21 +37,16 @@ def page() -> str:
             )
             if on
         ]
-        rows.append(f"| `{name}` | {p.meaning} | {', '.join(notes)} |")
-    lines = [
-        "# Primitives",
-        "",
-        "Everything that functions are made of; `tools/primitives.py` writes this page from the declarations",
-        "in `src/flambeau/ir/`. *Host* primitives are opaque to fusion.",
-        "",
-    ]
-    lines += ["| primitive | meaning | |", "| --- | --- | --- |", *rows, ""]
-    return "\n".join(lines)
+        # A bar would end the cell.
+        meaning = p.meaning.replace("|", "\\|")
+        rows.append(f"| `{name}` | {meaning} | {', '.join(notes)} |")
+    head = ["| primitive | meaning | properties |", "| --- | --- | --- |"]
+    return "\n".join([f"# The {len(rows)} primitives\n", INTRO, *head, *rows, ""])
 
 
 def main() -> int:
-    import flambeau  # noqa: F401  declares every primitive
-
+    for module in pkgutil.iter_modules(ir.__path__):
+        importlib.import_module(f"{ir.__name__}.{module.name}")
     text = page()
     if "--check" in sys.argv[1:]:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)

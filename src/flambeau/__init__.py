@@ -98,7 +98,7 @@ for _name in _METHODS:
     setattr(Tensor, _name, getattr(_functional, _name))
 _operators.attach_all()
 # The matrix function is also where to ask about traces: ``flambeau.trace.explain()``.
-trace.explain = _explain  # noqa: F821
+globals()["trace"].explain = _explain
 _process.install()
 
 # Names that are modules of their own, loaded when first asked for.
@@ -117,12 +117,17 @@ _FROM = {
     "set_default_device": "defaults",
     "get_default_device": "defaults",
     "typename": "types",
-    "is_autocast_enabled": "amp",
+    "is_autocast_enabled": "amp.state",
+    "set_autocast_enabled": "amp.state",
+    "get_autocast_dtype": "amp.state",
+    "set_autocast_dtype": "amp.state",
+    "is_autocast_cache_enabled": "amp.state",
+    "set_autocast_cache_enabled": "amp.state",
 }
 
-bool = bool_  # noqa: A001
-float, double, half = float32, float64, float16  # noqa: A001
-int, long, short = int32, int64, int16  # noqa: A001
+bool = bool_
+float, double, half = float32, float64, float16
+int, long, short = int32, int64, int16
 cfloat, cdouble = complex64, complex128
 e, inf, nan, pi, newaxis = math.e, math.inf, math.nan, math.pi, None
 

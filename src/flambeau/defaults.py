@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.device import CPU, device
-from flambeau.functions.creation import check_device
+from flambeau.functions.making import check_device
 
 _current = [CPU]
 

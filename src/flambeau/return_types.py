@@ -44,7 +44,7 @@ def _field(position: int, name: str) -> property:
 
 
 def _named(name: str, fields: tuple[str, ...]) -> type[ReturnType]:
-    body = {f: _field(i, f) for i, f in enumerate(fields)}
+    body: dict[str, Any] = {f: _field(i, f) for i, f in enumerate(fields)}
     body |= {
         "_fields": fields, "__slots__": (), "__match_args__": fields, "__module__": __name__,
         "n_fields": len(fields), "n_sequence_fields": len(fields), "n_unnamed_fields": 0,

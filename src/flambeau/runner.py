@@ -15,6 +15,8 @@ from flambeau.install import install, where_to_look
 __all__ = ["read_script", "run_script", "run_module"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
+# What `@function` writes for each function has no file.
+_GENERATED = "<recorder of "
 
 
 def read_script(path: str) -> bytes:
@@ -79,7 +81,7 @@ def _keep_user_frames(shown: traceback.TracebackException, seen: set[int]) -> No
     if starts:
         inner = inner[starts[0] + 1 :]
     inner = [frame for frame in inner if not frame.filename.startswith("<frozen ")]
-    users = [frame for frame in inner if not frame.filename.startswith(_PACKAGE)]
+    users = [frame for frame in inner if not frame.filename.startswith((_PACKAGE, _GENERATED))]
     # An error without a frame of the user's is our own: then ours are what helps.
     shown.stack[:] = users or inner
     for other in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):

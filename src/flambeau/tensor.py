@@ -1,4 +1,4 @@
-"""Tensor: a value, pending or concrete, with its place in the history. Its methods are functions."""
+"""Tensor: a value, pending or concrete, with its place in the history; methods are functions."""
 
 from __future__ import annotations
 

@@ -14,7 +14,14 @@ from flambeau.ir.derive import depending, derive
 from flambeau.ir.graph import Const, Entry, Var, recorders
 from flambeau.ir.primitive import PRIMITIVES, Primitive
 from flambeau.record import alias, flush
-from flambeau.record.builder import Builder, finish, new_tensor, undo_binding
+from flambeau.record.builder import (
+    Builder,
+    attach,
+    construct,
+    finish,
+    new_tensor,
+    undo_binding,
+)
 from flambeau.record.macro import apply
 from flambeau.record.meta import meta
 from flambeau.record.segment import (
@@ -231,21 +238,13 @@ def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -
     node = tr.node.edges.get(key)
     if node is not None:
         return node
-    builder = Builder(tr)
-    outer, recorder = tr.special, recorders.current
-    tr.builder, tr.special = builder, True
-    recorders.current = builder
-    try:
-        results, freed = make(builder)
-    finally:
-        tr.builder, tr.special = None, outer
-        recorders.current = recorder
-    node = finish(tr, builder, key, name, [])
+    builder, (results, freed) = construct(tr, make)
+    node = finish(tr, builder, name)
     node.template = tuple(results)
     node.freed = freed
     flush.stats.misses += 1
-    flush.stats.last_miss = (name, key, node.parent)
-    return node
+    flush.stats.last_miss = (name, key, tr.node)
+    return attach(tr, key, node)
 
 
 def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:

@@ -57,8 +57,7 @@ class Dirichlet(ExponentialFamily):
 
     def rsample(self, sample_shape: Size = ()) -> flambeau.Tensor:
         shape = self._extended_shape(sample_shape)
-        draws = flambeau._standard_gamma(self.concentration.expand(shape))
-        return draws / draws.sum(-1, keepdim=True)
+        return flambeau._sample_dirichlet(self.concentration.expand(shape))
 
     def log_prob(self, value: flambeau.Tensor) -> flambeau.Tensor:
         if self._validate_args:

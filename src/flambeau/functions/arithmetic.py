@@ -7,6 +7,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.errors import DtypeError
 from flambeau.functions.inplace import inplace
+from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import (
     Number,
     cast,
@@ -61,7 +62,7 @@ def sub(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) ->
     x, y = promoted(*two_tensors(input, other))
     dtype = (x if isinstance(x, Tensor) else y).dtype
     for v in (input, other):
-        if isinstance(v, Tensor) and v.dtype is dtypes.bool_ or v.__class__ is bool:
+        if (isinstance(v, Tensor) and v.dtype is dtypes.bool_) or v.__class__ is bool:
             raise RuntimeError(
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
                 "trying to invert a mask, use the `~` or `logical_not()` operator instead."
@@ -196,7 +197,7 @@ def _comparison(name: str, symbol: str) -> Any:
         return getattr(ops, name)(*promoted(x, y))
 
     compare.__name__ = compare.__qualname__ = name
-    compare.__doc__ = f"""Whether x {symbol} y, element by element: a bool tensor of the broadcast shape.
+    compare.__doc__ = f"""Whether x {symbol} y, element by element: bool, of the broadcast shape.
 
     >>> {name}(tensor([1, 2, 3]), 2).shape
     torch.Size([3])
@@ -229,6 +230,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     >>> matmul(tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
     tensor([[11.]])
     """
+    input, other = lowered(input, other)
     a, b = input._meta.shape, other._meta.shape
     if not a or not b:
         raise RuntimeError(

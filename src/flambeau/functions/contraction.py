@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import title, write_out
+from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import cast, promoted, result_type
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -34,7 +35,8 @@ def _tensordot(input: Tensor, other: Tensor, dims1: tuple, dims2: tuple) -> Tens
     x = ops.reshape(x, shape=(math.prod(a[d] for d in rest1), inner))
     y = ops.permute(y, dims=(*dims2, *rest2))
     y = ops.reshape(y, shape=(inner, math.prod(b[d] for d in rest2)))
-    return ops.reshape(ops.matmul(x, y), shape=(*[a[d] for d in rest1], *[b[d] for d in rest2]))
+    made = ops.matmul(*lowered(x, y))
+    return ops.reshape(made, shape=(*[a[d] for d in rest1], *[b[d] for d in rest2]))
 
 
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
@@ -98,7 +100,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
         )
     x = ops.reshape(input, shape=(math.prod(a[:-1]), a[-1]))
     y = ops.reshape(other, shape=(math.prod(b[:-1]), b[-1]))
-    made = ops.matmul(x, ops.permute(y, dims=(1, 0)))
+    made = ops.matmul(*lowered(x, ops.permute(y, dims=(1, 0))))
     return ops.reshape(made, shape=(*a[:-1], *b[:-1]))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.device import device as Device
 from flambeau.errors import NotSupportedError
-from flambeau.functions import creation
+from flambeau.functions import creation, making
 from flambeau.functions.casting import _clone, clone
 from flambeau.functions.inplace import title
 from flambeau.record.macro import function, ops
@@ -241,7 +241,7 @@ def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     values = self._value()._array()
     flat = [callable(v) for v in values.reshape(-1).tolist()]
     new = np.array(flat, values.dtype).reshape(values.shape)
-    return self.copy_(creation.made(new, self.dtype, False))
+    return self.copy_(making.made(new, self.dtype, False))
 
 
 def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
@@ -253,7 +253,7 @@ def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> T
     others = np.broadcast_to(tensor._value()._array(), values.shape)
     pairs = zip(values.reshape(-1).tolist(), others.reshape(-1).tolist(), strict=True)
     new = np.array([callable(a, b) for a, b in pairs], values.dtype).reshape(values.shape)
-    return self.copy_(creation.made(new, self.dtype, False))
+    return self.copy_(making.made(new, self.dtype, False))
 
 
 METHODS: dict[str, Callable] = {

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from flambeau.functions.inplace import title
+from flambeau.functions.precision import lowered
 from flambeau.record.macro import function, ops
 from flambeau.record.storage import contiguous_strides
 from flambeau.tensor import Tensor
@@ -238,6 +239,6 @@ def _contracted(
     b = _permuted(y, more, [*batch, *inner, *right])
     a = ops.reshape(a, shape=(*lead, size(left), size(inner)))
     b = ops.reshape(b, shape=(*lead, size(inner), size(right)))
-    made = ops.matmul(a, b)
+    made = ops.matmul(*lowered(a, b))
     order = [*batch, *left, *right]
     return ops.reshape(made, shape=tuple(sizes[c] for c in order)), order

@@ -9,10 +9,10 @@ import numpy as np
 
 import flambeau.ir.fft  # noqa: F401  (declares primitives)
 from flambeau import dtypes
-from flambeau.functions import creation as _creation
 from flambeau.functions import dims as _dims
 from flambeau.functions.inplace import title as _title
 from flambeau.functions.inplace import write_out as _write_out
+from flambeau.functions.making import made as _made
 from flambeau.functions.promotion import cast as _cast
 from flambeau.record.macro import function, ops
 from flambeau.record.trace import defaults
@@ -242,7 +242,7 @@ def _frequencies(
     array: np.ndarray, dtype: Any, device: Any, requires_grad: bool, out: Any, name: str
 ) -> Tensor:
     dtype = dtype or (defaults.dtype if out is None else out.dtype)
-    made = _creation.made(array.astype(dtype.numpy), dtype, requires_grad, device)
+    made = _made(array.astype(dtype.numpy), dtype, requires_grad, device)
     return made if out is None else _write_out(out, made, name)
 
 

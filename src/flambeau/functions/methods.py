@@ -16,7 +16,7 @@ FIRST = ("input", "self", "tensor")
 TENSORS = shared["TENSORS"]
 NUMBERS = {int, float, bool, complex, Num}
 # Modules whose functions are imported by the library's but are no names of the package.
-_HELPERS = frozenset(f"flambeau.functions.{m}" for m in ("promotion", "dims", "checks"))
+_HELPERS = frozenset(f"flambeau.functions.{m}" for m in ("promotion", "dims", "checks", "making"))
 
 
 def public(module: ModuleType) -> dict[str, Any]:

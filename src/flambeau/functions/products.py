@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau.functions import promotion as _promotion
 from flambeau.functions.inplace import inplace
+from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import Number
 from flambeau.record.builder import Num
 from flambeau.record.macro import function, ops
@@ -46,6 +47,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     >>> mm(tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
     tensor([[11.]])
     """
+    input, mat2 = lowered(input, mat2)
     if input.dim() != 2:
         raise RuntimeError("self must be a matrix")
     if mat2.dim() != 2:
@@ -72,6 +74,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     >>> bmm(torch.ones(2, 1, 3), torch.ones(2, 3, 1)).shape
     torch.Size([2, 1, 1])
     """
+    input, mat2 = lowered(input, mat2)
     _stacks(input, mat2, "bmm")
     _same_dtype(input, mat2)
     return ops.matmul(input, mat2)
@@ -209,6 +212,7 @@ def addmm(
     >>> addmm(tensor([1.0]), tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
     tensor([[12.]])
     """
+    input, mat1, mat2 = lowered(input, mat1, mat2)
     for name, m in (("mat1", mat1), ("mat2", mat2)):
         if m.dim() != 2:
             raise RuntimeError(f"{name} must be a matrix, got {m.dim()}-D tensor")
@@ -253,6 +257,7 @@ def addbmm(
     >>> addbmm(torch.zeros(1, 1), torch.ones(2, 1, 3), torch.ones(2, 3, 1))
     tensor([[6.]])
     """
+    input, batch1, batch2 = lowered(input, batch1, batch2)
     _stacks(batch1, batch2, "addbmm")
     product = ops.sum(ops.matmul(batch1, batch2), dims=(0,), keepdim=False)
     return _plus(input, product, beta, alpha)
@@ -267,6 +272,7 @@ def baddbmm(
     >>> baddbmm(torch.zeros(1), torch.ones(2, 1, 3), torch.ones(2, 3, 1)).shape
     torch.Size([2, 1, 1])
     """
+    input, batch1, batch2 = lowered(input, batch1, batch2)
     _stacks(batch1, batch2, "baddbmm")
     return _plus(input, ops.matmul(batch1, batch2), beta, alpha)
 

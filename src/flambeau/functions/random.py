@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+import flambeau.ir.variates  # noqa: F401  (declares primitives)
 from flambeau import dtypes
 from flambeau.device import CPU
-from flambeau.functions.creation import made
 from flambeau.functions.dims import as_shape
 from flambeau.functions.inplace import write_out
+from flambeau.functions.making import made
 from flambeau.record import alias
 from flambeau.record.builder import check_writable
 from flambeau.record.macro import function, ops
@@ -394,16 +395,26 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     return concrete(np.array(array), count.dtype)
 
 
+@function(grad="StandardGammaBackward0")
+def _gamma_draw(input: Tensor, drawn: Tensor) -> Tensor:
+    return ops.standard_gamma_draw(input, drawn)
+
+
+@function(grad="SampleDirichletBackward0")
+def _dirichlet_draw(input: Tensor, drawn: Tensor) -> Tensor:
+    return ops.dirichlet_draw(input, drawn)
+
+
 def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Gamma variates of given shapes and rate 1."""
+    """Gamma variates of given shapes and rate 1; gradients reach the shapes."""
     array = engine.standard_gamma(twister(generator), input.detach()._value()._array())
-    return concrete(np.array(array), input.dtype)
+    return _gamma_draw(input, concrete(np.array(array), input.dtype))
 
 
 def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Dirichlet variates."""
+    """Dirichlet variates of concentrations along the last axis; gradients reach them."""
     array = engine.dirichlet(twister(generator), input.detach()._value()._array())
-    return concrete(np.array(array), input.dtype)
+    return _dirichlet_draw(input, concrete(np.array(array), input.dtype))
 
 
 # --------------------------------------------------------------------------- in place

@@ -12,6 +12,7 @@ from flambeau import dtypes, return_types
 from flambeau.functions import dims as _dims
 from flambeau.functions import inplace as _inplace
 from flambeau.functions import promotion as _promotion
+from flambeau.functions.precision import raised
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -185,6 +186,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 def _multiplied(input: Tensor, dims: tuple[int, ...], keepdim: bool, dtype: Any) -> Tensor:
     if dtype is None and input.dtype.category < 2:
         dtype = dtypes.int64
+    (input,) = raised(input)
     return ops.prod(_cast(input, dtype or input.dtype), dims=dims, keepdim=keepdim)
 
 

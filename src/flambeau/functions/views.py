@@ -408,7 +408,8 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         if size == 0:
             if n:
                 raise RuntimeError(
-                    f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
+                    "split_size can only be 0 if dimension size is 0, "
+                    f"but got dimension size of {n}"
                 )
             sizes = [0]
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions import creation as _creation
+from flambeau.functions.making import made
 from flambeau.record.trace import defaults
 from flambeau.tensor import Tensor
 
@@ -33,7 +33,7 @@ def _made(
         raise RuntimeError(
             f"{name} expects floating point dtypes, got: TensorOptions(dtype={dtype})"
         )
-    return _creation.made(array.astype(dtype.numpy), dtype, requires_grad, device)
+    return made(array.astype(dtype.numpy), dtype, requires_grad, device)
 
 
 def _cosines(weights: tuple[float, ...]) -> Any:

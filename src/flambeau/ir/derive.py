@@ -35,8 +35,8 @@ def derive(
 
     What reaches one of ``barriers`` stays there, and is among the results.
     ``check`` is called for each entry with where its gradient's entries begin in the recorder.
-    Gives the gradients found, by slot (a wanted slot that nothing reaches is absent), and the entries
-    that were differentiated.
+    Gives the gradients found, by slot (a wanted slot that nothing reaches is absent), and the
+    entries that were differentiated.
     """
     wanted = set(wanted).union(barriers)
     through, depends = depending(entries, wanted)

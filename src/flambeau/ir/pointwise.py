@@ -404,7 +404,7 @@ def _pow_exponent(g: Var, x: Any, y: Var, *, out: Var) -> Var | None:
 
         log = (
             cmath.log(x)
-            if isinstance(x, complex) or x < 0 and y.dtype.is_complex
+            if isinstance(x, complex) or (x < 0 and y.dtype.is_complex)
             else (math.log(x) if x > 0 else math.nan)
         )
         return like_operand(g * conj(out * log), y)

@@ -151,12 +151,13 @@ def fractional_starts(samples: np.ndarray, n: int, output: int, kernel: int) -> 
 def _fractional_max_pool(
     x: np.ndarray, samples: np.ndarray, *, kernel_size: tuple, output_size: tuple
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shapes: ``x`` is ``(N, C, *spatial)``, ``samples`` ``(N, C, d)``, last axis first."""
+    """Shapes: ``x`` is ``(N, C, *spatial)``, ``samples`` ``(N, C, d)``."""
     d, size = len(kernel_size), x.shape[2:]
     places = np.zeros((*x.shape[:2], *(1,) * d, *(1,) * d), np.int64)
     for a in range(d):
-        # Samples are given for the last axis first.
-        starts = fractional_starts(samples[..., d - 1 - a], size[a], output_size[a], kernel_size[a])
+        # As in PyTorch: of images for the last axis first, of volumes for the first.
+        sample = samples[..., d - 1 - a if d == 2 else a]
+        starts = fractional_starts(sample, size[a], output_size[a], kernel_size[a])
         along = starts[..., None] + np.arange(kernel_size[a])
         shape = [1] * (2 * d)
         shape[a], shape[d + a] = output_size[a], kernel_size[a]

@@ -243,18 +243,30 @@ def _polynomial(f: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     return precise_pair(reference)
 
 
-for _name, _f in (
-    ("chebyshev_polynomial_t", polynomials.chebyshev_t),
-    ("chebyshev_polynomial_u", polynomials.chebyshev_u),
-    ("chebyshev_polynomial_v", polynomials.chebyshev_v),
-    ("chebyshev_polynomial_w", polynomials.chebyshev_w),
-    ("shifted_chebyshev_polynomial_t", polynomials.shifted(polynomials.chebyshev_t)),
-    ("shifted_chebyshev_polynomial_u", polynomials.shifted(polynomials.chebyshev_u)),
-    ("shifted_chebyshev_polynomial_v", polynomials.shifted(polynomials.chebyshev_v)),
-    ("shifted_chebyshev_polynomial_w", polynomials.shifted(polynomials.chebyshev_w)),
-    ("hermite_polynomial_h", polynomials.hermite_h),
-    ("hermite_polynomial_he", polynomials.hermite_he),
-    ("laguerre_polynomial_l", polynomials.laguerre_l),
-    ("legendre_polynomial_p", polynomials.legendre_p),
+_KINDS = {"t": "first", "u": "second", "v": "third", "w": "fourth"}
+for _kind, _nth in _KINDS.items():
+    _f = getattr(polynomials, f"chebyshev_{_kind}")
+    _meaning = f"Chebyshev's polynomial of the {_nth} kind, of degree n, at x"
+    primitive(f"chebyshev_polynomial_{_kind}", _meaning, rule=same, reference=_polynomial(_f))
+    primitive(
+        f"shifted_chebyshev_polynomial_{_kind}",
+        _meaning.removesuffix("x") + "2 x - 1",
+        rule=same,
+        reference=_polynomial(polynomials.shifted(_f)),
+    )
+
+for _name, _meaning, _f in (
+    (
+        "hermite_polynomial_h",
+        "Hermite's polynomial of degree n, physicists'",
+        polynomials.hermite_h,
+    ),
+    (
+        "hermite_polynomial_he",
+        "Hermite's polynomial of degree n, probabilists'",
+        polynomials.hermite_he,
+    ),
+    ("laguerre_polynomial_l", "Laguerre's polynomial of degree n", polynomials.laguerre_l),
+    ("legendre_polynomial_p", "Legendre's polynomial of degree n", polynomials.legendre_p),
 ):
-    primitive(_name, _name.replace("_", " "), rule=same, reference=_polynomial(_f))
+    primitive(_name, _meaning, rule=same, reference=_polynomial(_f))

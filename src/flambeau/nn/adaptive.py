@@ -30,8 +30,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     Shapes: (N, in_features) and (N,) to (N,) and a scalar, or without N.
     Raises: ``ValueError`` unless ``cutoffs`` are rising integers between 1 and n_classes - 1.
 
-    >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10])
-    >>> layer(torch.zeros(3, 8), torch.tensor([1, 7, 15])).output.shape
+    >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(16, 20, [5, 10])
+    >>> layer(torch.zeros(3, 16), torch.tensor([1, 7, 15])).output.shape
     torch.Size([3])
     """
 

@@ -284,7 +284,7 @@ class _LazyNormBase(LazyModuleMixin, _NormBase):
             return
         self._check_input_dim(input)
         self.num_features = input.shape[self._channel_dim(input)]
-        lazy = [self.weight, self.bias] if self.affine else []
+        lazy: list[Any] = [self.weight, self.bias] if self.affine else []
         if self.track_running_stats:
             lazy += [self.running_mean, self.running_var]
         for value in lazy:

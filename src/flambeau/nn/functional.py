@@ -118,6 +118,14 @@ from flambeau.functions.nn.padding import (
     constant_pad_nd,
     pad,
 )
+from flambeau.functions.nn.patches import (
+    channel_shuffle,
+    fold,
+    native_channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
 from flambeau.functions.nn.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -146,14 +154,8 @@ from flambeau.functions.nn.pooling import (
 )
 from flambeau.functions.nn.resampling import (
     affine_grid,
-    channel_shuffle,
-    fold,
     grid_sample,
     interpolate,
-    native_channel_shuffle,
-    pixel_shuffle,
-    pixel_unshuffle,
-    unfold,
     upsample,
     upsample_bilinear,
     upsample_nearest,

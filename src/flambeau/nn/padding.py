@@ -66,7 +66,7 @@ class ConstantPad3d(_ConstantPadNd):
     _ndim = 3
 
 
-class _ZeroPad:
+class _ZeroPad(_ConstantPadNd):
     def __init__(self, padding: Padding) -> None:
         super().__init__(padding, 0.0)
 

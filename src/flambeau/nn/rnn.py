@@ -273,7 +273,8 @@ class RNNBase(Module):
     def _weights(self, index: int) -> Weights:
         values = [getattr(self, name) for name in self._all_weights[index]]
         projection = values.pop() if self.proj_size > 0 else None
-        return Weights(*values, *[None] * (4 - len(values)), projection)
+        ih, hh, bias_ih, bias_hh = values if self.bias else (*values, None, None)
+        return Weights(ih, hh, bias_ih, bias_hh, projection)
 
 
 def _check_options(hidden_size: int, num_layers: int, dropout: float, proj_size: int) -> None:

@@ -135,6 +135,9 @@ class TransformerDecoderLayer(Module):
     Shapes: tgt (T, N, d_model), memory (S, N, d_model) to (T, N, d_model); N first with
     ``batch_first``, no N unbatched.
 
+    With ``batch_first`` and dropout in training the masks are other draws than PyTorch's (see
+    ``functional.dropout``).
+
     >>> layer = torch.nn.TransformerDecoderLayer(8, 2)
     >>> layer(torch.zeros(5, 3, 8), torch.zeros(6, 3, 8)).shape
     torch.Size([5, 3, 8])

@@ -79,5 +79,6 @@ def _cast(param: flambeau.Tensor, value: Any, key: Any = None) -> Any:
     if isinstance(value, dict):
         return {key: _cast(param, entry, key) for key, entry in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return type(value)(_cast(param, entry) for entry in value)
+        kind: Any = type(value)
+        return kind(_cast(param, entry) for entry in value)
     return value

@@ -334,13 +334,14 @@ def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
     if not storage.shared:
         leaf = t._meta.leaf and t._meta.requires_grad
         slot, m = with_history(tr, t, slot, m)
-        t._trace = None if leaf or not storage.plain and storage.foreign else tr
+        t._trace = None if leaf or (not storage.plain and storage.foreign) else tr
         t._btrace = None if leaf else tr
         t._slot = slot
         if storage.trace is not tr:
-            storage.trace = tr
-            storage.plain = False
+            # Noted before it is marked: an interrupt in between must not lose it.
             tr.pending.append(storage)
+            storage.plain = False
+            storage.trace = tr
         storage.slot, storage.meta = slot, m
         storage.version += 1
         t._seen = storage.version

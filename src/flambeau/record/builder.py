@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.ir.graph import Aval, Const, Entry, Var
+from flambeau.ir.graph import Aval, Const, Entry, Var, recorders
 from flambeau.ir.primitive import PRIMITIVES, primitive
 from flambeau.record.meta import meta
 from flambeau.record.storage import Handle, contiguous_strides
@@ -309,10 +309,32 @@ def fill(template: Any, tensors: Sequence[Any]) -> Any:
     return template
 
 
-def finish(tr: Trace, builder: Builder, key: Any, name: str, tensors: list[Any]) -> Node:
-    """Makes the edge of a body that has run; ``tensors`` are those it gives back."""
+def construct(tr: Trace, make: Callable[[Builder], Any]) -> tuple[Builder, Any]:
+    """Runs ``make`` while an edge is under construction; the builder, and what ``make`` gave."""
+    builder = Builder(tr)
+    outer, recorder = tr.special, recorders.current
+
+    def leave() -> None:
+        builder.rollback()
+        recorders.current = recorder
+        tr.builder, tr.special = None, outer
+
+    try:
+        try:
+            recorders.current = builder
+            tr.builder, tr.special = builder, True
+            return builder, make(builder)
+        finally:
+            leave()
+    finally:
+        # Once more: an interrupt may have come while the first was at it.
+        leave()
+
+
+def finish(tr: Trace, builder: Builder, name: str) -> Node:
+    """The node that an edge under construction leads to; ``attach`` makes it known."""
     old = tr.node
-    node = Node(old, key, open_.state)
+    node = Node(old, None, open_.state)
     node.entries = tuple(builder.entries)
     node.n_slots = builder.next_slot
     node.n_inputs = len(tr.inputs)
@@ -324,7 +346,13 @@ def finish(tr: Trace, builder: Builder, key: Any, name: str, tensors: list[Any])
         node.cut = "raises"
     if builder.overwritten:
         node.overwritten = old.overwritten | builder.overwritten
-    old.edges[key] = node
+    return node
+
+
+def attach(tr: Trace, key: Any, node: Node) -> Node:
+    """Adds a node that is complete to the trie: others may take it from now on."""
+    node.key = key
+    tr.node.edges[key] = node
     trie.grown()
     return node
 
@@ -339,42 +367,42 @@ def run_body(tr: Trace, key: Any, name: str, arguments: list[Any], body: Callabl
     ``arguments`` are the tensors of the call, in order; those among the results and among what
     the body writes are noted by their position.
     """
-    builder = Builder(tr)
-    outer = tr.special
-    tr.builder, tr.special = builder, True
-    try:
-        result = body()
-        found: list[Any] = []
-        template = flatten(result, found)
-        places, fresh = [], []
-        for i, t in enumerate(found):
-            at = next((j for j, a in enumerate(arguments) if a is t), None)
-            if at is None:
-                # A twin, should the same tensor be given back twice.
-                if any(t is u for u in found[:i]):
-                    t = new_tensor(tr, t._slot, t._meta)
-                places.append((None, len(fresh)))
-                slot = builder.slot_of(t)
-                if type(slot) is Const:
-                    raise RuntimeError(f"{name}: gives back a tensor that it did not compute")
-                fresh.append((slot, t._meta, t))
-            else:
-                places.append((at, None))
-        effects = tuple(
-            (next(j for j, a in enumerate(arguments) if a is t), slot, m)
-            for t, slot, m in builder.effects
-        )
-    except BaseException:
-        builder.rollback()
-        tr.builder, tr.special = None, outer
-        raise
-    builder.rollback()
-    tr.builder, tr.special = None, outer
-    node = finish(tr, builder, key, name, found)
+    builder, (template, found, places, fresh, effects) = construct(
+        tr, lambda builder: _outcome(tr, builder, name, arguments, body)
+    )
+    node = finish(tr, builder, name)
     node.fresh = tuple((slot, m) for slot, m, _ in fresh)
     node.effects = effects
     node.template = (template, tuple(places))
     node.simple = len(fresh) == 1 and not effects and template.__class__ is _Leaf
     if node.simple:
         node.slot, node.meta = node.fresh[0]
-    return node
+    return attach(tr, key, node)
+
+
+def _outcome(
+    tr: Trace, builder: Builder, name: str, arguments: list[Any], body: Callable
+) -> tuple[Any, list, list, list, tuple]:
+    """Runs a body: its result as a template, the tensors in it, and what it wrote."""
+    result = body()
+    found: list[Any] = []
+    template = flatten(result, found)
+    places, fresh = [], []
+    for i, t in enumerate(found):
+        at = next((j for j, a in enumerate(arguments) if a is t), None)
+        if at is None:
+            # A twin, should the same tensor be given back twice.
+            if any(t is u for u in found[:i]):
+                t = new_tensor(tr, t._slot, t._meta)
+            places.append((None, len(fresh)))
+            slot = builder.slot_of(t)
+            if type(slot) is Const:
+                raise RuntimeError(f"{name}: gives back a tensor that it did not compute")
+            fresh.append((slot, t._meta, t))
+        else:
+            places.append((at, None))
+    effects = tuple(
+        (next(j for j, a in enumerate(arguments) if a is t), slot, m)
+        for t, slot, m in builder.effects
+    )
+    return template, found, places, fresh, effects

@@ -45,7 +45,7 @@ stats = Stats()
 def _calibrate() -> int:
     """What ``sys.getrefcount`` says of an object that only a trace's list holds."""
     live = [object()]
-    return tuple(map(sys.getrefcount, live))[0]
+    return next(map(sys.getrefcount, live))
 
 
 DEAD = _calibrate()
@@ -119,7 +119,9 @@ def flush(tr: Trace) -> None:
     interrupt = None
     while True:
         try:
-            commit(tr, plan, outs, arrays)
+            # Closing the trace is the last step: a closed one was handed out wholly.
+            if not tr.closed:
+                commit(tr, plan, outs, arrays)
             break
         except KeyboardInterrupt as e:
             interrupt = e

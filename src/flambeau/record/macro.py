@@ -322,7 +322,7 @@ def _write_wrapper(fn: Function) -> Callable:
     )
     scope: dict[str, Any] = {}
     source = wrapper_source(fn, params)
-    exec(compile(source, f"<recorder of {fn.name}>", "exec"), namespace, scope)  # noqa: S102
+    exec(compile(source, f"<recorder of {fn.name}>", "exec"), namespace, scope)
     written = scope["wrapper"]
     wrapper.__defaults__ = written.__defaults__
     wrapper.__kwdefaults__ = written.__kwdefaults__

@@ -15,7 +15,7 @@ def _before_fork() -> None:
     if not tr.closed and tr.builder is None:
         try:
             flush.flush(tr)
-        except Exception:  # noqa: S110
+        except Exception:
             # The error belongs to whoever reads the value, not to the fork.
             pass
 

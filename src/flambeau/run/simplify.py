@@ -1,4 +1,4 @@
-"""Small rewrites of a program's entries that pay at tier 0: each takes entries and gives entries."""
+"""Small rewrites of a program that pay at tier 0: each takes entries and gives entries."""
 
 from __future__ import annotations
 
@@ -96,9 +96,14 @@ def transpose_products(entries: Sequence[Entry], outs: Collection[int]) -> list[
         kept = [k for k in kept if k is not product]
         kept.append(
             Entry(
-                product.prim, tuple(s for s, _ in sides), e.outputs, {}, tuple(a for _, a in sides),
-                e.out_avals, e.grad,
-            )  # fmt: skip
+                product.prim,
+                tuple(s for s, _ in sides),
+                e.outputs,
+                {},
+                tuple(a for _, a in sides),
+                e.out_avals,
+                e.grad,
+            )
         )
     return kept
 

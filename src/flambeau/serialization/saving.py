@@ -223,7 +223,7 @@ def _pickler_class(module: ModuleType) -> Callable[..., Any]:
     own_names = {bridge.tensor_type(): _TENSOR, bridge.parameter_type(): _PARAMETER}
     size = bridge.size_type()
 
-    class Pickler(base):
+    class Pickler(base):  # type: ignore[valid-type]  # the caller's pickle module's
         storages: _Storages
         reduce_tensor: _TensorReducer
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.functions import dims as _dims
 from flambeau.functions.linalg import _common as c
+from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import promoted as _promoted
 from flambeau.ir.primitive import broadcast_shapes
 from flambeau.record.macro import function, ops
@@ -104,6 +105,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """
     if x.dtype.category < 2:
         c.floating(x, "linalg.vecdot")
+    x, y = lowered(x, y)
     x = ops.conj(x) if x.dtype.is_complex else x
     product = ops.mul(x, y)
     return ops.sum(product, dims=_dims.wrap_dims(dim, product.dim()), keepdim=False)
@@ -171,7 +173,7 @@ def _multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     def multiplied(pairs: Any) -> Tensor:
         if isinstance(pairs, int):
             return xs[pairs]
-        return ops.matmul(multiplied(pairs[0]), multiplied(pairs[1]))
+        return ops.matmul(*lowered(multiplied(pairs[0]), multiplied(pairs[1])))
 
     product = multiplied(_order([xs[0]._meta.shape[0], *[x._meta.shape[1] for x in xs]]))
     rows, columns = product._meta.shape

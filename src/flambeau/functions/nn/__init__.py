@@ -23,6 +23,7 @@ MODULES = (
     "margins",
     "normalization",
     "padding",
+    "patches",
     "pooling",
     "resampling",
     "sequence",

@@ -8,6 +8,7 @@ from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import assign
 from flambeau.functions.inplace import inplace as _in_place
 from flambeau.functions.nn._common import part, reshape
+from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -318,7 +319,9 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 def _hardswish(input: Tensor) -> Tensor:
     _floating("hardswish_cpu", input)
     middle = ops.div(ops.mul(input, ops.add(input, 3.0)), 6.0)
-    return ops.where(ops.le(input, -3.0), 0.0, ops.where(ops.ge(input, 3.0), input, middle))
+    # A negative zero, as the product gives.
+    below = ops.mul(ops.detach(input), 0.0)
+    return ops.where(ops.le(input, -3.0), below, ops.where(ops.ge(input, 3.0), input, middle))
 
 
 hardswish_ = _in_place(_hardswish)
@@ -404,6 +407,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     >>> prelu(tensor([-2.0, 1.0]), tensor([0.5]))
     tensor([-1.,  1.])
     """
+    input, weight = lowered(input, weight)
     if input.dtype is not weight.dtype:
         raise RuntimeError(
             f"prelu: Type promoting not supported. Got {input.dtype.name} and {weight.dtype.name}"

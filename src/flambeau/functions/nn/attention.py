@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.functions.nn._common import made, reshape
 from flambeau.functions.nn.dropout import dropout
 from flambeau.functions.nn.linear import linear
+from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -25,6 +26,7 @@ def _swapped(x: Tensor) -> Tensor:
 def _weights(
     query: Tensor, keys: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
 ) -> Tensor:
+    query, keys, mask = lowered(query, keys, mask)
     q, k = query._meta.shape, keys._meta.shape
     if q[-1] != k[-1]:
         raise RuntimeError(
@@ -57,14 +59,14 @@ def _weights(
 
 @function(grad="UnsafeViewBackward0")
 def _attend(weights: Tensor, value: Tensor) -> Tensor:
-    return ops.matmul(weights, value)
+    return ops.matmul(*lowered(weights, value))
 
 
 @function(grad="ScaledDotProductFlashAttentionForCpuBackward0")
 def _attention(
     query: Tensor, keys: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
 ) -> Tensor:
-    return ops.matmul(_weights(query, keys, mask, is_causal, scale), value)
+    return ops.matmul(*lowered(_weights(query, keys, mask, is_causal, scale), value))
 
 
 @function(grad="ReshapeAliasBackward0")
@@ -383,7 +385,7 @@ def multi_head_attention_forward(
 
 @function(grad="SoftmaxBackward0")
 def _plain_weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: Number) -> Tensor:
-    scores = ops.matmul(ops.mul(q, scale), _swapped(k))
+    scores = ops.matmul(*lowered(ops.mul(q, scale), _swapped(k)))
     if mask is not None:
         scores = ops.add(scores, mask)
     return ops.softmax(scores, dim=scores.dim() - 1)

@@ -19,6 +19,7 @@ from flambeau.functions.nn._common import (
     same_dtype,
     total,
 )
+from flambeau.functions.precision import raised
 from flambeau.functions.promotion import Number, cast
 from flambeau.ir.rows import check_targets
 from flambeau.record.macro import function, ops
@@ -80,6 +81,7 @@ def _check_shapes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
 def _nll_body(
     x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore: int
 ) -> Tensor:
+    x, weight = raised(x, weight)
     check_reduction(reduction)
     _check_shapes(x, target, weight)
     if x.dim() == 1 and target.dim() == 1:
@@ -140,14 +142,15 @@ def nll_loss(
 # -------------------------------------------------------------------------- cross entropy
 
 
-def _cross_entropy_body(
+def _cross_entropy_of_classes(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,
     reduction: str,
     ignore_index: int,
-    label_smoothing: Number,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
+    input, weight = raised(input, weight)
     axis = 1 if input.dim() > 1 else 0
     if not input.dim():
         raise RuntimeError("cross_entropy: input must have at least one dimension")
@@ -184,40 +187,10 @@ def _cross_entropy_body(
     return ops.add(ops.mul(loss, 1.0 - label_smoothing), ops.mul(smooth, label_smoothing / classes))
 
 
-@function(grad="NllLossBackward0")
-def _cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    reduction: str,
-    ignore_index: int,
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    return _cross_entropy_body(input, target, weight, reduction, ignore_index, label_smoothing)
-
-
-@function(grad="NllLoss2DBackward0")
-def _cross_entropy_2d(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    reduction: str,
-    ignore_index: int,
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    return _cross_entropy_body(input, target, weight, reduction, ignore_index, label_smoothing)
-
-
-@function(grad="AddBackward0")
-def _cross_entropy_smoothed(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    reduction: str,
-    ignore_index: int,
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    return _cross_entropy_body(input, target, weight, reduction, ignore_index, label_smoothing)
+# One formula: a loss is named after its last operation.
+_cross_entropy = function(grad="NllLossBackward0")(_cross_entropy_of_classes)
+_cross_entropy_2d = function(grad="NllLoss2DBackward0")(_cross_entropy_of_classes)
+_cross_entropy_smoothed = function(grad="AddBackward0")(_cross_entropy_of_classes)
 
 
 @function(grad="DivBackward1")
@@ -228,6 +201,7 @@ def _cross_entropy_of_probabilities(
     reduction: str,
     label_smoothing: float = 0.0,
 ) -> Tensor:
+    input, target, weight = raised(input, target, weight)
     if target.dtype.category != 2:
         from flambeau.functions.inplace import title
 
@@ -353,6 +327,7 @@ def linear_cross_entropy(
 def _multi_margin(
     input: Tensor, target: Tensor, p: int, margin: Number, weight: Tensor | None, reduction: str
 ) -> Tensor:
+    input, weight = raised(input, weight)
     given = input._meta.shape
     x = reshape(input, (1, *(given or (1,)))) if len(given) < 2 else input
     rows, classes = x._meta.shape
@@ -417,6 +392,7 @@ def multi_margin_loss(
 
 @function(grad="MultilabelMarginLossBackward0")
 def _multilabel_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    (input,) = raised(input)
     single = input.dim() <= 1
     classes = input._meta.shape[-1] if input.dim() else 1
     x = reshape(input, (1, classes)) if single else input

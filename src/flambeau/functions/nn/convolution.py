@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.functions.nn._common import ntuple, per_channel, reshape
+from flambeau.functions.precision import lowered
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -68,6 +69,7 @@ def _convolved(
     groups: int,
     name: str,
 ) -> Tensor:
+    input, weight, bias = lowered(input, weight, bias)
     d = len(stride)
     _check(input, weight, bias, d, name)
     shape, w = input._meta.shape, weight._meta.shape
@@ -241,6 +243,7 @@ def _transposed(
     dilation: tuple,
     name: str,
 ) -> Tensor:
+    input, weight, bias = lowered(input, weight, bias)
     d = len(stride)
     _check(input, weight, bias, d, name)
     _check_numbers(stride, padding, dilation, groups)

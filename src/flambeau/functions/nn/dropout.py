@@ -75,7 +75,9 @@ def _dropped(
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element is zero with probability ``p``, else multiplied by ``1 / (1 - p)``.
 
-    Draws from the default generator as PyTorch does. Raises ``ValueError`` unless 0 <= p <= 1.
+    Draws from the default generator as PyTorch does, in the order of the dimensions. PyTorch goes
+    by the order in memory: for an input that lies transposed there (what its attention gives with
+    ``batch_first``) the same seed drops other elements. Raises ``ValueError`` unless 0 <= p <= 1.
 
     >>> dropout(tensor([1.0, 2.0]), training=False)
     tensor([1., 2.])

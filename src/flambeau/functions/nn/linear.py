@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from flambeau.functions.nn._common import reshape
+from flambeau.functions.precision import lowered
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -47,6 +48,7 @@ def _title(x: Tensor) -> str:
 
 
 def _body(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    input, weight, bias = lowered(input, weight, bias)
     x, w = input._meta.shape, weight._meta.shape
     _check(x, w, input, weight)
     if len(w) > 2:

@@ -17,6 +17,7 @@ from flambeau.functions.nn._common import (
     reduced,
     same_dtype,
 )
+from flambeau.functions.precision import raised
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -48,6 +49,7 @@ def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
 
 @function(grad="MseLossBackward0")
 def _mse(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
+    input, target = raised(input, target)
     x, y = same_dtype(input, target)
     distance = ops.sub(x, y)
     if weight is not None:
@@ -77,6 +79,7 @@ def mse_loss(
 
 @function(grad="MeanBackward0")
 def _l1(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
+    input, target = raised(input, target)
     x, y = same_dtype(input, target)
     distance = ops.abs(ops.sub(x, y))
     if weight is not None:
@@ -106,6 +109,7 @@ def l1_loss(
 
 @function(grad="SmoothL1LossBackward0")
 def _smooth_l1(input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
+    input, target = raised(input, target)
     x, y = same_dtype(input, target)
     distance = ops.abs(ops.sub(x, y))
     if beta == 0:
@@ -144,6 +148,7 @@ def smooth_l1_loss(
 def _huber(
     input: Tensor, target: Tensor, reduction: str, delta: Number, weight: Tensor | None
 ) -> Tensor:
+    input, target = raised(input, target)
     x, y = same_dtype(input, target)
     distance = ops.abs(ops.sub(x, y))
     near = ops.mul(ops.square(distance), 0.5)
@@ -185,6 +190,7 @@ def _check_unit_interval(array: np.ndarray) -> None:
 
 @function(grad="BinaryCrossEntropyBackward0")
 def _bce(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    input, target, weight = raised(input, target, weight)
     if input.dtype is not target.dtype:
         raise RuntimeError(f"Found dtype {_title(target)} but expected {_title(input)}")
     if input.dtype.category < 2:
@@ -234,6 +240,7 @@ def binary_cross_entropy(
 def _bce_logits(
     input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
 ) -> Tensor:
+    input, target, weight, pos_weight = raised(input, target, weight, pos_weight)
     x, y = same_dtype(input, target)
     # log(1 + exp(-x)), for any x.
     log = ops.sub(ops.log1p(ops.exp(ops.neg(ops.abs(x)))), ops.minimum(x, 0.0))
@@ -275,6 +282,7 @@ def binary_cross_entropy_with_logits(
 
 @function(grad="MeanBackward0")
 def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
+    input, target = raised(input, target)
     x, y = same_dtype(input, target)
     if log_target:
         loss = ops.mul(ops.exp(y), ops.sub(y, x))
@@ -323,6 +331,7 @@ def kl_div(
 def _poisson_nll(
     input: Tensor, target: Tensor, log_input: bool, full: bool, eps: Number, reduction: str
 ) -> Tensor:
+    input, target = raised(input, target)
     x, y = same_dtype(input, target)
     if log_input:
         loss = ops.sub(ops.exp(x), ops.mul(y, x))

@@ -12,6 +12,7 @@ from flambeau.functions.nn._common import (
     reduced,
     same_dtype,
 )
+from flambeau.functions.precision import raised
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -31,6 +32,7 @@ def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -
 def _cosine_embedding(
     input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
 ) -> Tensor:
+    input1, input2 = raised(input1, input2)
     x, y = same_dtype(input1, input2)
     x, y = broadcast_together(x, y)
     dims = (x.dim() - 1,)
@@ -80,6 +82,7 @@ def cosine_embedding_loss(
 def _margin_ranking(
     input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
 ) -> Tensor:
+    input1, input2, target = raised(input1, input2, target)
     x, y, t = same_dtype(input1, input2, target)
     loss = ops.add(ops.mul(ops.neg(t), ops.sub(x, y)), margin)
     return reduced(clamp_min(loss, 0), reduction)
@@ -110,6 +113,7 @@ def margin_ranking_loss(
 
 @function(grad="MeanBackward0")
 def _hinge_embedding(input: Tensor, target: Tensor, margin: Number, reduction: str) -> Tensor:
+    input, target = raised(input, target)
     apart = clamp_min(ops.sub(margin, input), 0.0)
     loss = ops.add(
         ops.where(ops.ne(target, 1), apart, 0.0), ops.where(ops.ne(target, -1), input, 0.0)
@@ -136,6 +140,7 @@ def hinge_embedding_loss(
 
 @function(grad="SoftMarginLossBackward0")
 def _soft_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    input, target = raised(input, target)
     x, y = same_dtype(input, target)
     return reduced(ops.log1p(ops.exp(ops.neg(ops.mul(y, x)))), reduction)
 
@@ -166,6 +171,7 @@ def _triplet(
     swap: bool,
     reduction: str,
 ) -> Tensor:
+    anchor, positive, negative = raised(anchor, positive, negative)
     from flambeau.functions.nn.distance import pairwise_distance
 
     near = pairwise_distance(anchor, positive, p, eps)

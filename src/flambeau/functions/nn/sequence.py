@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions.nn._common import check_reduction, made, mean, reshape, total, value_of
+from flambeau.functions.precision import raised
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -22,6 +23,7 @@ def _ctc(
     reduction: str,
     zero_infinity: bool,
 ) -> Tensor:
+    (log_probs,) = raised(log_probs)
     single = log_probs.dim() == 2
     x = log_probs
     if single:

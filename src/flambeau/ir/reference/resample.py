@@ -17,13 +17,14 @@ from flambeau.ir.reference.pool import adaptive_avg_pool, adaptive_avg_pool_grad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    Scales: TypeAlias = Sequence[float | None] | None
 
 __all__ = ["cubic_weights", "interpolate", "interpolate_gradient"]
 
 # The slope at the ends of the cubic [Keys 1981]: PyTorch's, and its antialiased (Pillow's) one.
 _CUBIC, _CUBIC_ANTIALIASED = -0.75, -0.5
-
-Scales = "Sequence[float | None] | None"
 
 
 def interpolate(

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _Fields = namedtuple(
-    "PackedSequence", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"],
+    "_Fields", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"],
     defaults=(None, None, None),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions.creation import made
+from flambeau.functions.making import made
 from flambeau.functions.windows import _cosines, _kaiser
 from flambeau.record.trace import defaults
 

@@ -58,7 +58,7 @@ class DataLoader(Generic[T_co]):
 
     Raises: ``ValueError`` for arguments that are out of range or exclude each other.
 
-    >>> dataset = TensorDataset(torch.arange(3))
+    >>> dataset = torch.utils.data.TensorDataset(torch.arange(3))
     >>> list(DataLoader(dataset, batch_size=2))
     [[tensor([0, 1])], [tensor([2])]]
     """
