@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 import flambeau
 from flambeau.ir.reference import pathwise

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROBE = ROOT.parent / "shared" / "checks" / "opinfo_probe.py"
 NAMES = Path(__file__).parent / "probe_names.txt"
-SHARDS = 4
+SHARDS = 2
 
 
 def probe(*args: str, out: Path) -> list[dict]:

@@ -265,7 +265,10 @@ def interrupted_at(line: int, body) -> bool:
 
     def trace(frame, event, arg):
         nonlocal count
-        if "flambeau" not in frame.f_code.co_filename and "recorder" not in frame.f_code.co_filename:
+        if (
+            "flambeau" not in frame.f_code.co_filename
+            and "recorder" not in frame.f_code.co_filename
+        ):
             return None
         if event == "line":
             count += 1
@@ -464,9 +467,7 @@ def test_two_threads_use_each_others_pending_tensors():
             errors.append(e)
             barrier.abort()
 
-    threads = [
-        threading.Thread(target=work, args=pair) for pair in (("a", "b"), ("b", "a"))
-    ]
+    threads = [threading.Thread(target=work, args=pair) for pair in (("a", "b"), ("b", "a"))]
     for t in threads:
         t.start()
     for t in threads:
@@ -528,5 +529,3 @@ def test_a_forked_child_goes_on():
         ok = (x + 1).tolist() == [3, 3, 3]
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-

@@ -1,7 +1,5 @@
 """Writes docs/coverage.md: which public names of PyTorch Flambeau has.
 
-    python tools/coverage.py
-
 Needs PyTorch (the `test` extra). A name that is there is not yet a promise that every option of
 it works: the generated tests and the probe say that.
 """

@@ -1,7 +1,6 @@
 """Writes docs/primitives.md: every primitive with its meaning.
 
-    python tools/primitives.py            # writes
-    python tools/primitives.py --check    # fails if the page is out of date
+With ``--check`` it writes nothing, and fails if the page is out of date.
 """
 
 from __future__ import annotations

@@ -75,7 +75,6 @@ from flambeau.printing import set_printoptions
 from flambeau.record import process as _process
 from flambeau.record.explain import explain as _explain
 from flambeau.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from flambeau.serialization import load, save
 from flambeau.legacy import *
 from flambeau.runtime import (
     are_deterministic_algorithms_enabled,
@@ -110,6 +109,8 @@ _LAZY = (
     "utils", "version", "xpu", "__config__", "__future__", "_dynamo", "trainer",
 )  # fmt: skip
 _FROM = {
+    "load": "serialization",
+    "save": "serialization",
     "autocast": "amp",
     "GradScaler": "amp",
     "compile": "compiler",

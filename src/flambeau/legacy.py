@@ -48,5 +48,3 @@ def set_default_tensor_type(t: Any) -> None:
     if isinstance(t, str):
         t = globals()[t.rpartition(".")[2]]
     set_default_dtype(t._legacy_dtype)
-
-

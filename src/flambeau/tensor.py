@@ -260,8 +260,11 @@ class Tensor(Handle):
 
     @property
     def grad(self) -> Tensor | None:
-        if self._grad is None and self._meta.requires_grad and not self._meta.leaf and (
-            not self._retains
+        if (
+            self._grad is None
+            and self._meta.requires_grad
+            and not self._meta.leaf
+            and (not self._retains)
         ):
             import warnings
 
@@ -420,7 +423,9 @@ class Tensor(Handle):
         if not self._meta.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if not self._meta.leaf:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
         if self._post_hooks is None:
             self._post_hooks = {}
         handle = RemovableHandle(self._post_hooks)
@@ -492,9 +497,7 @@ class Tensor(Handle):
             flush.flush_other(storage.trace)
         array = self._array()
         if array.size != 1:
-            raise RuntimeError(
-                f"a Tensor with {array.size} elements cannot be converted to Scalar"
-            )
+            raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
         value = array.item()
         return float(value) if self._meta.dtype is bfloat16 else value
 
@@ -531,8 +534,8 @@ class Tensor(Handle):
         t = object.__new__(kind or cls)
         shape, strides = tuple(shape), tuple(strides)
         t._meta = meta(shape, from_numpy_dtype(flat.dtype), requires_grad)
-        whole = offset == 0 and strides == contiguous_strides(shape) and (
-            math.prod(shape) == flat.size
+        whole = (
+            offset == 0 and strides == contiguous_strides(shape) and (math.prod(shape) == flat.size)
         )
         known = _flat_storages.get(id(flat))
         storage = known[1]() if known is not None and known[0]() is flat else None

@@ -7,40 +7,36 @@ import heapq
 import threading
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flambeau.autograd import anomaly
-from flambeau.ir.derive import depending, derive
-from flambeau.ir.graph import Const, Entry, Var, recorders
-from flambeau.ir.primitive import PRIMITIVES, Primitive
-from flambeau.record import alias, flush
-from flambeau.record.builder import (
-    Builder,
-    attach,
-    construct,
-    finish,
-    new_tensor,
-    undo_binding,
+from flambeau.autograd.accumulation import accumulate, leaf_hooked, quick
+from flambeau.autograd.history import PyNode, history_of, origin, origin_of, resolved
+from flambeau.autograd.open_trace import (
+    backward_in_trace,
+    keep_saved,
+    leaves_of,
+    pull_step,
+    reach,
 )
+from flambeau.autograd.replaying import replay
+from flambeau.autograd.values import add, concrete, fitted, grad_mode, ones_like
+from flambeau.ir.primitive import PRIMITIVES
+from flambeau.record import flush
+from flambeau.record.builder import new_tensor
 from flambeau.record.macro import apply
 from flambeau.record.meta import meta
-from flambeau.record.segment import (
-    INPLACE,
-    TWICE,
-    Segment,
-    next_order,
-    overwrite_check,
-    reads_primal,
-)
-from flambeau.record.storage import Handle, Storage
-from flambeau.record.trace import LOCK, Node, Trace, open_, renew, set_state
+from flambeau.record.segment import TWICE, Segment
+from flambeau.record.storage import Handle
+from flambeau.record.trace import LOCK, Trace, open_, renew, set_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+__all__ = [
+    "Pass", "PyNode", "check_roots", "collect", "concrete", "current_pass", "history_of",
+    "keep_saved", "leaves_below", "ones_like", "origin", "run_backward",
+]  # fmt: skip
+
 LAST = float("inf")
-# Whether writes to values that backward needs are allowed (graph.allow_mutation_on_saved_tensors).
-keep_saved = [0]
 
 
 class _Passes(threading.local):
@@ -56,109 +52,6 @@ _passes = _Passes()
 def current_pass() -> Pass:
     """The backward pass whose hooks run now."""
     return _passes.stack[-1]
-
-
-class PyNode:
-    """The history of a custom function's outputs: its backward runs as Python.
-
-    ``inputs`` are the tensors it was given; ``call(grads)`` gives a gradient (or None) for each.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        inputs: Sequence[Any],
-        call: Callable[[list[Any]], Sequence[Any]],
-        histories: Sequence[Any] | None = None,
-    ) -> None:
-        self.name = name
-        if histories is None:
-            for t in inputs:
-                if t._meta.requires_grad and not t._meta.leaf:
-                    # What came before is settled in segments: an open trace would move on.
-                    t._value()
-            histories = [history_of(t) for t in inputs]
-        self.inputs = list(zip(inputs, histories, strict=True))
-        self.order = next_order()
-        self.outputs = 1
-        self.call = call
-        self.hooks: dict[int, list] | None = None
-        # Called after the backward: fn(gradients of inputs, gradients of outputs).
-        self.post_hooks: list[Callable] | None = None
-
-
-def history_of(t: Any) -> tuple[Any, int] | None:
-    """Where the history of a tensor is: (open trace, segment or custom function, slot).
-
-    ``(None, 0)`` for a leaf that wants a gradient, ``None`` for no history.
-    """
-    m = t._meta
-    if not m.requires_grad:
-        return None
-    if m.leaf:
-        return None, 0
-    tr = open_.trace
-    if t._storage is None:
-        if t._trace is tr:
-            return tr, t._slot
-        flush.flush_other(t._trace)
-        return resolved(t._hist)
-    if t._btrace is tr and not tr.closed and (t._storage.trace is tr or t._hist is None):
-        if t._seen != t._storage.version:
-            alias.refresh(tr, t)
-        return tr, t._slot
-    if t._storage.trace is not None:
-        alias.current(tr, t)
-        return history_of(t)
-    return resolved(t._hist)
-
-
-def resolved(history: tuple[Any, int] | None) -> tuple[Any, int] | None:
-    """A place in a segment that was recorded again is where that put it."""
-    while history is not None and isinstance(history[0], Segment):
-        unit, slot = history
-        if unit.again is None or slot not in unit.again:
-            break
-        history = history_of(unit.again[slot])
-    return history
-
-
-# ------------------------------------------------------------------------- the open trace
-
-
-def reach(node: Node, slot: int) -> frozenset[int]:
-    """The slots that the gradient of ``slot`` reaches, itself among them."""
-    memo = node.memo
-    if memo is None:
-        memo = node.memo = {}
-    key = ("reach", slot)
-    found = memo.get(key)
-    if found is None:
-        wanted = [-1 - i for i, m in enumerate(node.input_metas()) if m.requires_grad]
-        through, depends = depending(node.path_entries(), wanted)
-        reached = {slot}
-        for e in reversed(through):
-            if not reached.isdisjoint(e.outputs):
-                reached.update(
-                    i
-                    for p, i in enumerate(e.inputs)
-                    if type(i) is int and i in depends and e.prim.gradient_of(p) is not None
-                )
-        found = memo[key] = frozenset(reached)
-    return found
-
-
-def leaves_of(node: Node, slot: int) -> tuple[int, ...]:
-    """Indices of the inputs that the gradient of ``slot`` reaches."""
-    memo = node.memo
-    found = None if memo is None else memo.get(("leaves", slot))
-    if found is None:
-        reached = reach(node, slot)
-        found = tuple(
-            i for i, m in enumerate(node.input_metas()) if -1 - i in reached and m.requires_grad
-        )
-        node.memo["leaves", slot] = found  # type: ignore[index]
-    return found
 
 
 def below(starts: Sequence[tuple[Any, Any]]) -> tuple[dict[int, Any], set[tuple[int, int]]]:
@@ -189,141 +82,6 @@ def below(starts: Sequence[tuple[Any, Any]]) -> tuple[dict[int, Any], set[tuple[
 def leaves_below(t: Any) -> list[Any]:
     """The leaves that want a gradient and that ``t`` depends on, each once."""
     return list(below([(t, history_of(t))])[0].values())
-
-
-def pull(
-    tr: Trace,
-    builder: Builder,
-    seeds: dict[int, Var],
-    retain: bool,
-    create: bool,
-    barriers: Sequence[int] = (),
-    before: frozenset[int] | None = None,
-) -> tuple[dict[int, Var], frozenset[int]]:
-    """Writes the gradients of the trace's inputs to ``builder``; they, and what is then spent.
-
-    ``before`` is what other passes had spent, where this one comes by in several steps.
-    """
-    node = tr.node
-    before = node.freed if before is None else before
-    entries = node.path_entries()
-    metas = node.input_metas()
-    wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
-    checked = node.overwritten and not keep_saved[0]
-    written = overwrite_check(node.overwritten, builder) if checked else None
-    spent: set[int] = set()
-
-    def check(entry: Entry, start: int) -> None:
-        if reads_primal(builder.entries[start:], node.n_slots):
-            if not before.isdisjoint(entry.outputs):
-                raise RuntimeError(TWICE)
-            spent.update(entry.outputs)
-        if written:
-            written(entry, start)
-
-    builder.history = create
-    grads, _ = derive(entries, wanted, seeds, builder, check, barriers)
-    freed = node.freed if retain else node.freed | spent
-    return grads, freed
-
-
-def seed_var(builder: Builder, m: Any, given: Any) -> Var:
-    if given is not None:
-        return Var(builder.slot_of(given), given._meta.aval)
-    return builder.emit(PRIMITIVES["full"], (1.0,), {"shape": m.shape, "dtype": m.dtype})[0]
-
-
-def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -> Node:
-    """The edge of a backward step, made by ``make`` if it is new: (results, freed)."""
-    node = tr.node.edges.get(key)
-    if node is not None:
-        return node
-    builder, (results, freed) = construct(tr, make)
-    node = finish(tr, builder, name)
-    node.template = tuple(results)
-    node.freed = freed
-    flush.stats.misses += 1
-    flush.stats.last_miss = (name, key, tr.node)
-    return attach(tr, key, node)
-
-
-def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
-    """``t.backward()`` as one edge; False where hooks or other histories ask for more."""
-    if tr.hooks or keep_saved[0]:
-        return False
-    reached = leaves_of(tr.node, t._slot)
-    inputs = tr.inputs
-    leaves = []
-    for i in reached:
-        leaf = inputs[i]
-        if not leaf._meta.leaf or leaf._hooks or leaf._post_hooks:
-            return False
-        leaves.append(leaf)
-    try:
-        slot = t._slot
-        given = None if gradient is None else key_for(tr, gradient)
-        states = [None if x._grad is None else key_for(tr, x._grad) for x in leaves]
-        key = ("backward", slot, given, retain, *states)
-
-        def make(builder: Builder) -> tuple:
-            seeds = {slot: seed_var(builder, t._meta, gradient)}
-            grads, freed = pull(tr, builder, seeds, retain, False)
-            results = []
-            for i, leaf in zip(reached, leaves, strict=True):
-                g = grads.get(-1 - i)
-                if g is None:
-                    results.append(None)
-                    continue
-                old = leaf._grad
-                if old is not None:
-                    g = Var(builder.slot_of(old), old._meta.aval) + g
-                results.append((g.slot, meta(g.shape, g.dtype)))
-            return results, freed
-
-        node = edge_for(tr, key, "backward", make)
-    except alias.Restart as restart:
-        undo_binding(tr)
-        (restart.action or (lambda: flush.flush(open_.trace)))()
-        return False
-    except BaseException:
-        undo_binding(tr)
-        raise
-    interrupt = None
-    done = 0
-    while True:
-        try:
-            tr.node = node
-            while done < len(leaves):
-                result = node.template[done]
-                if result is not None:
-                    store(tr, leaves[done], *result)
-                done += 1
-            break
-        except KeyboardInterrupt as e:
-            interrupt = e
-    if node.length > flush.LENGTH or tr.cut:
-        flush.flush(tr)
-    if interrupt is not None:
-        raise interrupt
-    return True
-
-
-def store(tr: Trace, leaf: Any, slot: int, m: Any) -> None:
-    """Puts the accumulated gradient of a leaf in its ``.grad``, keeping the object there."""
-    old = leaf._grad
-    if old is None:
-        g = new_tensor(tr, slot, m)
-        tr.live.append(g)
-        leaf._grad = g
-    else:
-        alias.write(tr, old, slot, m)
-
-
-def key_for(tr: Trace, t: Any) -> Any:
-    return t._slot if t._trace is tr else alias.bind(tr, t)
-
-
-# ------------------------------------------------------------------------- the general engine
 
 
 class Pass:
@@ -589,188 +347,6 @@ class Pass:
         return g
 
 
-def origin(unit: Any, position: int) -> tuple[Any, int] | None:
-    """The history of an input of a trace or segment, from before it was bound."""
-    if isinstance(unit, Segment):
-        return unit.origins[position]
-    return origin_of(unit.inputs[position])
-
-
-def origin_of(t: Any) -> tuple[Any, int] | None:
-    """The history of an input of the open trace: from before it was bound."""
-    if t._meta.leaf:
-        return None, 0
-    return t._hist
-
-
-def pull_step(
-    seeds: dict[Any, Any],
-    stops: list[Any],
-    retain: bool,
-    create: bool,
-    before: frozenset[int],
-) -> list[tuple[Any, Any]]:
-    """One edge of gradients in the open trace: (input or stop, gradient) for those reached."""
-    while True:
-        tr = open_.trace
-        try:
-            for t in (*seeds, *stops):
-                alias.current(tr, t)
-            if open_.trace is not tr:
-                raise RuntimeError("the values of a backward pass were flushed on its way")
-            starts = [t._slot for t in seeds]
-            given = [key_for(tr, g) for g in seeds.values()]
-            barriers = [t._slot for t in stops]
-            key = (
-                "pull",
-                retain,
-                create,
-                keep_saved[0] > 0,
-                *starts,
-                None,
-                *given,
-                None,
-                *barriers,
-            )
-
-            def make(builder: Builder) -> tuple:
-                variables = {
-                    t._slot: Var(builder.slot_of(g), g._meta.aval) for t, g in seeds.items()
-                }
-                grads, freed = pull(tr, builder, variables, retain, create, barriers, before)  # noqa: B023
-                return [
-                    (slot, g.slot, meta(g.shape, g.dtype, create, not create))
-                    for slot, g in sorted(grads.items())
-                ], freed
-
-            node = edge_for(tr, key, "backward", make)
-            break
-        except alias.Restart as restart:
-            undo_binding(tr)
-            if restart.action is None:
-                raise
-            restart.action()
-        except BaseException:
-            undo_binding(tr)
-            raise
-    results = []
-    tr.node = node
-    stop_at = {t._slot: t for t in stops}
-    for slot, made, m in node.template:
-        g = new_tensor(tr, made, m)
-        tr.live.append(g)
-        where = stop_at.get(slot)
-        results.append((tr.inputs[-1 - slot] if where is None else where, g))
-    return results
-
-
-def replay(unit: Segment) -> dict[int, Any]:
-    """Records a segment's entries again; its values by slot, as tensors with history."""
-    values: dict[int, Any] = {}
-    for i, (t, a) in enumerate(zip(unit.inputs, unit.arrays, strict=True)):
-        m = unit.spec.metas[i]
-        if not m.requires_grad:
-            values[-1 - i] = concrete(a, m.dtype)
-        else:
-            values[-1 - i] = stand_in(unit, i) if unit.changed(i) else t
-    numbers = unit.numbers
-    for e in unit.spec.entries:
-        args = []
-        for i, aval in zip(e.inputs, e.in_avals, strict=True):
-            if type(i) is Const:
-                args.append(i.value)
-            elif i <= -1_000_000_000:
-                args.append(numbers[-1_000_000_000 - i])
-            elif i in values:
-                args.append(values[i])
-            else:
-                raise KeyError(i)
-            del aval
-        with grad_mode(e.grad):
-            if e.prim.name == "number":
-                values[e.outputs[0]] = e.prim.reference(*args, **e.attrs)
-                continue
-            made = apply(quiet(e.prim), *args, **e.attrs)
-        values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
-    return values
-
-
-@functools.cache
-def quiet(prim: Primitive) -> Primitive:
-    """A primitive that raised nothing on these values: it need not run at its call again."""
-    if not prim.raises:
-        return prim
-    return Primitive(
-        prim.name, prim.meaning, prim.rule, prim.reference, prim.gradients, prim.host, False,
-        prim.variadic,
-    )  # fmt: skip
-
-
-def stand_in(unit: Segment, position: int) -> Any:
-    """An input as it was when bound, before it was written to, in the history it had then."""
-    array = unit.arrays[position]
-    storage = unit.inputs[position]._storage
-    if storage is not None and storage.version != unit.bound[position]:
-        if np.may_share_memory(storage.array, array) and storage.trace is None:
-            raise RuntimeError(INPLACE)
-    m = unit.spec.metas[position]
-    t = concrete(array, m.dtype)
-    t._meta = meta(m.shape, m.dtype, True, False)
-    histories = [unit.origins[position]]
-    t._hist = (PyNode("Past", [unit.inputs[position]], lambda grads: grads, histories), 0)
-    return t
-
-
-class grad_mode:
-    """A block in which history is, or is not, recorded."""
-
-    def __init__(self, on: bool) -> None:
-        self.on = on
-
-    def __enter__(self) -> None:
-        self.before = open_.state.grad
-        set_state(grad=self.on)
-
-    def __exit__(self, *exc: object) -> None:
-        set_state(grad=self.before)
-
-
-def add(a: Any, b: Any) -> Any:
-    return apply(PRIMITIVES["add"], a, b)
-
-
-def concrete(array: np.ndarray, dtype: Any) -> Any:
-    """A tensor without history on an array that is its own."""
-    t = new_tensor(None, 0, meta(array.shape, dtype))
-    t._storage = Storage(array)
-    return t
-
-
-def fitted(g: Any, t: Any, name: str) -> Any:
-    """A custom gradient in the dtype and shape of its tensor."""
-    if g._meta.shape != t._meta.shape:
-        from flambeau.ir.primitive import broadcast_shapes
-
-        shape = t._meta.shape
-        if broadcast_shapes(g._meta.shape, shape) != g._meta.shape:
-            raise RuntimeError(
-                f"Function {name} returned an invalid gradient: got {list(g._meta.shape)} but "
-                f"expected shape compatible with {list(shape)}"
-            )
-        extra = len(g._meta.shape) - len(shape)
-        dims = tuple(range(extra)) + tuple(
-            i + extra for i, n in enumerate(shape) if n == 1 and g._meta.shape[i + extra] != 1
-        )
-        g = apply(PRIMITIVES["sum"], g, dims=dims, keepdim=False)
-        g = apply(PRIMITIVES["reshape"], g, shape=shape)
-    if g._meta.dtype is not t._meta.dtype:
-        g = apply(PRIMITIVES["cast"], g, dtype=t._meta.dtype)
-    return g
-
-
-# --------------------------------------------------------------------------- entry points
-
-
 def check_roots(tensors: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
     """The gradients to begin with: given, or one for a scalar."""
     seeds = []
@@ -806,10 +382,6 @@ def check_roots(tensors: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
                 g = apply(PRIMITIVES["cast"], g, dtype=t._meta.dtype)
         seeds.append(g)
     return seeds
-
-
-def ones_like(t: Any) -> Any:
-    return concrete(np.ones(t._meta.shape, t._meta.dtype.numpy), t._meta.dtype)
 
 
 def run_backward(
@@ -871,36 +443,6 @@ def settle(found: Pass, inputs: Sequence[Any] | None, create: bool) -> None:
             accumulate(t, g, create)
 
 
-def quick(t: Any, g: Any) -> bool:
-    """``accumulate`` of an array that is nobody's into a leaf nobody watches; False if it is not.
-
-    One assignment or addition: a recorded one would cost more than the arithmetic.
-    """
-    if t._hooks or t._post_hooks or not t._meta.leaf:
-        return False
-    old = t._grad
-    if old is None:
-        t._grad = g
-        return True
-    storage = old._storage
-    if storage is None or not storage.plain or old._spec is not None:
-        return False
-    bound = old._trace
-    if bound is not None and not bound.closed:
-        return False
-    dtype = old._meta.dtype
-    if dtype is not g._meta.dtype or dtype.numpy not in _PLAIN:
-        return False
-    # New memory: a segment may have bound the old.
-    storage.array = np.asarray(storage.array + g._storage.array)
-    storage.version += 1
-    return True
-
-
-# NumPy adds these as the primitive does.
-_PLAIN = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
-
-
 def collect(
     run: Pass, tensors: Sequence[Any], seeds: Sequence[Any], targets: list[Any] | None
 ) -> None:
@@ -931,59 +473,3 @@ def collect(
     for i, t in leaf_targets:
         if id(t) in run.leaves:
             run.captured[i] = leaf_hooked(t, run.leaves[id(t)][1])
-
-
-def leaf_hooked(t: Any, g: Any) -> Any:
-    """Runs the hooks on the whole gradient of a leaf."""
-    for hook in list((t._hooks or {}).values()):
-        changed = hook(g)
-        if changed is not None:
-            g = changed
-    return g
-
-
-def accumulate(t: Any, g: Any, create: bool) -> None:
-    """Adds to ``t.grad``: into the tensor there, or a new one when history is kept."""
-    if t._meta.leaf:
-        g = leaf_hooked(t, g)
-    old = t._grad
-    if old is None:
-        t._grad = g if create or not g._meta.requires_grad else alias.detached(g)
-        if not create:
-            t._grad = private(t._grad)
-    elif create:
-        t._grad = add(old, g)
-    else:
-        with grad_mode(False):
-            total = add(old, g)
-        tr = open_.trace
-        if total._trace is tr:
-            alias.write(tr, old, total._slot, total._meta)
-        else:
-            replace_value(old, total)
-    for hook in list((t._post_hooks or {}).values()):
-        hook(t)
-
-
-def replace_value(old: Any, new: Any) -> None:
-    """Copies a concrete value into a concrete tensor."""
-    old._array()[...] = new._array()
-    old._storage.version += 1
-
-
-def private(g: Any) -> Any:
-    """A gradient that shares memory with nothing the caller holds."""
-    storage = g._storage
-    if storage is not None and storage.trace is None and (storage.shared or storage.foreign):
-        return concrete(np.array(g._array(), order="C"), g._meta.dtype)
-    twin = new_tensor(g._trace, g._slot, g._meta)
-    if storage is None:
-        if g._trace is open_.trace:
-            open_.trace.hold(twin)
-            return twin
-        return g
-    if storage.trace is not None:
-        return g
-    twin._trace = None
-    twin._storage = Storage(np.array(storage.array, order="C"))
-    return twin

@@ -28,8 +28,9 @@ def _scaled(other: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
         return other
     kind = alpha.type if isinstance(alpha, Num) else type(alpha)
     if kind is float and dtype.category < 2:
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating "
-                           "point number.")
+        raise RuntimeError(
+            "For integral input tensors, argument alpha must not be a floating point number."
+        )
     if kind is bool and dtype.category:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     return other * alpha if not isinstance(other, Tensor) else ops.mul(other, alpha)
@@ -176,12 +177,7 @@ def pow(input: Tensor | Number, exponent: Tensor | int | float) -> Tensor:
         bool(exponent)
     x, y = two_tensors(input, exponent)
     dtype = result_type(x, y)
-    if (
-        isinstance(x, Tensor)
-        and x.dtype.category < 2
-        and y.__class__ is int
-        and y < 0
-    ):
+    if isinstance(x, Tensor) and x.dtype.category < 2 and y.__class__ is int and y < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     x = cast(x, dtype) if isinstance(x, Tensor) else literal(x, dtype)
     y = cast(y, dtype) if isinstance(y, Tensor) else y
@@ -234,8 +230,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     a, b = input._meta.shape, other._meta.shape
     if not a or not b:
         raise RuntimeError(
-            f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and "
-            f"{len(b)}D"
+            f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D"
         )
     if input.dtype is not other.dtype:
         raise RuntimeError(
@@ -303,14 +298,10 @@ def _fit(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     given = value._meta.shape
     while len(given) > len(shape) and given[0] == 1:
         given = given[1:]
-    try:
-        fits = broadcast_shapes(given, shape) == shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    together = broadcast_shapes(shape, given)
+    if together != shape:
         raise RuntimeError(
-            f"The expanded size of the tensor ({list(shape)}) must match the existing size "
-            f"({list(value._meta.shape)})"
+            f"output with shape {list(shape)} doesn't match the broadcast shape {list(together)}"
         )
     return value if given == value._meta.shape else ops.reshape(value, shape=given)
 

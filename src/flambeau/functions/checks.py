@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flambeau.functions.inplace import title as _title
 from flambeau.record.builder import Num
+from flambeau.record.refusal import no_tensor
 from flambeau.tensor import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flambeau import dtypes
 
 
@@ -23,6 +27,22 @@ def _need_tensor(name: str, value: Any, argument: str = "input", position: int =
             f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
             f"{_kind(value)}"
         )
+
+
+def _tensors(f: Callable) -> Callable:
+    """Makes a plain function name the argument that should have been a tensor, and is none."""
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except AttributeError:
+            refusal = no_tensor(f, f.__name__, args, kwargs)
+            if refusal is None:
+                raise
+        raise refusal
+
+    return call
 
 
 def _need_one_tensor(name: str, *operands: Any) -> None:

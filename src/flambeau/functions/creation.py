@@ -109,9 +109,11 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     """
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype is dtype else data.to(dtype)
-    if isinstance(data, np.ndarray) and (
-        dtype is None or dtypes.from_numpy_dtype(data.dtype) is dtype
-    ) and not any(s < 0 for s in data.strides):
+    if (
+        isinstance(data, np.ndarray)
+        and (dtype is None or dtypes.from_numpy_dtype(data.dtype) is dtype)
+        and not any(s < 0 for s in data.strides)
+    ):
         return from_numpy(data)
     array, dtype = to_array(data, dtype)
     return made(array, dtype, False, device)
@@ -130,9 +132,11 @@ def asarray(
         t = made(*to_array(obj, dtype), False, device)
     else:
         t = as_tensor(obj, dtype, device)
-        if copy is False and not (isinstance(obj, (Tensor, np.ndarray)) and t.dtype is (
-            obj.dtype if isinstance(obj, Tensor) else dtypes.from_numpy_dtype(obj.dtype)
-        )):
+        if copy is False and not (
+            isinstance(obj, (Tensor, np.ndarray))
+            and t.dtype
+            is (obj.dtype if isinstance(obj, Tensor) else dtypes.from_numpy_dtype(obj.dtype))
+        ):
             raise ValueError("can't alias arbitrary sequence into a tensor.")
     if t.requires_grad and not requires_grad and not isinstance(obj, Tensor):
         t = t.detach()
@@ -176,6 +180,8 @@ def _filled(
                 f"Trying to create tensor with negative dimension {n}: {list(shape)}"
             )
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
+    if not isinstance(dtype, dtypes.dtype):
+        raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     result = made(make(shape, dtype.numpy), dtype, requires_grad, device)
     return result if out is None else write_out(out, result, "empty")
 
@@ -388,8 +394,9 @@ def logspace(
     tensor([  1.,  10., 100.])
     """
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
-    powers = linspace(start, end, steps, dtype=dtypes.complex128 if dtype.is_complex
-                      else dtypes.float64)._array()
+    powers = linspace(
+        start, end, steps, dtype=dtypes.complex128 if dtype.is_complex else dtypes.float64
+    )._array()
     array = np.power(base, powers)
     result = made(np.array(array.astype(dtype.numpy)), dtype, requires_grad, device)
     return result if out is None else write_out(out, result, "logspace")

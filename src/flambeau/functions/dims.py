@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import index
 from typing import Any
 
 
@@ -13,9 +14,7 @@ def wrap_dim(dim: int, ndim: int, *, scalar: bool = True) -> int:
     """
     n = max(ndim, 1) if scalar else ndim
     if n == 0:
-        raise IndexError(
-            f"Dimension specified as {dim} but tensor has no dimensions"
-        )
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     if not -n <= dim < n:
         raise IndexError(
             f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
@@ -42,7 +41,13 @@ def as_shape(sizes: tuple) -> tuple[int, ...]:
     """A shape given as ``f(2, 3)`` or ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
-    return tuple(int(n) if n.__class__ is int else n.__index__() for n in sizes)
+    try:
+        return tuple(n if n.__class__ is int else int(index(n)) for n in sizes)
+    except TypeError:
+        bad = next(n for n in sizes if not hasattr(n, "__index__"))
+        raise TypeError(
+            f"argument 'size' must be tuple of ints, not {type(bad).__name__}"
+        ) from None
 
 
 def infer_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:

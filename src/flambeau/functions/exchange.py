@@ -71,9 +71,7 @@ def frombuffer(
     view = memoryview(buffer)
     length = view.nbytes - offset
     if view.nbytes == 0 or count == 0:
-        raise ValueError(
-            f"both buffer length ({view.nbytes}) and count ({count}) must not be 0"
-        )
+        raise ValueError(f"both buffer length ({view.nbytes}) and count ({count}) must not be 0")
     if not 0 <= offset < view.nbytes:
         raise ValueError(
             f"offset ({offset} bytes) must be non-negative and no greater than buffer length "

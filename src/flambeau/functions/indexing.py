@@ -17,6 +17,11 @@ from flambeau.tensor import Tensor, concrete
 
 
 def _too_many(x: Tensor) -> IndexError:
+    if not x.dim():
+        return IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim "
+            "tensor to a number"
+        )
     return IndexError(f"too many indices for tensor of dimension {x.dim()}")
 
 

@@ -65,9 +65,7 @@ def inplace(f: Callable) -> Callable:
 def write_out(out: Any, result: Any, name: str) -> Any:
     """``out=``: copies results to the tensors given, which take their shape if it differs."""
     if isinstance(result, (tuple, list)):
-        outs = tuple(
-            write_out(o, r, name) for o, r in zip(out, result, strict=True)
-        )
+        outs = tuple(write_out(o, r, name) for o, r in zip(out, result, strict=True))
         return type(result)._make(outs) if hasattr(result, "_make") else outs
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")

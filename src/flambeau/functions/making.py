@@ -18,16 +18,12 @@ def check_device(device: Any) -> None:
         return
     d = device if isinstance(device, Device) else Device(device)
     if d.type == "cuda":
-        raise RuntimeError(
-            "Found no NVIDIA driver on your system: Flambeau computes on the CPU here"
-        )
+        raise AssertionError("Torch not compiled with CUDA enabled")
     if d.type not in ("cpu", "meta"):
         raise RuntimeError(f"PyTorch is not linked with support for {d.type} devices")
 
 
-def made(
-    array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, device: Any = None
-) -> Tensor:
+def made(array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, device: Any = None) -> Tensor:
     """A fresh tensor on an array that is its own."""
     if device is not None:
         check_device(device)
@@ -81,9 +77,11 @@ def to_array(data: Any, dtype: dtypes.dtype | None) -> tuple[np.ndarray, dtypes.
         array = np.asarray(data)
         dtype = dtype or dtypes.from_numpy_dtype(array.dtype)
     elif isinstance(data, (str, dict)) or data is None:
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'") if isinstance(
-            data, str
-        ) else RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+        raise (
+            TypeError(f"new(): invalid data type '{type(data).__name__}'")
+            if isinstance(data, str)
+            else RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+        )
     elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return to_array([data[i] for i in range(len(data))], dtype)
     else:
@@ -91,19 +89,18 @@ def to_array(data: Any, dtype: dtypes.dtype | None) -> tuple[np.ndarray, dtypes.
     if dtype is dtypes.bool_ and array.dtype.kind != "b":
         return np.array(array != 0), dtype
     if array.dtype.kind == "c" and not dtype.is_complex:
-        raise RuntimeError(
-            f"value cannot be converted to type {dtype.name} without overflow"
-        )
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
     if array.dtype.kind == "f" and dtype.category == 1 and array.size:
         return np.array(np.trunc(array).astype(dtype.numpy), order="C"), dtype
-    if array.dtype.kind in "iu" and dtype.category == 1 and array.size and isinstance(
-        data, (int, list, tuple)
+    if (
+        array.dtype.kind in "iu"
+        and dtype.category == 1
+        and array.size
+        and isinstance(data, (int, list, tuple))
     ):
         info = np.iinfo(dtype.numpy)
         if array.min() < info.min or array.max() > info.max:
-            raise RuntimeError(
-                f"value cannot be converted to type {dtype.name} without overflow"
-            )
+            raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
     return np.array(array.astype(dtype.numpy, copy=True), order="C"), dtype
 
 
@@ -140,9 +137,7 @@ def _nested(data: Any, dtype: dtypes.dtype) -> np.ndarray:
             else:
                 for z in y:
                     if isinstance(z, (list, tuple)):
-                        raise TypeError(
-                            f"must be real number, not {type(z).__name__}"
-                        )
+                        raise TypeError(f"must be real number, not {type(z).__name__}")
     if isinstance(x, Tensor) or _has_tensor(data):
         flat = [z.item() if isinstance(z, Tensor) else z for z in _flat(data, len(shape))]
         return np.array(flat).reshape(shape)

@@ -94,9 +94,7 @@ def literal(x: Any, dtype: dtypes.dtype) -> Any:
 def promoted(*operands: Any, dtype: dtypes.dtype | None = None) -> list[Any]:
     """Operands in their common dtype: tensors cast, numbers left to follow them."""
     target = dtype or result_type(*operands)
-    return [
-        cast(x, target) if isinstance(x, Tensor) else literal(x, target) for x in operands
-    ]
+    return [cast(x, target) if isinstance(x, Tensor) else literal(x, target) for x in operands]
 
 
 def floating(*operands: Any) -> list[Any]:

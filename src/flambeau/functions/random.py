@@ -157,7 +157,7 @@ def _floating(dtype: Any, out: Any, name: str) -> dtypes.dtype:
     if dtype.category < 2:
         from flambeau.functions.inplace import title
 
-        raise RuntimeError(f'"{name}" not implemented for \'{title(dtype)}\'')
+        raise NotImplementedError(f"\"{name}\" not implemented for '{title(dtype)}'")
     return dtype
 
 
@@ -196,8 +196,9 @@ def randint(
     low, high = int(low), int(high)
     dtype = dtype or (out.dtype if out is not None else dtypes.int64)
     if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= "
-                           f"to={high}")
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
     array = _checked(engine.randint, twister(generator), as_shape((size,)), low, high, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "randint")
 
@@ -324,7 +325,10 @@ def _constant(input: Tensor, drawn: Tensor) -> Tensor:
 
 
 def bernoulli(
-    input: Tensor, p: float | None = None, *, generator: Generator | None = None,
+    input: Tensor,
+    p: float | None = None,
+    *,
+    generator: Generator | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Zeros and ones; one with the probability that ``input`` (or ``p``) gives.
@@ -338,9 +342,7 @@ def bernoulli(
         probabilities = input.detach()._value()._array()
         if input.dtype.category != 2:
             _floating(input.dtype, None, "bernoulli_tensor_cpu_p_")
-        if probabilities.size and not (
-            (probabilities >= 0).all() and (probabilities <= 1).all()
-        ):
+        if probabilities.size and not ((probabilities >= 0).all() and (probabilities <= 1).all()):
             raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
         array = engine.bernoulli_array(twister(generator), probabilities, input.dtype.numpy)
     result = concrete(np.array(array), input.dtype)
@@ -425,9 +427,13 @@ def overwrite(input: Tensor, array: np.ndarray) -> Tensor:
     check_writable(input)
     tr = open_.trace
     storage = input._storage
-    if storage is not None and storage.trace is None and not tr.closed and (
-        tr.node is tr.root and not tr.inputs
-    ) and input._meta.leaf:
+    if (
+        storage is not None
+        and storage.trace is None
+        and not tr.closed
+        and (tr.node is tr.root and not tr.inputs)
+        and input._meta.leaf
+    ):
         input._array()[...] = array
         storage.version += 1
         return input
@@ -453,8 +459,9 @@ def _uniform(e: Any, shape: tuple, t: Tensor, a: float = 0.0, b: float = 1.0, **
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}"
         )
-    return engine.uniform(e, shape, float(a), float(b), _floating(t.dtype, None,
-                          "check_uniform_bounds").numpy)
+    return engine.uniform(
+        e, shape, float(a), float(b), _floating(t.dtype, None, "check_uniform_bounds").numpy
+    )
 
 
 def _normal(e: Any, shape: tuple, t: Tensor, mean: float = 0.0, std: float = 1.0) -> Any:

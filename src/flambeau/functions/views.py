@@ -95,9 +95,7 @@ def view_dtype(input: Tensor, dtype: Any) -> Tensor:
     input._value()
     array = np.ascontiguousarray(input._array())
     if array.ndim == 0 and dtype.itemsize != array.dtype.itemsize:
-        raise RuntimeError(
-            "self.dim() cannot be 0 to view a tensor with a different element size"
-        )
+        raise RuntimeError("self.dim() cannot be 0 to view a tensor with a different element size")
     return concrete(array.view(dtype.numpy).copy(), dtype)
 
 
@@ -161,9 +159,7 @@ def t(input: Tensor) -> Tensor:
     torch.Size([3, 2])
     """
     if input.dim() > 2:
-        raise RuntimeError(
-            f"t() expects a tensor with <= 2 dimensions, but self is {input.dim()}D"
-        )
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.dim()}D")
     return permute(input, list(reversed(range(input.dim()))))
 
 
@@ -225,7 +221,9 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
             )
         steps.append(strides[i - extra] if n == old else 0)
     final = tuple(new)
-    return alias.view(input, (final, tuple(steps), offset), P["broadcast"], shape=final, grad="ExpandBackward0")
+    return alias.view(
+        input, (final, tuple(steps), offset), P["broadcast"], shape=final, grad="ExpandBackward0"
+    )
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
@@ -334,7 +332,9 @@ def sliced(
         offset += start * strides[d]
         new[d], into[d] = n, strides[d] * step
     spec = (tuple(new), tuple(into), offset)
-    return alias.view(input, spec, P["slice"], starts, dims=dims, sizes=sizes, steps=steps, grad="SliceBackward0")
+    return alias.view(
+        input, spec, P["slice"], starts, dims=dims, sizes=sizes, steps=steps, grad="SliceBackward0"
+    )
 
 
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
@@ -415,9 +415,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         else:
             sizes = [min(size, n - i) for i in range(0, n, size)] or [0]
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return tuple(
-        sliced(tensor, (d,), (s,), (k,), (1,)) for s, k in zip(starts, sizes, strict=True)
-    )
+    return tuple(sliced(tensor, (d,), (s,), (k,), (1,)) for s, k in zip(starts, sizes, strict=True))
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -472,7 +470,15 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     plain = contiguous_strides(shape)
     first = (offset * plain[b] if offset >= 0 else -offset * plain[a]) if n else 0
     own = (*[plain[i] for i in kept], plain[a] + plain[b])
-    return alias.view(input, (new, steps, start), P["as_strided"], (first,), shape=new, strides=own, grad="DiagonalBackward0")
+    return alias.view(
+        input,
+        (new, steps, start),
+        P["as_strided"],
+        (first,),
+        shape=new,
+        strides=own,
+        grad="DiagonalBackward0",
+    )
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
@@ -499,7 +505,15 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
         new = (*shape[:d], count, *shape[d + 1 :], size)
         into = (*strides[:d], strides[d] * step, *strides[d + 1 :], strides[d])
         own = (*plain[:d], plain[d] * step, *plain[d + 1 :], plain[d])
-    return alias.view(input, (new, into, offset), P["as_strided"], (0,), shape=new, strides=own, grad="UnfoldBackward0")
+    return alias.view(
+        input,
+        (new, into, offset),
+        P["as_strided"],
+        (0,),
+        shape=new,
+        strides=own,
+        grad="UnfoldBackward0",
+    )
 
 
 def as_strided(
@@ -525,7 +539,15 @@ def as_strided(
             f"{room * input.itemsize}"
         )
     base = origin if origin._spec is None else input
-    return alias.view(base, (shape, strides, offset), P["as_strided"], (offset,), shape=shape, strides=strides, grad="AsStridedBackward0")
+    return alias.view(
+        base,
+        (shape, strides, offset),
+        P["as_strided"],
+        (offset,),
+        shape=shape,
+        strides=strides,
+        grad="AsStridedBackward0",
+    )
 
 
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:

@@ -74,11 +74,12 @@ _made: dict[Any, tuple[tuple[int, str], ...]] = {}
 
 def _plain(item: Item) -> bool:
     """Whether the rule can be recorded as it stands."""
-    return not (
-        item.group.get("differentiable")
-        or item.param.is_complex()
-        or item.grad.is_sparse
-        or item.grad.dtype is not item.param.dtype
+    dtype = item.param._meta.dtype
+    return (
+        dtype.is_floating_point
+        and item.grad._meta.dtype is dtype
+        and not item.grad.is_sparse
+        and not item.group.get("differentiable")
     )
 
 

@@ -11,7 +11,7 @@ from flambeau.ir.graph import Aval, Const, Entry, Var, recorders
 from flambeau.ir.primitive import PRIMITIVES, primitive
 from flambeau.record.meta import meta
 from flambeau.record.storage import Handle, contiguous_strides
-from flambeau.record.trace import Node, Trace, number_slot, open_, trie
+from flambeau.record.trace import Node, Trace, open_, trie
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -221,7 +221,7 @@ class Builder:
         return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
     def slot_of(self, t: Any) -> Any:
-        """Where a body finds a tensor: an argument is bound already, anything else is a constant."""
+        """Where a body finds a tensor: an argument is bound already, all else is a constant."""
         if t._trace is self.trace:
             return t._slot
         if t._btrace is self.trace and (t._storage is None or t._seen == t._storage.version):
@@ -367,7 +367,7 @@ def run_body(tr: Trace, key: Any, name: str, arguments: list[Any], body: Callabl
     ``arguments`` are the tensors of the call, in order; those among the results and among what
     the body writes are noted by their position.
     """
-    builder, (template, found, places, fresh, effects) = construct(
+    builder, (template, _, places, fresh, effects) = construct(
         tr, lambda builder: _outcome(tr, builder, name, arguments, body)
     )
     node = finish(tr, builder, name)

@@ -286,7 +286,7 @@ def commit(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
         if s.array is not None and s.held_elsewhere():
             s.array[...] = a.reshape(s.array.shape)
         else:
-            s.array = a.reshape(s.shape)
+            s.array = a if a.shape == s.shape else a.reshape(s.shape)
         s.trace = None
         s.plain = not s.shared and not s.foreign
     if plan.history:

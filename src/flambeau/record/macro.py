@@ -22,6 +22,7 @@ from flambeau.record.builder import (
     shared,
     undo_binding,
 )
+from flambeau.record.refusal import no_tensor
 from flambeau.record.storage import Handle
 from flambeau.record.trace import LOCK, Trace, open_, renew, watch
 
@@ -226,6 +227,10 @@ def recover(error: BaseException, tr: Trace, wrapper: Callable, args: tuple, fn:
         (error.action or (lambda: flush.flush(open_.trace)))()
         positional, keywords = _arguments(fn, args)
         return wrapper(*positional, **keywords)
+    if isinstance(error, AttributeError):
+        refusal = no_tensor(fn.body, fn.name.strip("_"), args, {})
+        if refusal is not None:
+            raise refusal from None
     raise error
 
 

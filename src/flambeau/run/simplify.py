@@ -41,8 +41,9 @@ def fold_constants(entries: Sequence[Entry], outs: Collection[int]) -> list[Entr
         if foldable:
             with np.errstate(all="ignore"):
                 value = e.prim.reference(*[i.value for i in inputs], **e.attrs)
-            known[e.outputs[0]] = Const(np.ascontiguousarray(value) if e.out_avals[0].shape
-                                        else value)
+            known[e.outputs[0]] = Const(
+                np.ascontiguousarray(value) if e.out_avals[0].shape else value
+            )
         else:
             kept.append(with_inputs(e, inputs) if inputs != e.inputs else e)
     return kept
@@ -108,13 +109,45 @@ def transpose_products(entries: Sequence[Entry], outs: Collection[int]) -> list[
     return kept
 
 
+def share_common(entries: Sequence[Entry], outs: Collection[int]) -> list[Entry]:
+    """Computes equal entries once; an output keeps an entry of its own."""
+    first: dict[Any, tuple[int, ...]] = {}
+    place: dict[int, int] = {}
+    keep = set(outs)
+    kept = []
+    for e in entries:
+        inputs = tuple(place.get(i, i) if i.__class__ is int else i for i in e.inputs)
+        if inputs != e.inputs:
+            e = with_inputs(e, inputs)
+        literal = tuple(_literal(i) if i.__class__ is Const else i for i in inputs)
+        try:
+            key = (e.prim, literal, tuple(e.attrs.items()))
+            before = first.setdefault(key, e.outputs)
+        except TypeError:
+            # An attribute that cannot be a key: such an entry is left alone.
+            before = e.outputs
+        if before is e.outputs or not keep.isdisjoint(e.outputs):
+            kept.append(e)
+        else:
+            place.update(zip(e.outputs, before, strict=True))
+    return kept
+
+
+def _literal(c: Const) -> Any:
+    """A literal as part of a key: equal numbers of other types differ, arrays are themselves."""
+    value = c.value
+    if isinstance(value, (np.ndarray, np.generic)):
+        return id(value)
+    return (value.__class__, repr(value))
+
+
 def _swaps_last(dims: tuple[int, ...]) -> bool:
     n = len(dims)
     return n >= 2 and dims == (*range(n - 2), n - 1, n - 2)
 
 
 # In this order: products are turned before the permutes that this makes are cancelled.
-PASSES = (fold_constants, transpose_products, cancel_permutes)
+PASSES = (fold_constants, transpose_products, cancel_permutes, share_common)
 
 
 def simplify(entries: Sequence[Entry], outs: Collection[int]) -> list[Entry]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import (
     check_reduction,
     clamp_min,
@@ -115,6 +116,7 @@ def _check_values(input: Tensor, target: Tensor, ignore_index: int) -> None:
         )
 
 
+@_tensors
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -237,6 +239,7 @@ def _cross_entropy_of_probabilities(
     return ops.mul(loss, math.nan) if rows == 0 else ops.div(loss, float(rows))
 
 
+@_tensors
 def cross_entropy(
     input: Tensor,
     target: Tensor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import ntuple, per_channel, reshape
 from flambeau.functions.precision import lowered
 from flambeau.record.macro import function, ops
@@ -170,6 +171,7 @@ def _conv(
     )
 
 
+@_tensors
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -190,6 +192,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@_tensors
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -211,6 +214,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@_tensors
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -318,6 +322,7 @@ def _conv_transpose(
     )
 
 
+@_tensors
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -340,6 +345,7 @@ def conv_transpose1d(
     )
 
 
+@_tensors
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -360,6 +366,7 @@ def conv_transpose2d(
     )
 
 
+@_tensors
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

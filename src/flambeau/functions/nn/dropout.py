@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.functions.checks import _tensors
 from flambeau.functions.inplace import assign
 from flambeau.functions.nn._common import made
 from flambeau.record.macro import function, ops
@@ -72,6 +73,7 @@ def _dropped(
     return masked(input, made(mask, m.dtype), made(shift.astype(kind), m.dtype))
 
 
+@_tensors
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element is zero with probability ``p``, else multiplied by ``1 / (1 - p)``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import known, made, reshape, value_of
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -49,6 +50,7 @@ def _embedding(
     return _lookup(weight, index, padding, by_frequency)
 
 
+@_tensors
 def embedding(
     input: Tensor,
     weight: Tensor,

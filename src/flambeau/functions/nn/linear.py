@@ -7,6 +7,7 @@ import math
 from flambeau.functions.nn._common import reshape
 from flambeau.functions.precision import lowered
 from flambeau.record.macro import function, ops
+from flambeau.record.refusal import no_tensor
 from flambeau.tensor import Tensor
 
 
@@ -108,7 +109,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> linear(tensor([[1.0, 2.0]]), tensor([[3.0, 4.0]]), tensor([1.0]))
     tensor([[12.]])
     """
-    ndim = len(input._meta.shape)
+    try:
+        ndim = len(input._meta.shape)
+    except AttributeError:
+        raise no_tensor(linear, "linear", (input, weight, bias), {}) from None
     if bias is None:
         if ndim == 2:
             return _mm(input, weight)

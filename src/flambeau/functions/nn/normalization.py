@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from flambeau import dtypes
+from flambeau.functions.checks import _tensors
 from flambeau.functions.inplace import assign
 from flambeau.functions.nn._common import per_channel, reshape
 from flambeau.functions.promotion import Number, cast
@@ -87,6 +88,7 @@ def _batch_norm_of_running(
     return ops.add(ops.mul(input, per_channel(scale, ndim)), per_channel(shift, ndim))
 
 
+@_tensors
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -183,6 +185,7 @@ def _normal_shape(input: Tensor, normalized_shape: Any, *rows: tuple[str, Any]) 
     return shape
 
 
+@_tensors
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -216,6 +219,7 @@ def _group_norm(
     )
 
 
+@_tensors
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -283,6 +287,7 @@ def _instance_norm(
     )
 
 
+@_tensors
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,

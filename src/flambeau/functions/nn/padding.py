@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flambeau.functions.checks import _tensors
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -65,6 +66,7 @@ def _check(input: Tensor, pads: tuple[tuple[int, int], ...], mode: str) -> None:
             )
 
 
+@_tensors
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from flambeau import dtypes
+from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import ntuple
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -120,6 +121,7 @@ def _max_pool(
     return f(input, k, s, p, n, ceil_mode)
 
 
+@_tensors
 def max_pool1d(
     input: Tensor,
     kernel_size: int | tuple[int, ...],
@@ -140,6 +142,7 @@ def max_pool1d(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@_tensors
 def max_pool2d(
     input: Tensor,
     kernel_size: int | tuple[int, ...],
@@ -157,6 +160,7 @@ def max_pool2d(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@_tensors
 def max_pool3d(
     input: Tensor,
     kernel_size: int | tuple[int, ...],
@@ -238,6 +242,7 @@ def _adaptive_max_pool(d: int, input: Tensor, output_size: Any, indices: bool) -
     return found if indices else found[0]
 
 
+@_tensors
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The maxima of windows that share ``L`` out among ``output_size``; None keeps a size.
 
@@ -247,16 +252,19 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
 
+@_tensors
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The maxima of windows that share an image out among ``output_size``."""
     return _adaptive_max_pool(2, input, output_size, return_indices)
 
 
+@_tensors
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The maxima of windows that share a volume out among ``output_size``."""
     return _adaptive_max_pool(3, input, output_size, return_indices)
 
 
+@_tensors
 def adaptive_max_pool1d_with_indices(
     input: Tensor, output_size: Any, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -264,6 +272,7 @@ def adaptive_max_pool1d_with_indices(
     return _adaptive_max_pool(1, input, output_size, True)
 
 
+@_tensors
 def adaptive_max_pool2d_with_indices(
     input: Tensor, output_size: Any, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -271,6 +280,7 @@ def adaptive_max_pool2d_with_indices(
     return _adaptive_max_pool(2, input, output_size, True)
 
 
+@_tensors
 def adaptive_max_pool3d_with_indices(
     input: Tensor, output_size: Any, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -337,6 +347,7 @@ def _max_unpool(
     return _unpool(input, indices, size)
 
 
+@_tensors
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -353,6 +364,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@_tensors
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -365,6 +377,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@_tensors
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
@@ -439,6 +452,7 @@ def _avg_pool(
     return f(input, k, s, ntuple(padding, d, "padding"), ceil_mode, count_include_pad, divisor)
 
 
+@_tensors
 def avg_pool1d(
     input: Tensor,
     kernel_size: int | tuple[int, ...],
@@ -457,6 +471,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
+@_tensors
 def avg_pool2d(
     input: Tensor,
     kernel_size: int | tuple[int, ...],
@@ -476,6 +491,7 @@ def avg_pool2d(
     )
 
 
+@_tensors
 def avg_pool3d(
     input: Tensor,
     kernel_size: int | tuple[int, ...],
@@ -509,6 +525,7 @@ def _adaptive_avg_pool(d: int, input: Tensor, output_size: Any) -> Tensor:
     return (_adaptive_avg_to_one if size == (1,) * d else _adaptive_avg)(input, size, name)
 
 
+@_tensors
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows that share ``L`` out among ``output_size``; None keeps a size.
 
@@ -518,6 +535,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(1, input, output_size)
 
 
+@_tensors
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows that share an image out among ``output_size``.
 
@@ -527,6 +545,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(2, input, output_size)
 
 
+@_tensors
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows that share a volume out among ``output_size``."""
     return _adaptive_avg_pool(3, input, output_size)

@@ -1,0 +1,255 @@
+"""Gradients within the open trace: each step back is an edge of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flambeau.ir.derive import depending, derive
+from flambeau.ir.graph import Entry, Var
+from flambeau.ir.primitive import PRIMITIVES
+from flambeau.record import alias, flush
+from flambeau.record.builder import (
+    Builder,
+    attach,
+    construct,
+    finish,
+    new_tensor,
+    undo_binding,
+)
+from flambeau.record.meta import meta
+from flambeau.record.segment import TWICE, overwrite_check, reads_primal
+from flambeau.record.trace import Node, Trace, open_
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# Whether writes to values that backward needs are allowed (graph.allow_mutation_on_saved_tensors).
+keep_saved = [0]
+
+
+def reach(node: Node, slot: int) -> frozenset[int]:
+    """The slots that the gradient of ``slot`` reaches, itself among them."""
+    memo = node.memo
+    if memo is None:
+        memo = node.memo = {}
+    key = ("reach", slot)
+    found = memo.get(key)
+    if found is None:
+        wanted = [-1 - i for i, m in enumerate(node.input_metas()) if m.requires_grad]
+        through, depends = depending(node.path_entries(), wanted)
+        reached = {slot}
+        for e in reversed(through):
+            if not reached.isdisjoint(e.outputs):
+                reached.update(
+                    i
+                    for p, i in enumerate(e.inputs)
+                    if type(i) is int and i in depends and e.prim.gradient_of(p) is not None
+                )
+        found = memo[key] = frozenset(reached)
+    return found
+
+
+def leaves_of(node: Node, slot: int) -> tuple[int, ...]:
+    """Indices of the inputs that the gradient of ``slot`` reaches."""
+    memo = node.memo
+    found = None if memo is None else memo.get(("leaves", slot))
+    if found is None:
+        reached = reach(node, slot)
+        found = tuple(
+            i for i, m in enumerate(node.input_metas()) if -1 - i in reached and m.requires_grad
+        )
+        node.memo["leaves", slot] = found  # type: ignore[index]
+    return found
+
+
+def pull(
+    tr: Trace,
+    builder: Builder,
+    seeds: dict[int, Var],
+    retain: bool,
+    create: bool,
+    barriers: Sequence[int] = (),
+    before: frozenset[int] | None = None,
+) -> tuple[dict[int, Var], frozenset[int]]:
+    """Writes the gradients of the trace's inputs to ``builder``; they, and what is then spent.
+
+    ``before`` is what other passes had spent, where this one comes by in several steps.
+    """
+    node = tr.node
+    before = node.freed if before is None else before
+    entries = node.path_entries()
+    metas = node.input_metas()
+    wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
+    checked = node.overwritten and not keep_saved[0]
+    written = overwrite_check(node.overwritten, builder) if checked else None
+    spent: set[int] = set()
+
+    def check(entry: Entry, start: int) -> None:
+        if reads_primal(builder.entries[start:], node.n_slots):
+            if not before.isdisjoint(entry.outputs):
+                raise RuntimeError(TWICE)
+            spent.update(entry.outputs)
+        if written:
+            written(entry, start)
+
+    builder.history = create
+    grads, _ = derive(entries, wanted, seeds, builder, check, barriers)
+    freed = node.freed if retain else node.freed | spent
+    return grads, freed
+
+
+def seed_var(builder: Builder, m: Any, given: Any) -> Var:
+    if given is not None:
+        return Var(builder.slot_of(given), given._meta.aval)
+    return builder.emit(PRIMITIVES["full"], (1.0,), {"shape": m.shape, "dtype": m.dtype})[0]
+
+
+def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -> Node:
+    """The edge of a backward step, made by ``make`` if it is new: (results, freed)."""
+    node = tr.node.edges.get(key)
+    if node is not None:
+        return node
+    builder, (results, freed) = construct(tr, make)
+    node = finish(tr, builder, name)
+    node.template = tuple(results)
+    node.freed = freed
+    flush.stats.misses += 1
+    flush.stats.last_miss = (name, key, tr.node)
+    return attach(tr, key, node)
+
+
+def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
+    """``t.backward()`` as one edge; False where hooks or other histories ask for more."""
+    if tr.hooks or keep_saved[0]:
+        return False
+    reached = leaves_of(tr.node, t._slot)
+    inputs = tr.inputs
+    leaves = []
+    for i in reached:
+        leaf = inputs[i]
+        if not leaf._meta.leaf or leaf._hooks or leaf._post_hooks:
+            return False
+        leaves.append(leaf)
+    try:
+        slot = t._slot
+        given = None if gradient is None else key_for(tr, gradient)
+        states = [None if x._grad is None else key_for(tr, x._grad) for x in leaves]
+        key = ("backward", slot, given, retain, *states)
+
+        def make(builder: Builder) -> tuple:
+            seeds = {slot: seed_var(builder, t._meta, gradient)}
+            grads, freed = pull(tr, builder, seeds, retain, False)
+            results = []
+            for i, leaf in zip(reached, leaves, strict=True):
+                g = grads.get(-1 - i)
+                if g is None:
+                    results.append(None)
+                    continue
+                old = leaf._grad
+                if old is not None:
+                    g = Var(builder.slot_of(old), old._meta.aval) + g
+                results.append((g.slot, meta(g.shape, g.dtype)))
+            return results, freed
+
+        node = edge_for(tr, key, "backward", make)
+    except alias.Restart as restart:
+        undo_binding(tr)
+        (restart.action or (lambda: flush.flush(open_.trace)))()
+        return False
+    except BaseException:
+        undo_binding(tr)
+        raise
+    interrupt = None
+    done = 0
+    while True:
+        try:
+            tr.node = node
+            while done < len(leaves):
+                result = node.template[done]
+                if result is not None:
+                    store(tr, leaves[done], *result)
+                done += 1
+            break
+        except KeyboardInterrupt as e:
+            interrupt = e
+    if node.length > flush.LENGTH or tr.cut:
+        flush.flush(tr)
+    if interrupt is not None:
+        raise interrupt
+    return True
+
+
+def store(tr: Trace, leaf: Any, slot: int, m: Any) -> None:
+    """Puts the accumulated gradient of a leaf in its ``.grad``, keeping the object there."""
+    old = leaf._grad
+    if old is None:
+        g = new_tensor(tr, slot, m)
+        tr.live.append(g)
+        leaf._grad = g
+    else:
+        alias.write(tr, old, slot, m)
+
+
+def key_for(tr: Trace, t: Any) -> Any:
+    return t._slot if t._trace is tr else alias.bind(tr, t)
+
+
+def pull_step(
+    seeds: dict[Any, Any],
+    stops: list[Any],
+    retain: bool,
+    create: bool,
+    before: frozenset[int],
+) -> list[tuple[Any, Any]]:
+    """One edge of gradients in the open trace: (input or stop, gradient) for those reached."""
+    while True:
+        tr = open_.trace
+        try:
+            for t in (*seeds, *stops):
+                alias.current(tr, t)
+            if open_.trace is not tr:
+                raise RuntimeError("the values of a backward pass were flushed on its way")
+            starts = [t._slot for t in seeds]
+            given = [key_for(tr, g) for g in seeds.values()]
+            barriers = [t._slot for t in stops]
+            key = (
+                "pull",
+                retain,
+                create,
+                keep_saved[0] > 0,
+                *starts,
+                None,
+                *given,
+                None,
+                *barriers,
+            )
+
+            def make(builder: Builder) -> tuple:
+                variables = {
+                    t._slot: Var(builder.slot_of(g), g._meta.aval) for t, g in seeds.items()
+                }
+                grads, freed = pull(tr, builder, variables, retain, create, barriers, before)  # noqa: B023
+                return [
+                    (slot, g.slot, meta(g.shape, g.dtype, create, not create))
+                    for slot, g in sorted(grads.items())
+                ], freed
+
+            node = edge_for(tr, key, "backward", make)
+            break
+        except alias.Restart as restart:
+            undo_binding(tr)
+            if restart.action is None:
+                raise
+            restart.action()
+        except BaseException:
+            undo_binding(tr)
+            raise
+    results = []
+    tr.node = node
+    stop_at = {t._slot: t for t in stops}
+    for slot, made, m in node.template:
+        g = new_tensor(tr, made, m)
+        tr.live.append(g)
+        where = stop_at.get(slot)
+        results.append((tr.inputs[-1 - slot] if where is None else where, g))
+    return results
