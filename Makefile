@@ -38,13 +38,16 @@ $(VENV)/pyvenv.cfg:
 	$(if $(strip $(PYTHON)),,$(error Flambeau needs Python 3.11 or newer: set PYTHON=/path/to/python))
 	$(PYTHON) -m venv $(VENV)
 
+# An editable install is not compiled by pip: its first import would be.
 # A stamp is older than pyproject.toml exactly when what must be installed may have changed.
 $(VENV)/.flambeau-train: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(PY) -m pip install --quiet $(PIP_ARGS) -e ".[train]"
+	$(PY) -m compileall -q src/flambeau
 	$(PY) -c "open('$@', 'w').close()"
 
 $(VENV)/.flambeau-dev: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(PY) -m pip install --quiet $(PIP_ARGS) -e ".[dev]"
+	$(PY) -m compileall -q src/flambeau
 	$(PY) -c "open('$@', 'w').close()"
 
 demo: $(VENV)/.flambeau-train

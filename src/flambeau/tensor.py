@@ -199,6 +199,26 @@ class Tensor(Handle):
         """The index of the device; -1 on the CPU."""
         return -1
 
+    @property
+    def is_cpu(self) -> bool:
+        return True
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Whether the memory is page-locked for a GPU: never here."""
+        return False
+
+    def pin_memory(self, device: Any = None) -> Tensor:
+        """The tensor itself: there is no GPU to lock memory for."""
+        return self
+
+    def is_shared(self) -> bool:
+        """Whether other processes see the memory: a forked child has its own copy."""
+        return False
+
+    def share_memory_(self) -> Tensor:
+        """The tensor itself: processes exchange tensors by value."""
+        return self
+
     # ---------------------------------------------------------------------------- history
 
     def _settled(self) -> None:

@@ -215,6 +215,8 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 add_, sub_, mul_, div_, neg_, pow_ = map(inplace, (add, sub, mul, div, neg, pow))
 floor_divide_, remainder_, fmod_ = map(inplace, (floor_divide, remainder, fmod))
 eq_, ne_, lt_, le_, gt_, ge_ = map(inplace, (eq, ne, lt, le, gt, ge))
+subtract_, multiply_, divide_, negative_, true_divide_ = sub_, mul_, div_, neg_, div_
+not_equal_, less_, less_equal_, greater_, greater_equal_ = ne_, lt_, le_, gt_, ge_
 
 
 @function
@@ -327,6 +329,19 @@ def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
         new = ops.full(value, shape=m.shape, dtype=m.dtype)
     open_.trace.builder.assign(input, new)
     return input
+
+
+@function
+def fill(input: Tensor, value: Tensor | Number) -> Tensor:
+    """A tensor like ``input`` with one value everywhere.
+
+    >>> fill(zeros(2), 3)
+    tensor([3., 3.])
+    """
+    m = input._meta
+    if isinstance(value, Tensor):
+        return ops.broadcast(cast(value, m.dtype), shape=m.shape)
+    return ops.full(value, shape=m.shape, dtype=m.dtype)
 
 
 @function

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.functions import views
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import assign, title
 from flambeau.functions.promotion import cast
@@ -361,3 +362,25 @@ def as_strided_scatter(
             f"{input.numel() * input.itemsize}"
         )
     return _as_strided_scatter(input, src, size, stride, offset)
+
+
+def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """Sets the main diagonal; of a tall matrix again after each full one with ``wrap``.
+
+    Raises ``RuntimeError`` for fewer than two dimensions, or more of different sizes.
+
+    >>> fill_diagonal_(zeros(2, 2), 1)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    shape, strides, offset = tuple(input.shape), input.stride(), input.storage_offset()
+    if len(shape) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    count = min(shape)
+    step = sum(strides)
+    views.as_strided(input, (count,), (step,), offset).fill_(fill_value)
+    if wrap and len(shape) == 2 and shape[0] > shape[1] + 1:
+        fill_diagonal_(input[shape[1] + 1 :], fill_value, wrap)
+    return input

@@ -550,6 +550,37 @@ def as_strided(
     )
 
 
+def detach(input: Tensor) -> Tensor:
+    """The same memory, without history.
+
+    >>> detach(ones(1, requires_grad=True)).requires_grad
+    False
+    """
+    return alias.detached(input)
+
+
+def detach_(input: Tensor) -> Tensor:
+    """Forgets the history of a tensor."""
+    return input.detach_()
+
+
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """Summed to a shape that broadcasts to its own.
+
+    >>> sum_to_size(ones(2, 3), 1, 3)
+    tensor([[2., 2., 2.]])
+    """
+    shape, own = as_shape(size), tuple(input.shape)
+    extra = len(own) - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, own[extra:], strict=True)):
+        raise RuntimeError(f"size {list(shape)} is not expandable to size {list(own)}.")
+    dims = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(shape) if n == 1 and own[i + extra] != 1
+    )
+    total = ops.sum(input, dims=dims, keepdim=False) if dims else input
+    return reshape(total, shape)
+
+
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     """``transpose``."""
     return transpose(input, axis0, axis1)
