@@ -331,7 +331,8 @@ CLOSE = {
         resumed[1].load_state_dict(checkpoint["optimizer"])
         resumed[2].load_state_dict(checkpoint["scheduler"])
         train(*resumed, range(checkpoint["epoch"], 6))
-        print(all(torch.equal(a, b) for a, b in zip(parts[0].parameters(), resumed[0].parameters())))
+        pairs = zip(parts[0].parameters(), resumed[0].parameters())
+        print(all(torch.equal(a, b) for a, b in pairs))
         torch.save(resumed[0], path)
         whole = torch.load(path, weights_only=False)
         print(whole, torch.equal(whole(x), resumed[0](x)))
@@ -489,8 +490,9 @@ def run(path: Path, *command: str) -> str:
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCE},
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stderr, done.stderr
-    return done.stdout
+    # Where a warning points to is not compared: its text is.
+    warned = re.findall(r"\w*Warning: .*", done.stderr)
+    return "\n".join([done.stdout, *warned])
 
 
 def both(tmp_path: Path, code: str) -> tuple[str, str]:

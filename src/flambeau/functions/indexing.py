@@ -196,7 +196,20 @@ def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...]) -> Tensor:
             )
             steps.extend(strides[d : d + count])
             d += count
-    return alias.view(y, (new, tuple(steps), offset), PRIMITIVES["reshape"], shape=new)
+    spec = (new, tuple(steps), offset)
+    return alias.view(y, spec, PRIMITIVES["reshape"], shape=new, grad=_last_step(items))
+
+
+def _last_step(items: list[Any]) -> str:
+    """The ``grad_fn`` name of a view made item by item, as PyTorch makes it."""
+    for i in reversed(items):
+        if isinstance(i, int):
+            return "SelectBackward0"
+        if isinstance(i, slice) and i != slice(None):
+            return "SliceBackward0"
+        if not isinstance(i, slice):
+            return "UnsqueezeBackward0"
+    return "AliasBackward0"
 
 
 def _prepared(x: Tensor, left: list[Any]) -> list[Tensor | None]:
@@ -261,8 +274,9 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         from flambeau.record import alias
 
         return alias.view(
-            input, alias.spec_of(input), PRIMITIVES["reshape"], shape=tuple(input.shape)
-        )
+            input, alias.spec_of(input), PRIMITIVES["reshape"], shape=tuple(input.shape),
+            grad="SliceBackward0" if isinstance(index, slice) else "AliasBackward0",
+        )  # fmt: skip
     return y
 
 

@@ -252,16 +252,22 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     >>> squeeze(zeros(1, 2, 1)).shape
     torch.Size([2])
     """
-    shape, strides, offset = alias.spec_of(input)
+    shape = input._meta.shape
     if dim is None:
         gone = {i for i, n in enumerate(shape) if n == 1}
     else:
         dims = dim if isinstance(dim, (tuple, list)) else (dim,)
         gone = {d for d in (wrap_dim(d, len(shape)) for d in dims) if shape and shape[d] == 1}
+    return _without(input, gone, "SqueezeBackward0")
+
+
+def _without(input: Tensor, gone: set[int], grad: str) -> Tensor:
+    """A view that drops dimensions of size 1; ``grad`` names its ``grad_fn``."""
+    shape, strides, offset = alias.spec_of(input)
     kept = [i for i in range(len(shape)) if i not in gone]
     new = tuple(shape[i] for i in kept)
     spec = (new, tuple(strides[i] for i in kept), offset)
-    return alias.view(input, spec, P["reshape"], shape=new, grad="SqueezeBackward0")
+    return alias.view(input, spec, P["reshape"], shape=new, grad=grad)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -323,7 +329,12 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def sliced(
-    input: Tensor, dims: tuple[int, ...], starts: tuple, sizes: tuple, steps: tuple
+    input: Tensor,
+    dims: tuple[int, ...],
+    starts: tuple,
+    sizes: tuple,
+    steps: tuple,
+    grad: str = "SliceBackward0",
 ) -> Tensor:
     """Every step-th of ``sizes`` positions from ``starts``: a run-time number, not a path."""
     shape, strides, offset = alias.spec_of(input)
@@ -333,7 +344,7 @@ def sliced(
         new[d], into[d] = n, strides[d] * step
     spec = (tuple(new), tuple(into), offset)
     return alias.view(
-        input, spec, P["slice"], starts, dims=dims, sizes=sizes, steps=steps, grad="SliceBackward0"
+        input, spec, P["slice"], starts, dims=dims, sizes=sizes, steps=steps, grad=grad
     )
 
 
@@ -378,8 +389,11 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
             f"select(): index {index} out of range for tensor of size {list(input.shape)} at "
             f"dimension {d}"
         )
-    one = sliced(input, (d,), (index % n,), (1,), (1,))
-    return squeeze(one, d)
+    return _selected(input, d, index % n, "SelectBackward0")
+
+
+def _selected(input: Tensor, d: int, index: int, grad: str) -> Tensor:
+    return _without(sliced(input, (d,), (index,), (1,), (1,)), {d}, grad)
 
 
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -393,14 +407,14 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     d = wrap_dim(dim, tensor.dim())
     n = tensor._meta.shape[d]
     if isinstance(split_size_or_sections, (tuple, list)):
-        sizes = [int(s) for s in split_size_or_sections]
+        sizes, grad = [int(s) for s in split_size_or_sections], "SplitWithSizesBackward0"
         if sum(sizes) != n or any(s < 0 for s in sizes):
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size "
                 f"at dimension {d}), but got split_sizes={sizes}"
             )
     else:
-        size = int(split_size_or_sections)
+        size, grad = int(split_size_or_sections), "SplitBackward0"
         if size < 0:
             raise RuntimeError(
                 f"split expects split_size be non-negative, but got split_size={size}"
@@ -415,7 +429,9 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         else:
             sizes = [min(size, n - i) for i in range(0, n, size)] or [0]
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return tuple(sliced(tensor, (d,), (s,), (k,), (1,)) for s, k in zip(starts, sizes, strict=True))
+    return tuple(
+        sliced(tensor, (d,), (s,), (k,), (1,), grad) for s, k in zip(starts, sizes, strict=True)
+    )
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -444,7 +460,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if input.dim() == 0:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, input.dim())
-    return tuple(select(input, d, i) for i in range(input._meta.shape[d]))
+    return tuple(_selected(input, d, i, "UnbindBackward0") for i in range(input._meta.shape[d]))
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

@@ -170,6 +170,13 @@ class _Backward:
                 grads = _same_length(changed, grads, "Backward pre hook", "grad_output")
         self.grad_outputs = grads
         if self.hooks and not self.watched:
+            warnings.warn(
+                "Full backward hook is firing when gradients are computed with respect to module "
+                "outputs since no inputs require gradients. See "
+                "https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html"
+                "#torch.nn.Module.register_full_backward_hook for more details.",
+                stacklevel=5,
+            )
             for hook in self.hooks:
                 if hook(self.module, (None,) * self.n_inputs, grads) is not None:
                     raise RuntimeError(

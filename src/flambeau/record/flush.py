@@ -277,7 +277,16 @@ def commit(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
     taken = set(map(id, arrays))
     for i, k in plan.private:
         t = live[i]
-        a = outs[k] = owned(outs[k], taken)
+        a = outs[k]
+        if (
+            a.__class__ is not np.ndarray
+            or a.base is not None
+            or id(a) in taken
+            or not a.flags.c_contiguous
+        ):
+            a = outs[k] = owned(a, taken)
+        else:
+            taken.add(id(a))
         t._storage = Storage(a)
         t._trace = None
     for j, k in plan.storages:

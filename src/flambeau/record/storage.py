@@ -24,22 +24,19 @@ class Storage:
     ``shared``: several tensors alias it. ``foreign``: memory that other code may hold.
     """
 
-    __slots__ = (
-        "array", "trace", "slot", "meta", "version", "shared", "foreign", "shape", "plain",
-        "__weakref__",
-    )  # fmt: skip
+    # Defaults on the class: a flush makes a storage for each tensor it hands out.
+    trace: Trace | None = None
+    slot = 0
+    meta: Meta | None = None
+    version = 0
+    shared = False
+    foreign = False
+    # Neither pending, shared nor foreign: the case that binding takes without a question.
+    plain = True
 
     def __init__(self, array: np.ndarray | None, shape: tuple[int, ...] | None = None) -> None:
         self.array = array
-        self.trace: Trace | None = None
-        self.slot = 0
-        self.meta: Meta | None = None
-        self.version = 0
-        self.shared = False
-        self.foreign = False
         self.shape = array.shape if shape is None else shape
-        # Neither pending, shared nor foreign: the case that binding takes without a question.
-        self.plain = True
 
     def share(self) -> None:
         self.shared = True
