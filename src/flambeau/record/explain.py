@@ -41,14 +41,19 @@ def _compare(key: Any, other: Any) -> str:
     return "; ".join(differences) or "the same arguments on another path"
 
 
-def explain() -> str:
-    """Says why the last call did not follow a known path, and what was recorded so far.
+def explain() -> None:
+    """Prints why the last call did not follow a known path, and what was recorded so far.
 
-    >>> "programs" in torch.trace.explain()
-    True
+    >>> torch.trace.explain()
+    recorded so far: ...
     """
+    print(text())
+
+
+def text() -> str:
+    """What ``explain`` prints."""
     lines = [
-        f"{stats.misses} calls recorded for the first time, {stats.programs} programs, "
+        f"recorded so far: {stats.misses} calls met for the first time, {stats.programs} programs, "
         f"{stats.flushes} flushes, {trie.count} nodes in the trie",
     ]
     if stats.foreign:
