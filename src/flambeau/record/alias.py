@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flambeau.record import builder as building
 from flambeau.record import flush
 from flambeau.record.meta import meta
@@ -15,8 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# What ``sys.getrefcount`` says in ``bind_shared`` of a storage that one tensor holds.
-ALONE = 4
+def _bind_alone(t: Any) -> int:
+    storage = t._storage
+    return _bind_shared_alone(t, storage)
+
+
+def _bind_shared_alone(t: Any, storage: Storage) -> int:
+    return sys.getrefcount(storage)
+
+
+def _alone() -> int:
+    """What ``sys.getrefcount`` says in ``bind_shared`` of a storage that one tensor holds.
+
+    Measured through the same two calls: Python versions differ in which variables count.
+    """
+    t = Handle()
+    t._storage = Storage(np.empty(1))
+    return _bind_alone(t)
+
+
+ALONE = _alone()
 
 
 class Restart(Exception):

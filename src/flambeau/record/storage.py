@@ -46,17 +46,27 @@ class Storage:
         """Whether code outside Flambeau can still see this memory."""
         if not self.foreign:
             return False
-        array = self.array
-        owner = array if array.base is None else array.base
-        count = sys.getrefcount(owner)
-        # One reference is ours (the storage's, or its array's ``base``), one is ``owner`` here,
-        # one the call's argument; ``array`` here adds one when it is the owner itself.
-        own = 4 if owner is array else 3
-        if isinstance(owner, np.ndarray) and owner.flags.owndata and count <= own:
+        owner, itself, count = owner_of(self)
+        if isinstance(owner, np.ndarray) and owner.flags.owndata and count <= OWN[itself]:
             self.foreign = False
             self.plain = self.trace is None and not self.shared
             return False
         return True
+
+
+def owner_of(storage: Storage) -> tuple[Any, bool, int]:
+    """Whose memory a storage's array is, whether its own, and that owner's reference count."""
+    array = storage.array
+    owner = array if array.base is None else array.base
+    return owner, owner is array, sys.getrefcount(owner)
+
+
+# What ``owner_of`` counts when nobody else holds the memory: measured, since Python versions
+# differ in which of a function's variables hold references.
+OWN = {
+    True: owner_of(Storage(np.empty(1)))[2],
+    False: owner_of(Storage(np.empty(1)[:]))[2],
+}
 
 
 class Handle:
