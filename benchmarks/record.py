@@ -184,8 +184,10 @@ def imports(rounds: int) -> list[tuple[float, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(2)
+    parser.add_argument("--threads", type=int, default=2, help="PyTorch's (default: 2)")
+    options = parser.parse_args()
+    rounds = options.rounds
+    torch.set_num_threads(options.threads)
     rows = [
         ("record, us an operation", record_rounds(rounds)),
         ("quadratic step, us", alternating(quadratic, rounds, 200, 20)),

@@ -218,7 +218,7 @@ unary(
     "relu",
     "max(x, 0), NaN kept",
     lambda x: np.maximum(x, 0),
-    lambda g, x, *, out: g * P["cast"](out > 0, dtype=g.dtype),
+    lambda g, x, *, out: P["gate"](g, out),
 )
 unary("floor", "largest integer not above", np.floor, _flat)
 unary("ceil", "smallest integer not below", np.ceil, _flat)
@@ -520,6 +520,15 @@ primitive(
         lambda g, c, x, y, *, out: unbroadcast(P["where"](c, g, 0.0), x),
         lambda g, c, x, y, *, out: unbroadcast(P["where"](c, 0.0, g), y),
     ),
+)
+
+
+primitive(
+    "gate",
+    "x where y is positive, else 0 (also for infinite x)",
+    rule=same,
+    reference=lambda x, y: np.where(np.greater(y, 0), x, x.dtype.type(0)),
+    gradient=(lambda g, x, y, *, out: P["gate"](g, y), None),
 )
 
 
