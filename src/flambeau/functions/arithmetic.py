@@ -340,8 +340,14 @@ def fill(input: Tensor, value: Tensor | Number) -> Tensor:
     """
     m = input._meta
     if isinstance(value, Tensor):
-        return ops.broadcast(cast(value, m.dtype), shape=m.shape)
-    return ops.full(value, shape=m.shape, dtype=m.dtype)
+        new = ops.broadcast(cast(value, m.dtype), shape=m.shape)
+    else:
+        new = ops.full(value, shape=m.shape, dtype=m.dtype)
+    if not m.requires_grad:
+        return new
+    # Its gradient with respect to the input is zero, but there.
+    none = ops.full(0, shape=m.shape, dtype=m.dtype)
+    return ops.add(new, ops.rebase(none, ops.mul(input, 0.0)))
 
 
 @function

@@ -525,9 +525,9 @@ primitive(
 
 primitive(
     "gate",
-    "x where y is positive, else 0 (also for infinite x)",
+    "0 where y is not positive, else x (also where y is NaN)",
     rule=same,
-    reference=lambda x, y: np.where(np.greater(y, 0), x, x.dtype.type(0)),
+    reference=lambda x, y: np.where(np.less_equal(y, 0), x.dtype.type(0), x),
     gradient=(lambda g, x, y, *, out: P["gate"](g, y), None),
 )
 
