@@ -1,10 +1,11 @@
-"""The command line: ``flambeau run | train | doctor``."""
+"""The command line: ``flambeau run | train | bench | doctor``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -87,6 +88,35 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from flambeau import bench
+    from flambeau.utils.extras import MissingExtraError
+
+    chosen = bench.Options(
+        only=tuple(options.only),
+        steps=options.steps,
+        seconds=options.seconds,
+        threads=options.threads,
+        peers=options.peers,
+        quick=options.quick,
+        starts=not options.no_starts,
+        json=options.json,
+    )
+
+    def write(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        if options.side is None:
+            bench.bench(chosen, write)
+        else:
+            bench.profile(options.side, chosen, write)
+    except (MissingExtraError, OSError, ValueError) as error:
+        print(f"flambeau bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     from flambeau import version
 
@@ -100,6 +130,34 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="print versions, processor, threads, extras")
     doctor.set_defaults(command=_doctor)
+
+    bench = commands.add_parser(
+        "bench",
+        help="time training loops beside PyTorch",
+        description="Times ten training loops under PyTorch and Flambeau, which take turns in one "
+        "process, and prints tables in Markdown. Each side is measured for 2000 steps or 5 "
+        "seconds, unless --steps or --seconds says otherwise.",
+    )
+    bench.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this workload (repeatable)"
+    )
+    bench.add_argument("--steps", type=_positive(int), help="so many timed steps a side")
+    bench.add_argument("--seconds", type=_positive(float), help="so long a side")
+    bench.add_argument("--threads", type=_positive(int), default=2, help="of both (default 2)")
+    bench.add_argument(
+        "--peers", action="store_true", help="torch.compile and JAX too, where installed"
+    )
+    bench.add_argument("--quick", action="store_true", help="a rough look: 0.4 seconds a side")
+    bench.add_argument(
+        "--no-starts", action="store_true", help="without first steps and memory (new processes)"
+    )
+    bench.add_argument(
+        "--side",
+        choices=("flambeau", "torch"),
+        help="run this side only, in this process, for a profiler",
+    )
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    bench.set_defaults(command=_bench)
 
     train = commands.add_parser(
         "train", help="train a bundled example", description="Train a bundled example."

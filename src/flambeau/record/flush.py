@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from flambeau.ir.graph import NUMBERS, Const
 from flambeau.record.segment import Segment, Spec, histories
 from flambeau.record.storage import Storage
 from flambeau.record.trace import LENGTH, LOCK, Node, Trace, open_, renew, trie
-from flambeau.run.interpreter import Program
+from flambeau.run.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from flambeau.ir.graph import Aval
     from flambeau.record.meta import Meta
@@ -68,9 +69,42 @@ class Plan:
         self.n_outs = 0
         self.spent: frozenset[int] = frozenset()
 
-    def run(self, arrays: list[Any], numbers: list[Any]) -> list[Any]:
+    def run(self, arrays: list[Any], numbers: list[Any], tr: Trace) -> list[Any]:
         """The outputs of the program."""
-        return self.program(arrays, numbers)
+        if self.program.native is None or not self.program.native.donations:
+            return self.program(arrays, numbers)
+        return self.program(arrays, numbers, lambda pairs: donated(self, pairs, arrays, tr))
+
+
+def donated(
+    plan: Plan, pairs: Iterable[tuple[int, int]], arrays: list[Any], tr: Trace
+) -> list[tuple[int, Any]]:
+    """Of (output, input) pairs of one storage, those whose memory nobody else has: (output, it)."""
+    first = plan.storages[0][1]
+    found = []
+    for k, i in pairs:
+        storage = tr.pending[plan.storages[k - first][0]]
+        a = arrays[i]
+        if (
+            getrefcount(a) <= ALONE
+            and storage.array is a
+            and not storage.foreign
+            and a.base is None
+            and a.flags.c_contiguous
+        ):
+            found.append((k, a))
+    return found
+
+
+def _alone() -> int:
+    """What the count of references is where a storage and a list hold an array."""
+    storage = Storage(np.empty(1))
+    arrays = [storage.array]
+    a = arrays[0]
+    return getrefcount(a)
+
+
+ALONE = _alone()
 
 
 def flush(tr: Trace) -> None:
@@ -109,22 +143,28 @@ def flush(tr: Trace) -> None:
     if tr.snapshots:
         for i, a in tr.snapshots.items():
             arrays[i] = a
-    try:
-        outs = plan.run(arrays, tr.numbers)
-    except Exception as error:
-        if node.cut != "raises":
-            salvage(tr, arrays, error)
-        raise
     stats.flushes += 1
     interrupt = None
+    outs = None
+    before = plan.program.done
     while True:
         try:
+            if outs is None:
+                outs = plan.run(arrays, tr.numbers, tr)
             # Closing the trace is the last step: a closed one was handed out wholly.
             if not tr.closed:
                 commit(tr, plan, outs, arrays)
             break
         except KeyboardInterrupt as e:
+            # A native program may have written its outputs over its inputs: never twice.
+            outs = outs or plan.program.finished(before)
+            if outs is None and not tr.closed:
+                raise
             interrupt = e
+        except Exception as error:
+            if outs is None and node.cut != "raises":
+                salvage(tr, arrays, error)
+            raise
     if interrupt is not None:
         raise interrupt
 
@@ -233,7 +273,15 @@ def make_plan(tr: Trace, node: Node, alive: tuple[bool, ...]) -> Plan:
                 names_of(node),
             )  # fmt: skip
             outs += plan.spec.residuals
-    plan.program = Program(entries, outs)
+    # Values that take the place of what an input's storage holds.
+    replaced = []
+    for j, k in plan.storages:
+        storage = tr.pending[j]
+        for i, t in enumerate(tr.inputs):
+            if t._storage is storage and storage.array is not None and t._spec is None:
+                replaced.append((k, i))
+                break
+    plan.program = Program(entries, outs, replaced)
     return plan
 
 
@@ -275,6 +323,9 @@ def commit(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
     """Hands out the values; may be begun again after an interrupt."""
     live, pending = tr.live, tr.pending
     taken = set(map(id, arrays))
+    for _, k in plan.storages:
+        # Written in place.
+        taken.discard(id(outs[k]))
     for i, k in plan.private:
         t = live[i]
         a = outs[k]

@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.ir.derive import derive
 from flambeau.ir.graph import NUMBERS, Aval, Entry, Graph, Var
-from flambeau.run.interpreter import Program
+from flambeau.run.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flambeau.ir.graph import NUMBERS, Const, Entry
-from flambeau.run import tier
-from flambeau.run.simplify import simplify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    import numpy as np
 
 
 def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
@@ -24,36 +22,6 @@ def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
             wanted.update(entry.inputs)
     kept.reverse()
     return kept
-
-
-TIER = tier.chosen()
-
-
-class Program:
-    """Computes slots ``outs`` of a list of entries from inputs and run-time numbers.
-
-    The first run walks the entries; from the second on a straight-line Python function does,
-    which is written once: for small arrays the walk would cost more than the arithmetic.
-    """
-
-    __slots__ = ("entries", "outs", "visits", "function")
-
-    def __init__(self, entries: Iterable[Entry], outs: Sequence[int]) -> None:
-        self.outs = tuple(outs)
-        self.entries = needed(entries, self.outs)
-        self.visits = 0
-        self.function: Callable | None = None
-
-    def __call__(self, inputs: Sequence[np.ndarray], numbers: Sequence[Any]) -> list[Any]:
-        with np.errstate(all="ignore"):
-            if self.function is not None:
-                return self.function(inputs, numbers)
-            self.visits += 1
-            if self.visits > 1:
-                self.entries = needed(simplify(self.entries, self.outs), self.outs)
-                self.function = straight_line(self.entries, self.outs)
-                return self.function(inputs, numbers)
-            return walk(self.entries, self.outs, inputs, numbers)
 
 
 def walk(

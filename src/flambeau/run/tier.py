@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 
-from flambeau.errors import NotSupportedError
-
 TIERS = ("auto", "interpret", "compile")
 
 
 def chosen() -> str:
-    """The tier asked for: ``auto`` (the default) or ``interpret``.
+    """The tier asked for: ``auto`` (the default), ``interpret`` or ``compile``.
 
-    Raises ``NotSupportedError`` for ``compile``, which is still to come, and ``ValueError`` for
-    anything else.
+    Raises ``ValueError`` for anything else.
 
     >>> chosen() in TIERS
     True
@@ -21,9 +18,4 @@ def chosen() -> str:
     tier = os.environ.get("FLAMBEAU_TIER", "auto")
     if tier not in TIERS:
         raise ValueError(f"FLAMBEAU_TIER must be one of {', '.join(TIERS)}, not {tier!r}")
-    if tier == "compile":
-        raise NotSupportedError(
-            "FLAMBEAU_TIER=compile: this version has tier 0 only, the interpreter; leave the "
-            "variable out, or set it to interpret or auto"
-        )
     return tier

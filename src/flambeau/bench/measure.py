@@ -1,0 +1,167 @@
+"""Times of both sides alternately in one process; counts of what the recorder did."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from flambeau.bench.workloads import Workload
+
+__all__ = ["QUICK", "Counts", "Effort", "Times", "alternate", "compare", "count", "warm_up"]
+
+Step = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: ``steps`` or ``seconds`` a side, whichever is first."""
+
+    steps: int = 2000
+    seconds: float = 5.0
+    warm_up: float = 2.0
+    turn: int = 20
+
+
+QUICK = Effort(steps=200, seconds=0.4, warm_up=0.2)
+
+
+@dataclass
+class Times:
+    """Milliseconds of one side's steps."""
+
+    median: float
+    mean: float
+    p99: float
+    steps: int
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Times:
+        """
+        >>> Times.of([0.001, 0.002, 0.003])
+        Times(median=2.0, mean=2.0, p99=3.0, steps=3)
+        """
+        ordered = sorted(1e3 * s for s in seconds)
+        return cls(
+            median=statistics.median(ordered),
+            mean=statistics.fmean(ordered),
+            p99=ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))],
+            steps=len(ordered),
+        )
+
+
+@dataclass
+class Counts:
+    """What one step did in steady state, the mean over an epoch."""
+
+    programs: float
+    flushes: float
+    misses: float
+
+    def __str__(self) -> str:
+        return ", ".join(f"{v:.3g}" for v in asdict(self).values())
+
+
+@dataclass
+class Side:
+    """A workload under one library: where it is and what its steps took."""
+
+    step: Step
+    position: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def advance(self) -> float:
+        loss = self.step(self.position)
+        self.position += 1
+        return loss
+
+
+def compare(steps: Mapping[str, Step], reference: str, number: int) -> dict[str, float]:
+    """Largest difference of each side's first ``number`` losses from those of ``reference``,
+    relative to their size.
+    """
+    losses = {name: [step(i) for i in range(number)] for name, step in steps.items()}
+    expected = losses[reference]
+    return {
+        name: max(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(found, expected, strict=True))
+        for name, found in losses.items()
+        if name != reference
+    }
+
+
+def warm_up(step: Step, first: int, workload: Workload, effort: Effort) -> int:
+    """Steps until two epochs and ``effort.warm_up`` seconds have gone by: each shape of batch was
+    seen twice, and a compiler in the background had time. Returns the next position.
+    """
+    position, start = first, time.perf_counter()
+    while position < first + 2 * workload.batches or time.perf_counter() - start < effort.warm_up:
+        step(position)
+        position += 1
+    return position
+
+
+def alternate(
+    steps: Mapping[str, Step], workload: Workload, effort: Effort, first: int = 0
+) -> dict[str, Times]:
+    """Times of all sides, which take turns of ``effort.turn`` steps (fewer where they are slow).
+
+    Each turn begins with a pause and an untimed step: the threads of the side before may still
+    spin, and its data fill the caches.
+    """
+    sides = {name: Side(step, first) for name, step in steps.items()}
+    for side in sides.values():
+        side.position = warm_up(side.step, first, workload, effort)
+    clock = time.perf_counter
+    while any(
+        len(side.seconds) < effort.steps and sum(side.seconds) < effort.seconds
+        for side in sides.values()
+    ):
+        for side in sides.values():
+            if len(side.seconds) >= effort.steps or sum(side.seconds) >= effort.seconds:
+                continue
+            time.sleep(0.005)
+            side.advance()
+            began = clock()
+            for _ in range(min(effort.turn, effort.steps - len(side.seconds))):
+                start = clock()
+                side.advance()
+                end = clock()
+                side.seconds.append(end - start)
+                if end - began > 0.5:
+                    break
+    return {name: Times.of(side.seconds) for name, side in sides.items()}
+
+
+def count(step: Step, first: int, number: int) -> Counts:
+    """Programs run, flushes and misses a step of Flambeau's side, over ``number`` steps."""
+    from flambeau.record.flush import stats
+
+    runs = 0
+
+    def watch(frame: Any, event: str, argument: Any) -> None:
+        nonlocal runs
+        # Whichever tier runs it: one that falls back on another's is still one program.
+        if event == "call" and _is_program(frame) and not _is_program(frame.f_back):
+            runs += 1
+
+    flushes, misses = stats.flushes, stats.misses
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        for i in range(first, first + number):
+            step(i)
+    finally:
+        sys.setprofile(before)
+    return Counts(
+        programs=runs / number,
+        flushes=(stats.flushes - flushes) / number,
+        misses=(stats.misses - misses) / number,
+    )
+
+
+def _is_program(frame: Any) -> bool:
+    code = frame.f_code
+    return code.co_name == "__call__" and code.co_qualname.endswith("Program.__call__")

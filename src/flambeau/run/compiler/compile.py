@@ -1,0 +1,52 @@
+"""From the entries of a program to native code, on the compiler's thread."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from flambeau.run.compiler import code, launch
+from flambeau.run.compiler.program import Compiled, Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flambeau.ir.graph import Entry
+
+__all__ = ["compiled"]
+
+# Comma-separated: program (what the kernels of each program are), passes (counts by pass).
+LOG = frozenset(filter(None, os.environ.get("FLAMBEAU_LOG", "").split(",")))
+
+
+def compiled(
+    entries: Sequence[Entry],
+    outs: Sequence[int],
+    inputs: int,
+    numbers: list[Any],
+    storages: Sequence[tuple[int, int]],
+) -> Callable[[], Compiled] | None:
+    """Plans a program and has its kernels compiled; what makes it, or None if there are none.
+
+    The compiler's thread calls this.
+    """
+    draft = Draft(entries, outs, numbers)
+    if "program" in LOG:
+        print(report(draft), file=sys.stderr)
+    if not draft.kernels:
+        return None
+    found = code.addresses([*launch.kernels(), *draft.kernels.values()])
+    return lambda: Compiled(draft, found, inputs, storages)
+
+
+def report(draft: Draft) -> str:
+    """A program, readably: its kernels in order, what they fuse, the memory they take."""
+    lines = [
+        f"program: {len(draft.described)} steps, {len(draft.kernels)} kernels, "
+        f"{len(draft.outs)} outputs, {draft.arena_bytes} bytes of temporaries"
+    ]
+    lines += [f"  {i:3} {line}" for i, line in enumerate(draft.described)]
+    for name, why in draft.low.host_reasons:
+        lines.append(f"  not compiled: {name} ({why})")
+    return "\n".join(lines)

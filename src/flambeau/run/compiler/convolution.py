@@ -1,0 +1,93 @@
+"""Which kernels compute a convolution or one of its gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from math import prod
+
+from flambeau.run.compiler.convolution_blocks import Geometry, Lanes, aligned
+from flambeau.run.compiler.convolution_direct import direct
+from flambeau.run.compiler.convolution_narrow import Correlation, narrow, narrow_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flambeau.ir.graph import Aval
+    from flambeau.run.compiler.stages import Plan
+    from flambeau.run.compiler.target import Target
+
+__all__ = ["PLANS", "convolution", "convolution_input_gradient", "convolution_weight_gradient"]
+
+
+def _lanes(avals: Sequence[Aval], target: Target) -> Lanes | None:
+    """The common element type, if there are kernels for it and anything to compute."""
+    if len({aval.dtype for aval in avals}) != 1 or any(0 in aval.shape for aval in avals):
+        return None
+    if len(avals[0].shape) not in (3, 4, 5):
+        return None
+    return Lanes.of(avals[0], target)
+
+
+def _plan(g: Geometry, lanes: Lanes, target: Target, backward: bool) -> Plan:
+    operands = ("0", "1", "out0")
+    if worth_direct(g, lanes, backward):
+        return direct(g, lanes, target, operands, backward)
+    c = Correlation.backward(g) if backward else Correlation.forward(g)
+    return narrow(c, lanes, operands)
+
+
+def worth_direct(g: Geometry, lanes: Lanes, backward: bool) -> bool:
+    """Whether vectors along the channels are fuller, and long sums pay for turning them over."""
+    outputs, inputs = g.outputs_each, g.inputs_each
+    if backward:
+        outputs, inputs = inputs, outputs
+        if prod(g.stride) > 16:
+            return False
+    columns = g.size[2] if backward else g.output[2]
+    full = outputs / aligned(outputs, lanes.count)
+    strided = prod(g.stride) > 1
+    across = columns / aligned(columns, lanes.at_most(columns).count)
+    depth = inputs * g.taps
+    turned = depth / (depth + 6 * lanes.count / 16)
+    return full * turned >= across * (0.5 if strided else 1.0) * 0.9
+
+
+def convolution(
+    attrs: dict[str, Any], in_avals: Sequence[Aval], out_avals: Sequence[Aval], target: Target
+) -> Plan | None:
+    """``y[n, o, p] = sum w[o, c, k] x[n, c, s p + d k - low]``: inputs x, w."""
+    lanes = _lanes([*in_avals, *out_avals], target)
+    if lanes is None:
+        return None
+    g = Geometry.of(in_avals[0].shape, in_avals[1].shape, out_avals[0].shape, attrs)
+    return _plan(g, lanes, target, backward=False)
+
+
+def convolution_input_gradient(
+    attrs: dict[str, Any], in_avals: Sequence[Aval], out_avals: Sequence[Aval], target: Target
+) -> Plan | None:
+    """``x[n, c, s p + d k - low] += sum w[o, c, k] g[n, o, p]``: inputs g, w."""
+    lanes = _lanes([*in_avals, *out_avals], target)
+    if lanes is None:
+        return None
+    g = Geometry.of(out_avals[0].shape, in_avals[1].shape, in_avals[0].shape, attrs)
+    return _plan(g, lanes, target, backward=True)
+
+
+def convolution_weight_gradient(
+    attrs: dict[str, Any], in_avals: Sequence[Aval], out_avals: Sequence[Aval], target: Target
+) -> Plan | None:
+    """``w[o, c, k] = sum g[n, o, p] x[n, c, s p + d k - low]``: inputs g, x."""
+    lanes = _lanes([*in_avals, *out_avals], target)
+    if lanes is None:
+        return None
+    g = Geometry.of(in_avals[1].shape, out_avals[0].shape, in_avals[0].shape, attrs)
+    return narrow_weights(g, lanes)
+
+
+PLANS: dict[str, Callable[..., Plan | None]] = {
+    "convolution": convolution,
+    "convolution_input_gradient": convolution_input_gradient,
+    "convolution_weight_gradient": convolution_weight_gradient,
+}

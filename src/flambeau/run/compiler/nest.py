@@ -1,0 +1,926 @@
+"""The code of a fused group: one loop nest over its space, in as many stages as it reduces.
+
+Vectors lie along the last axis. Where that is reduced (*rows*), a unit of work is one kept point;
+where it is kept (*columns*), a unit is a vector of kept points, and the reduced axes are loops
+around it. Without reductions (*map*) a unit is a row, or, if all is one axis, an element.
+A value needed by several stages is computed again in each, or read back where it was stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from flambeau.run.compiler import pointwise
+from flambeau.run.compiler.elements import Element
+from flambeau.run.compiler.emit import Function, Kernel, constant, vector
+from flambeau.run.compiler.nodes import Literal, Number, Ref
+from flambeau.run.compiler.pointwise import Lanes, convert
+from flambeau.run.compiler.views import View, contiguous
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.run.compiler.fuse import Group
+    from flambeau.run.compiler.lower import Buffer
+    from flambeau.run.compiler.nodes import Node
+    from flambeau.run.compiler.target import Target
+
+__all__ = ["FAULT", "NUMBER_MEMORY", "Nest", "build"]
+
+# Slots of a program's own memory: where faults are noted, where run-time numbers are.
+FAULT, NUMBER_MEMORY = -2_000_000_001, -2_000_000_002
+
+# What one vector's worth of an operation takes, in nanoseconds: for cutting work, no more.
+COST = {"div": 2.0, "sqrt": 2.0, "rsqrt": 3.0, "reciprocal": 2.0, "copy": 0.1}
+ELEMENTARY = 4.0
+# Work of less than this many nanoseconds is not shared out.
+WORTH = 25_000.0
+
+
+class Nest(NamedTuple):
+    """A kernel with the addresses it takes, (slot, offset in bytes) each."""
+
+    kernel: Kernel
+    pointers: tuple[tuple[int, int], ...]
+    units: int
+    chunk: int
+
+
+class Access(NamedTuple):
+    """Where a value lies: strides over the nest's axes."""
+
+    slot: int
+    offset: int
+    strides: tuple[int, ...]
+    moving: tuple[tuple[int, int], ...]
+    element: Element
+
+
+class Plan:
+    """A group with its axes cut down to what matters, and every access over them."""
+
+    def __init__(
+        self, group: Group, stored: set[int], buffers: dict[int, Buffer], target: Target
+    ) -> None:
+        self.group = group
+        self.stored = stored
+        self.buffers = buffers
+        dims = group.dims or ()
+        space = group.space
+        self.reads: dict[tuple[int, int], Access] = {}
+        self.writes: dict[int, Access] = {}
+        raw: list[Access] = []
+        kept_axes = [d for d in range(len(space)) if d not in dims]
+
+        def wide(view: View, is_full: bool) -> tuple[int, ...]:
+            if is_full:
+                return view.strides
+            strides = dict(zip(kept_axes, view.strides, strict=True))
+            return tuple([strides.get(d, 0) for d in range(len(space))])
+
+        for k, node in enumerate(group.nodes):
+            is_full = group.level[id(node)]
+            for j, o in enumerate(node.operands):
+                if o.__class__ is Ref and o.slot not in group.made:
+                    view = group.views[id(node)][j]
+                    el = buffers[o.slot].element
+                    access = Access(o.slot, view.offset, wide(view, is_full), view.moving, el)
+                    self.reads[k, j] = access
+                    raw.append(access)
+            if not node.slots:
+                continue
+            shape = space if is_full and node.kind != "reduce" else group.kept
+            level = is_full and node.kind != "reduce"
+            if node.target is not None:
+                view = node.target.reshape(shape)
+                if view is None:
+                    raise AssertionError("a part of a buffer that does not fit its group")
+                self.writes[k] = Access(
+                    node.slot, view.offset, wide(view, level), view.moving, node.result
+                )
+                raw.append(self.writes[k])
+            elif node.slot in stored:
+                view = contiguous(shape)
+                self.writes[k] = Access(node.slot, 0, wide(view, level), (), node.result)
+                raw.append(self.writes[k])
+        self._collapse(space, dims, raw)
+        sizes = {el.size for a in raw for el in (a.element,)}
+        wide_only = sizes == {8}
+        self.lanes = target.lanes(8 if wide_only else 4)
+
+    def _collapse(self, space: tuple[int, ...], dims: tuple[int, ...], raw: list[Access]) -> None:
+        """Axes of size 1 go; neighbours that all accesses see as one become one."""
+        groups: list[list[int]] = []
+        for d, n in enumerate(space):
+            if n == 1:
+                continue
+            if groups and (groups[-1][-1] in dims) == (d in dims):
+                last = groups[-1][-1]
+                if all(a.strides[last] == a.strides[d] * n for a in raw):
+                    groups[-1].append(d)
+                    continue
+            groups.append([d])
+        if not groups:
+            groups = [[d] for d in dims[:1]] or ([[0]] if space else [])
+        self.axes = tuple([math.prod(space[d] for d in g) for g in groups]) or (1,)
+        self.reduced = tuple([k for k, g in enumerate(groups) if g[0] in dims])
+        inner = [g[-1] for g in groups]
+
+        def cut(a: Access) -> Access:
+            return a._replace(strides=tuple([a.strides[d] for d in inner]) or (0,))
+
+        self.reads = {k: cut(a) for k, a in self.reads.items()}
+        self.writes = {k: cut(a) for k, a in self.writes.items()}
+
+    def spec(self) -> tuple:
+        """All that the code depends on; slots are renamed in order of their use."""
+        names: dict[Any, int] = {}
+
+        def name(slot: Any) -> int:
+            return names.setdefault(slot, len(names))
+
+        def place(a: Access) -> tuple:
+            return (
+                name((a.slot, a.offset)), a.strides,
+                tuple([(name(("index", i)), s) for i, s in a.moving]),
+                a.element.name,
+            )  # fmt: skip
+
+        rows = []
+        made = {n.slot: k for k, n in enumerate(self.group.nodes) if n.target is None and n.slots}
+        for k, node in enumerate(self.group.nodes):
+            operands: list[Any] = []
+            for j, o in enumerate(node.operands):
+                if o.__class__ is Ref:
+                    read = self.reads.get((k, j))
+                    operands.append(("made", made[o.slot]) if read is None else place(read))
+                elif o.__class__ is Number:
+                    operands.append(("number", o.kind, name(o)))
+                else:
+                    operands.append(("literal", repr(o.value), o.value.__class__.__name__))
+            write = self.writes.get(k)
+            rows.append(
+                (
+                    node.kind, node.op, tuple(operands), tuple(sorted(node.attrs.items())),
+                    node.compute.name, node.result.name, self.group.level[id(node)],
+                    None if write is None else place(write),
+                )
+            )  # fmt: skip
+        flat = not self.reduced and len(self.axes) == 1
+        # The outermost extent is the range of units: it is no part of the code.
+        any_extent = flat or not self._needs_first()
+        axes = (("any", self.axes[0] == 1) if any_extent else self.axes[0], *self.axes[1:])
+        return (tuple(rows), axes, self.reduced, self.lanes)
+
+    def _needs_first(self) -> bool:
+        """Whether the code has the first axis's extent in it."""
+        return 0 in self.reduced or len(self.axes) == 1
+
+
+class Builder:
+    """Writes the function of a plan."""
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        self.plan = plan
+        self.group = plan.group
+        self.f = Function(name)
+        self.lanes = plan.lanes
+        self.wide = Lanes(self.f, self.lanes)
+        self.single = Lanes(self.f, 1)
+        self.pointers: list[tuple[int, int]] = []
+        self.bases: dict[Any, str] = {}
+        self.numbers: dict[tuple[Number, str], tuple[str, str]] = {}
+        self.moves: dict[int, str] = {}
+        self.row_mode = bool(plan.reduced) and plan.reduced[-1] == len(plan.axes) - 1
+        self.kept_lanes = self.single if self.row_mode else self.wide
+        self.stages()
+
+    # What is where
+
+    def stages(self) -> None:
+        """The stage each node belongs to: how many reductions lie before it."""
+        group = self.group
+        self.stage: list[int] = []
+        made = {n.slot: k for k, n in enumerate(group.nodes) if n.target is None and n.slots}
+        self.made = made
+        for k, node in enumerate(group.nodes):
+            before = [
+                self.stage[made[o.slot]]
+                for j, o in enumerate(node.operands)
+                if o.__class__ is Ref and (k, j) not in self.plan.reads
+            ]
+            stage = max(before, default=0)
+            self.stage.append(stage + 1 if node.kind == "reduce" else stage)
+        self.last = max(self.stage)
+
+    def full(self, k: int) -> bool:
+        node = self.group.nodes[k]
+        return self.group.level[id(node)] and node.kind != "reduce"
+
+    def pointer(self, slot: int, offset_bytes: int) -> str:
+        key = (slot, offset_bytes)
+        found = self.bases.get(key)
+        if found is None:
+            found = self.bases[key] = self.f.pointer(len(self.pointers))
+            self.pointers.append(key)
+        return found
+
+    def prologue(self) -> None:
+        """Addresses and run-time numbers, at the head of the function."""
+        plan, f = self.plan, self.f
+        order = sorted(
+            [((k, j), a) for (k, j), a in plan.reads.items()]
+            + [((k, 1 << 20), a) for k, a in plan.writes.items()],
+            key=lambda item: item[0],
+        )
+        for _, a in order:
+            self.pointer(a.slot, a.offset * a.element.size)
+        for _, a in order:
+            for index, _step in a.moving:
+                if index not in self.moves:
+                    self.moves[index] = self.number_value(Number(index, "i"))
+        for node in self.group.nodes:
+            for o in node.operands:
+                if o.__class__ is Number:
+                    key = (o, node.compute.name)
+                    if key not in self.numbers:
+                        raw = self.number_value(o)
+                        el = node.compute
+                        if o.kind == "f":
+                            if el.register != "double":
+                                raw = f.value(f"fptrunc double {raw} to {el.register}")
+                            raw = rounded(self.single, raw, el)
+                        elif el.register != "i64":
+                            if el.kind == "b":
+                                raw = f.value(f"icmp ne i64 {raw}, 0")
+                            else:
+                                raw = f.value(f"trunc i64 {raw} to {el.register}")
+                        self.numbers[key] = (raw, f.splat(self.lanes, el.register, raw))
+        if any(n.kind == "guard" for n in self.group.nodes):
+            self.pointer(FAULT, 0)
+
+    def number_value(self, number: Number) -> str:
+        # The program lays numbers out; the pointer is made to each of them.
+        p = self.pointer(NUMBER_MEMORY, number_key(number))
+        return self.f.load("double" if number.kind == "f" else "i64", p, 8)
+
+    # Units
+
+    def build(self) -> None:
+        self.prologue()
+        axes, reduced = self.plan.axes, self.plan.reduced
+        if not reduced:
+            if len(axes) == 1:
+                self.flat()
+            else:
+                with self.f.loop("%begin", "%end") as unit:
+                    index = self.decompose(unit.index, list(range(len(axes) - 1)))
+                    self.sweep(0, index, len(axes) - 1)
+            return
+        kept = [k for k in range(len(axes)) if k not in reduced]
+        with self.f.loop("%begin", "%end") as unit:
+            if self.row_mode:
+                index = self.decompose(unit.index, kept)
+                self.unit(index, None)
+            else:
+                blocks = -(-axes[-1] // self.lanes)
+                f = self.f
+                if len(kept) == 1:
+                    outer, block = "0", unit.index
+                elif blocks == 1:
+                    outer, block = unit.index, "0"
+                else:
+                    outer = f.value(f"udiv i64 {unit.index}, {blocks}")
+                    block = f.value(f"urem i64 {unit.index}, {blocks}")
+                index = self.decompose(outer, kept[:-1])
+                at = f.value(f"mul i64 {block}, {self.lanes}")
+                index[len(axes) - 1] = at
+                mask = None
+                if axes[-1] % self.lanes:
+                    left = f.value(f"sub i64 {axes[-1]}, {at}")
+                    mask = f.mask(self.lanes, left)
+                self.unit(index, mask)
+
+    def decompose(self, unit: str, axes: Sequence[int]) -> dict[int, str]:
+        """A unit's place along axes, the last one running fastest."""
+        f = self.f
+        index: dict[int, str] = {}
+        rest = unit
+        for position in range(len(axes) - 1, -1, -1):
+            k = axes[position]
+            if position == 0:
+                index[k] = rest
+            else:
+                n = self.plan.axes[k]
+                index[k] = f.value(f"urem i64 {rest}, {n}")
+                rest = f.value(f"udiv i64 {rest}, {n}")
+        return index
+
+    def flat(self) -> None:
+        """One axis: the units are its elements."""
+        f = self.f
+        bases = self.row_bases(range(len(self.group.nodes)), {}, 0)
+        with f.loop("%begin", "%end", str(self.lanes), while_room=True) as loop:
+            self.body(0, loop.index, None, bases, {}, {})
+        left = f.value(f"sub i64 %end, {loop.index}")
+        some = f.value(f"icmp sgt i64 {left}, 0")
+        with f.when(some):
+            self.body(0, loop.index, f.mask(self.lanes, left), bases, {}, {})
+
+    def sweep(self, stage: int, index: dict[int, str], axis: int) -> None:
+        """One row of a nest without reductions."""
+        bases = self.row_bases(range(len(self.group.nodes)), index, axis)
+        self.run_axis(stage, axis, bases, {}, {})
+
+    def run_axis(
+        self, stage: int, axis: int, bases: dict, kept: dict[int, str], accumulators: dict
+    ) -> dict[int, str]:
+        """The vectors along the last axis; gives the new accumulators."""
+        f, n = self.f, self.plan.axes[axis]
+        whole = n - n % self.lanes
+        order = list(accumulators)
+        current = dict(accumulators)
+        if whole > self.lanes:
+            carried = [(self.accumulator_type(k), current[k]) for k in order]
+            with f.loop("0", str(whole), str(self.lanes), carried=carried) as loop:
+                inner = dict(zip(order, loop.carried, strict=True))
+                after = self.body(stage, loop.index, None, bases, kept, inner)
+                loop.carry(*[after[k] for k in order])
+            current = dict(zip(order, loop.result, strict=True))
+        elif whole:
+            current = self.body(stage, "0", None, bases, kept, current)
+        if n > whole:
+            mask = f.mask(self.lanes, str(n - whole))
+            current = self.body(stage, str(whole), mask, bases, kept, current)
+        return current
+
+    # A unit with reductions
+
+    def unit(self, index: dict[int, str], mask: str | None) -> None:
+        kept: dict[int, str] = {}
+        self.current_kept = kept
+        self.column_mask = mask
+        self.kept_stage(0, index, kept, mask)
+        for stage in range(self.last + 1):
+            reductions = [
+                k
+                for k, n in enumerate(self.group.nodes)
+                if n.kind == "reduce" and self.stage[k] == stage + 1
+            ]
+            writes = [k for k in self.plan.writes if self.full(k) and self.stage[k] == stage]
+            guards = [
+                k
+                for k, n in enumerate(self.group.nodes)
+                if n.kind == "guard" and self.full(k) and self.stage[k] == stage
+            ]
+            if reductions or writes or guards:
+                used = self.needed(stage, [*reductions, *writes, *guards])
+                if self.row_mode:
+                    self.spread_all()
+                start = {k: self.neutral(k) for k in reductions}
+                result = self.reduce_axes(stage, list(self.plan.reduced), index, kept, start, used)
+                for k in reductions:
+                    value = result[k]
+                    node = self.group.nodes[k]
+                    if self.row_mode:
+                        value = self.across(value, node)
+                    kept[k] = value
+                    if k in self.plan.writes:
+                        self.write(k, value, index, mask)
+            self.kept_stage(stage + 1, index, kept, mask)
+
+    def needed(self, stage: int, wanted: Sequence[int]) -> list[int]:
+        """The nodes that a stage's loop computes or reads back."""
+        found: set[int] = set()
+        stack = list(wanted)
+        while stack:
+            k = stack.pop()
+            if k in found:
+                continue
+            found.add(k)
+            if self.reads_back(k, stage):
+                continue
+            for j, o in enumerate(self.group.nodes[k].operands):
+                if o.__class__ is Ref and (k, j) not in self.plan.reads:
+                    other = self.made[o.slot]
+                    if self.full(other):
+                        stack.append(other)
+        return sorted(found)
+
+    def reads_back(self, k: int, stage: int) -> bool:
+        node = self.group.nodes[k]
+        return (
+            k in self.plan.writes
+            and node.target is None
+            and self.full(k)
+            and self.stage[k] < stage
+        )
+
+    def reduce_axes(
+        self, stage: int, axes: list[int], index: dict, kept: dict, start: dict, used: list[int]
+    ) -> dict[int, str]:
+        """Loops over the reduced axes, outermost first; each starts its own sums."""
+        f = self.f
+        last = len(self.plan.axes) - 1
+        if not axes or axes == [last]:
+            bases = self.row_bases(used, index, last, stage)
+            if axes:
+                return self.run_axis(stage, last, bases, kept, start)
+            return self.body(stage, "0", self.column_mask, bases, kept, start)
+        axis, rest = axes[0], axes[1:]
+        n = self.plan.axes[axis]
+        order = list(start)
+        carried = [(self.accumulator_type(k), start[k]) for k in order]
+        with f.loop("0", str(n), carried=carried) as loop:
+            inner = dict(index)
+            inner[axis] = loop.index
+            if rest:
+                neutral = {k: self.neutral(k) for k in order}
+                part = self.reduce_axes(stage, rest, inner, kept, neutral, used)
+                total = {
+                    k: self.combine(k, c, part[k])
+                    for k, c in zip(order, loop.carried, strict=True)
+                }
+            else:
+                given = dict(zip(order, loop.carried, strict=True))
+                total = self.reduce_axes(stage, rest, inner, kept, given, used)
+            loop.carry(*[total[k] for k in order])
+        return dict(zip(order, loop.result, strict=True))
+
+    def kept_stage(self, stage: int, index: dict, kept: dict, mask: str | None) -> None:
+        """Values of kept points that a stage's reductions made known."""
+        e = self.kept_lanes
+        for k, node in enumerate(self.group.nodes):
+            if self.full(k) or node.kind == "reduce" or self.stage[k] != stage:
+                continue
+            xs = []
+            for j, o in enumerate(node.operands):
+                if o.__class__ is Ref:
+                    access = self.plan.reads.get((k, j))
+                    if access is None:
+                        xs.append(kept[self.made[o.slot]])
+                    else:
+                        xs.append(self.load_kept(access, index, mask))
+                else:
+                    xs.append(self.scalar(o, node.compute, e))
+            if node.kind == "guard":
+                self.note_fault(e, xs[0], mask if not self.row_mode else None)
+                continue
+            kept[k] = apply(e, node, xs)
+            if k in self.plan.writes:
+                self.write(k, kept[k], index, mask)
+
+    # One vector's worth
+
+    def body(
+        self, stage: int, at: str, mask: str | None, bases: dict, kept: dict, accumulators: dict
+    ) -> dict[int, str]:
+        """Computes full nodes at a vector of points; stores, and adds to accumulators."""
+        values: dict[int, str] = {}
+        loads: dict[Access, str] = {}
+        plan, e = self.plan, self.wide
+        # Along columns, the place is in the bases already.
+        out = dict(accumulators)
+        for k in sorted(set(bases["nodes"])):
+            node = self.group.nodes[k]
+            if self.reads_back(k, stage):
+                values[k] = self.load(plan.writes[k], at, mask, bases, loads)
+                continue
+            if not self.full(k) and node.kind != "reduce":
+                continue
+            if node.kind == "reduce" and k not in accumulators:
+                continue
+            xs = []
+            for j, o in enumerate(node.operands):
+                if o.__class__ is Ref:
+                    access = plan.reads.get((k, j))
+                    if access is not None:
+                        xs.append(self.load(access, at, mask, bases, loads))
+                        continue
+                    other = self.made[o.slot]
+                    if self.full(other):
+                        xs.append(values[other])
+                    else:
+                        xs.append(self.spread(kept, other))
+                else:
+                    xs.append(self.scalar(o, node.compute, e))
+            if node.kind == "reduce":
+                x = xs[0]
+                if mask is not None and self.row_mode:
+                    x = e.select(mask, x, self.neutral(k), node.compute.register)
+                out[k] = self.combine(k, accumulators[k], x)
+                continue
+            if node.kind == "guard":
+                if self.stage[k] == stage:
+                    self.note_fault(e, xs[0], mask)
+                continue
+            values[k] = apply(e, node, xs)
+            if k in plan.writes and self.stage[k] == stage:
+                self.store(plan.writes[k], values[k], at, mask, bases)
+        return out
+
+    def spread(self, kept: dict[int, str], k: int) -> str:
+        """A kept value in every lane of a row."""
+        if not self.row_mode:
+            return kept[k]
+        key = -1 - k
+        if key not in kept:
+            raise AssertionError("a kept value that was not spread")
+        return kept[key]
+
+    def scalar(self, o: Any, el: Element, e: Lanes) -> str:
+        if o.__class__ is Number:
+            single, wide = self.numbers[o, el.name]
+            return single if e is self.single else wide
+        value = o.value
+        if el.kind == "b":
+            value = bool(value)
+            return self.f.literal(e.lanes, "i1", value) if e.lanes > 1 else str(int(value))
+        if el.kind == "f":
+            value = narrow(float(value), el)
+        else:
+            bits = el.size * 8
+            value = int(value) & ((1 << bits) - 1)
+            value -= (1 << bits) if value >> (bits - 1) else 0
+        if e.lanes == 1:
+            return constant(value, el.register)
+        return self.f.literal(e.lanes, el.register, value)
+
+    def note_fault(self, e: Lanes, condition: str, mask: str | None) -> None:
+        f = self.f
+        if e.lanes > 1:
+            if mask is not None:
+                condition = f.value(f"and {e.bits()} {condition}, {mask}")
+            condition = f.call(
+                f"llvm.vector.reduce.or.v{e.lanes}i1", "i1", (e.bits(), condition)
+            )
+        with f.when(condition):
+            f.store("i64", "1", self.bases[FAULT, 0], 8)
+
+    # Reductions
+
+    def accumulator_type(self, k: int) -> str:
+        return self.wide.type(self.group.nodes[k].compute.register)
+
+    def neutral(self, k: int) -> str:
+        node = self.group.nodes[k]
+        el = node.compute
+        if node.op == "sum":
+            value: Any = 0
+        elif node.op == "prod":
+            value = 1
+        elif el.kind == "f":
+            value = -math.inf if node.op == "amax" else math.inf
+        elif el.kind == "b":
+            value = 0 if node.op == "amax" else 1
+        else:
+            bits = el.size * 8
+            low = 0 if el.kind == "u" else -(1 << (bits - 1))
+            value = low if node.op == "amax" else low + (1 << bits) - 1
+        return self.f.literal(self.lanes, el.register, value)
+
+    def combine(self, k: int, a: str, b: str, lanes: Lanes | None = None) -> str:
+        node = self.group.nodes[k]
+        op = {"sum": "add", "prod": "mul", "amax": "maximum", "amin": "minimum"}[node.op]
+        return pointwise.RULES[op](lanes or self.wide, [a, b], node.compute, {})
+
+    def across(self, value: str, node: Node) -> str:
+        """The lanes of a vector combined, in an order fixed by their number."""
+        f, ty = self.f, self.wide.type(node.compute.register)
+        k = self.group.nodes.index(node)
+        half = self.lanes // 2
+        while half:
+            order = [i + half if i < half else i for i in range(self.lanes)]
+            places = ", ".join(f"i32 {i}" for i in order)
+            other = f.value(
+                f"shufflevector {ty} {value}, {ty} poison, <{self.lanes} x i32> <{places}>"
+            )
+            value = self.combine(k, value, other)
+            half //= 2
+        if self.lanes == 1:
+            return value
+        single = f.value(f"extractelement {ty} {value}, i64 0")
+        return single
+
+    # Memory
+
+    def offset(self, access: Access, index: dict[int, str]) -> str | None:
+        """Elements from the access's base to a place along some axes."""
+        f = self.f
+        total = None
+        for axis, at in index.items():
+            stride = access.strides[axis]
+            if not stride or at == "0":
+                continue
+            part = at if stride == 1 else f.value(f"mul i64 {at}, {stride}")
+            total = part if total is None else f.value(f"add i64 {total}, {part}")
+        for slot, step in access.moving:
+            part = f.value(f"mul i64 {self.moves[slot]}, {step}")
+            total = part if total is None else f.value(f"add i64 {total}, {part}")
+        return total
+
+    def row_bases(
+        self, nodes: Any, index: dict[int, str], axis: int, stage: int = 0
+    ) -> dict[Any, Any]:
+        """Addresses where a row begins; values that are the same all along it are read here."""
+        f = self.f
+        bases: dict[Any, Any] = {"nodes": list(nodes)}
+        for k in nodes:
+            node = self.group.nodes[k]
+            accesses = []
+            if self.reads_back(k, stage):
+                accesses.append(self.plan.writes[k])
+            else:
+                accesses += [
+                    self.plan.reads[k, j]
+                    for j in range(len(node.operands))
+                    if (k, j) in self.plan.reads and (self.full(k) or node.kind == "reduce")
+                ]
+                if k in self.plan.writes and self.full(k):
+                    accesses.append(self.plan.writes[k])
+            for a in accesses:
+                if a in bases:
+                    continue
+                base = self.pointer(a.slot, a.offset * a.element.size)
+                off = self.offset(a, index)
+                if off is not None:
+                    base = f.element(base, memory_type(a.element), off)
+                bases[a] = base
+                if a.strides[axis] == 0 and self.plan.axes[axis] > 1:
+                    if not any(a is w for w in self.plan.writes.values()):
+                        raw = f.load(memory_type(a.element), base, a.element.size)
+                        one = self.unpack(self.single, raw, a.element)
+                        bases["all", a] = f.splat(self.lanes, a.element.register, one)
+        return bases
+
+    def spread_all(self) -> None:
+        """Kept values as vectors, before the row's loop."""
+        for k, value in list(self.current_kept.items()):
+            if k >= 0 and -1 - k not in self.current_kept:
+                register = self.group.nodes[k].result.register
+                self.current_kept[-1 - k] = self.f.splat(self.lanes, register, value)
+
+    current_kept: dict[int, str]
+
+    def unpack(self, e: Lanes, raw: str, el: Element) -> str:
+        """What memory holds as what registers compute with."""
+        f = self.f
+        if el.kind == "b":
+            return f.value(f"icmp ne {e.type('i8')} {raw}, {zero(e, 'i8')}")
+        if el.memory == "half":
+            return f.value(f"fpext {e.type('half')} {raw} to {e.type('float')}")
+        if el.memory == "bfloat":
+            return widen_bfloat(e, raw)
+        return raw
+
+    def pack(self, e: Lanes, value: str, el: Element) -> str:
+        f = self.f
+        if el.kind == "b":
+            return f.value(f"zext {e.bits()} {value} to {e.type('i8')}")
+        if el.memory == "half":
+            return f.value(f"fptrunc {e.type('float')} {value} to {e.type('half')}")
+        if el.memory == "bfloat":
+            return narrow_bfloat(e, value)
+        return value
+
+    def load(
+        self, a: Access, at: str, mask: str | None, bases: dict, loads: dict[Access, str]
+    ) -> str:
+        found = loads.get(a) or bases.get(("all", a))
+        if found is not None:
+            return found
+        f, el = self.f, a.element
+        memory = memory_type(el)
+        axis = len(self.plan.axes) - 1
+        stride = a.strides[axis]
+        base = bases[a]
+        if stride == 1 or self.plan.axes[axis] == 1:
+            p = base if at == "0" else f.element(base, memory, at)
+            if mask is None:
+                raw = f.load(vector(self.lanes, memory), p, el.size)
+            else:
+                raw = f.load_masked(self.lanes, memory, p, mask)
+        else:
+            raw = self.gather(base, memory, at, stride, mask)
+        loads[a] = self.unpack(self.wide, raw, el)
+        return loads[a]
+
+    def places(self, base: str, memory: str, at: str, stride: int) -> str:
+        """Addresses of strided elements, as a vector."""
+        f, lanes = self.f, self.lanes
+        start = base
+        if at != "0":
+            off = f.value(f"mul i64 {at}, {stride}")
+            start = f.element(base, memory, off)
+        steps = ", ".join(f"i64 {i * stride}" for i in range(lanes))
+        return f.value(f"getelementptr {memory}, ptr {start}, <{lanes} x i64> <{steps}>")
+
+    def gather(self, base: str, memory: str, at: str, stride: int, mask: str | None) -> str:
+        from flambeau.run.compiler.emit import mangled
+
+        ty, lanes = vector(self.lanes, memory), self.lanes
+        mask = mask or "splat (i1 true)"
+        return self.f.call(
+            f"llvm.masked.gather.{mangled(ty)}.v{lanes}p0",
+            ty,
+            (f"<{lanes} x ptr>", self.places(base, memory, at, stride)),
+            (f"<{lanes} x i1>", mask),
+            (ty, "zeroinitializer"),
+        )
+
+    def store(self, a: Access, value: str, at: str, mask: str | None, bases: dict) -> None:
+        from flambeau.run.compiler.emit import mangled
+
+        f, el = self.f, a.element
+        raw = self.pack(self.wide, value, el)
+        memory = memory_type(el)
+        axis = len(self.plan.axes) - 1
+        stride = a.strides[axis]
+        base = bases[a]
+        ty = vector(self.lanes, memory)
+        if stride == 1 or self.plan.axes[axis] == 1:
+            p = base if at == "0" else f.element(base, memory, at)
+            if mask is None:
+                f.store(ty, raw, p, el.size)
+            else:
+                f.store_masked(self.lanes, memory, raw, p, mask)
+            return
+        lanes = self.lanes
+        name = f"llvm.masked.scatter.{mangled(ty)}.v{lanes}p0"
+        f.declared.add(f"declare void @{name}({ty}, <{lanes} x ptr>, <{lanes} x i1>)")
+        places = self.places(base, memory, at, stride)
+        f.line(
+            f"call void @{name}({ty} {raw}, <{lanes} x ptr> {places}, "
+            f"<{lanes} x i1> {mask or 'splat (i1 true)'})"
+        )
+
+    def load_kept(self, a: Access, index: dict[int, str], mask: str | None) -> str:
+        """A value of the unit's kept point(s) from memory."""
+        f, el = self.f, a.element
+        memory = memory_type(el)
+        base = self.pointer(a.slot, a.offset * el.size)
+        off = self.offset(a, index)
+        if off is not None:
+            base = f.element(base, memory, off)
+        if self.row_mode:
+            return self.unpack(self.single, f.load(memory, base, el.size), el)
+        stride = a.strides[-1]
+        if stride == 0 and self.plan.axes[-1] > 1:
+            one = self.unpack(self.single, f.load(memory, base, el.size), el)
+            return f.splat(self.lanes, el.register, one)
+        if stride in (0, 1):
+            if mask is None:
+                raw = f.load(vector(self.lanes, memory), base, el.size)
+            else:
+                raw = f.load_masked(self.lanes, memory, base, mask)
+        else:
+            raw = self.gather(base, memory, "0", stride, mask)
+        return self.unpack(self.wide, raw, el)
+
+    def write(self, k: int, value: str, index: dict[int, str], mask: str | None) -> None:
+        """Stores a kept value."""
+        a = self.plan.writes[k]
+        f, el = self.f, a.element
+        memory = memory_type(el)
+        base = self.pointer(a.slot, a.offset * el.size)
+        off = self.offset(a, index)
+        if off is not None:
+            base = f.element(base, memory, off)
+        if self.row_mode:
+            f.store(memory, self.pack(self.single, value, el), base, el.size)
+            return
+        self.store(a._replace(moving=()), value, "0", mask, {a._replace(moving=()): base})
+
+
+def number_key(number: Number) -> int:
+    """A run-time number as an offset, until the program gives it its place."""
+    return number.index * 2 + (number.kind == "i")
+
+
+def memory_type(el: Element) -> str:
+    return "i16" if el.memory == "bfloat" else el.memory
+
+
+def zero(e: Lanes, ty: str) -> str:
+    return "0" if e.lanes == 1 else "zeroinitializer"
+
+
+def widen_bfloat(e: Lanes, raw: str) -> str:
+    f = e.f
+    wide = f.value(f"zext {e.type('i16')} {raw} to {e.type('i32')}")
+    up = f.value(f"shl {e.type('i32')} {wide}, {f.literal(e.lanes, 'i32', 16)}")
+    return f.value(f"bitcast {e.type('i32')} {up} to {e.type('float')}")
+
+
+def narrow_bfloat(e: Lanes, value: str) -> str:
+    """Rounded to the nearest, ties to even; NaN stays NaN."""
+    f, ints = e.f, e.type("i32")
+
+    def lit(v: int) -> str:
+        return f.literal(e.lanes, "i32", v)
+
+    bits = f.value(f"bitcast {e.type('float')} {value} to {ints}")
+    odd = f.value(f"and {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(1)}")
+    up = f.value(f"add {ints} {f.value(f'add {ints} {bits}, {lit(0x7FFF)}')}, {odd}")
+    high = f.value(f"lshr {ints} {up}, {lit(16)}")
+    nan = f.value(f"fcmp uno {e.type('float')} {value}, {value}")
+    quiet = f.value(f"or {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(0x40)}")
+    kept = f.value(f"select {e.bits()} {nan}, {ints} {quiet}, {ints} {high}")
+    return f.value(f"trunc {ints} {kept} to {e.type('i16')}")
+
+
+def rounded(e: Lanes, value: str, el: Element) -> str:
+    """A value of a 16-bit type as memory would keep it, in its register again."""
+    if el.memory == "half":
+        low = e.f.value(f"fptrunc {e.type('float')} {value} to {e.type('half')}")
+        return e.f.value(f"fpext {e.type('half')} {low} to {e.type('float')}")
+    if el.memory == "bfloat":
+        return widen_bfloat(e, narrow_bfloat(e, value))
+    return value
+
+
+def narrow(value: float, el: Element) -> float:
+    if el.memory == "half":
+        return float(np.float16(value))
+    if el.memory == "bfloat":
+        import ml_dtypes
+
+        return float(ml_dtypes.bfloat16(value))
+    return value
+
+
+def apply(e: Lanes, node: Node, xs: list[str]) -> str:
+    """The node's value from its operands'."""
+    if node.op == "copy":
+        return xs[0] if not isinstance(node.operands[0], Literal) else e.f.value(
+            f"select i1 true, {e.type(node.result.register)} {xs[0]}, "
+            f"{e.type(node.result.register)} {xs[0]}"
+        )
+    if node.op == "where":
+        return e.select(xs[0], xs[1], xs[2], node.compute.register)
+    if node.op == "cast":
+        value = convert(e, xs[0], node.compute, node.result)
+    else:
+        value = pointwise.RULES[node.op](e, xs, node.compute, node.attrs)
+    return rounded(e, value, node.result)
+
+
+def cost(plan: Plan) -> float:
+    """About how many nanoseconds one point of the space takes."""
+    total = 0.0
+    for k, node in enumerate(plan.group.nodes):
+        if plan.group.level[id(node)]:
+            each = COST.get(node.op, ELEMENTARY if node.op in _SLOW else 0.3)
+            total += each * max(1, 16 // plan.lanes)
+        del k
+    total += 0.8 * (len(plan.reads) + len(plan.writes))
+    return total / 16
+
+
+_SLOW = frozenset(
+    "exp exp2 expm1 log log2 log10 log1p tanh sigmoid erf erfc sin cos tan sinh cosh asin acos atan "
+    "asinh acosh atanh pow atan2 xlogy logaddexp binary_cross_entropy".split()
+)
+
+_memo: dict[tuple, tuple[Kernel, list[int]]] = {}
+
+
+def build(group: Group, stored: set[int], buffers: dict[int, Buffer], target: Target) -> Nest:
+    """The kernel of a group; equal groups share one."""
+    plan = Plan(group, stored, buffers, target)
+    key = (plan.spec(), target)
+    builder = Builder(plan, "k")
+    builder.current_kept = {}
+    found = _memo.get(key)
+    if found is None:
+        builder.build()
+        text = builder.f.finish()
+        name = "nest_" + hashlib.sha256(text.encode()).hexdigest()[:20]
+        kernel = Kernel(name, text.replace("@k(", f"@{name}(", 1))
+        _memo[key] = (kernel, [])
+    else:
+        kernel = found[0]
+        builder.prologue()
+    axes, reduced = plan.axes, plan.reduced
+    each = cost(plan)
+    if not reduced and len(axes) == 1:
+        units = axes[0]
+        chunk = units if each * units < WORTH else max(1024, int(WORTH / each / 4) // 64 * 64)
+    else:
+        if not reduced:
+            units, per = math.prod(axes[:-1]), axes[-1]
+        else:
+            kept = [axes[k] for k in range(len(axes)) if k not in reduced]
+            per = math.prod(axes[k] for k in reduced)
+            if not builder.row_mode:
+                kept[-1] = -(-kept[-1] // plan.lanes)
+                per *= plan.lanes
+            units = math.prod(kept)
+        per = max(per, plan.lanes)
+        work = each * per
+        chunk = units if work * units < WORTH else max(1, int(WORTH / work / 4))
+    return Nest(kernel, tuple(builder.pointers), units, chunk)

@@ -1,0 +1,499 @@
+"""A compiled program: one native call, or a few with references in between."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.run.compiler import code, launch, memory, rules, threads
+from flambeau.run.compiler.fuse import Group, fuse
+from flambeau.run.compiler.lower import Lowering, element_or_raw
+from flambeau.run.compiler.nest import FAULT, NUMBER_MEMORY, Nest, build
+from flambeau.run.compiler.nodes import Literal, Node, Number, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flambeau.ir.graph import Entry
+    from flambeau.run.compiler.emit import Kernel
+
+__all__ = ["Compiled", "Faulty", "Draft"]
+
+del rules  # imported for what it registers
+
+# Arrays handed out that are at least this large (bytes) come from memory used before.
+POOLED = 1 << 16
+
+
+class Faulty(Exception):
+    """A kernel met a value that its primitive refuses; nothing of the program's inputs changed."""
+
+
+def needed(nodes: Sequence[Node], outs: set[int]) -> list[Node]:
+    """The nodes that outputs or guards depend on."""
+    wanted = set(outs)
+    kept = []
+    for node in reversed(nodes):
+        if node.kind == "guard" or not wanted.isdisjoint(node.slots):
+            kept.append(node)
+            wanted.update(o.slot for o in node.operands if o.__class__ is Ref)
+            wanted.update(node.after)
+    kept.reverse()
+    return kept
+
+
+class Run:
+    """Consecutive native steps between calls of references."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Kernel, list[tuple[int, int]], int, int]] = []
+        self.launch: launch.Launch | None = None
+
+
+class Draft:
+    """A program planned: its kernels are known, but not yet compiled."""
+
+    def __init__(
+        self, entries: Sequence[Entry], outs: Sequence[int], samples: Sequence[Any]
+    ) -> None:
+        self.outs = tuple(outs)
+        low = Lowering(entries, outs, samples)
+        low.run(entries)
+        self.low = low
+        self.n_given = len(samples)
+        self.claims(low, entries)
+        nodes = needed(low.nodes, set(self.out_slots))
+        self.groups = fuse(nodes)
+        self.stored = self.find_stored()
+        self.make_runs()
+
+    def claims(self, low: Lowering, entries: Sequence[Entry]) -> None:
+        """A buffer for each output, its own."""
+        self.out_slots: list[int] = []
+        self.out_shapes: list[tuple[tuple[int, ...], np.dtype]] = []
+        taken: set[int] = set()
+        avals = low.avals
+        for slot in self.outs:
+            aval = avals[slot]
+            value = low.env.get(slot)
+            el = element_or_raw(aval)
+            if value is None:
+                # An input that no entry reads.
+                low.buffers[slot] = type(low.buffers[next(iter(low.buffers))])(
+                    math.prod(aval.shape), el
+                )
+                value = low.env[slot] = Ref(slot, _whole(aval.shape))
+            own = (
+                value.__class__ is Ref
+                and value.slot >= 0
+                and value.slot not in taken
+                and low.buffers[value.slot].array is None
+                and value.view.is_whole(low.buffers[value.slot].size)
+            )
+            if not own:
+                value = low.map("copy", [value], aval.shape, el)
+            taken.add(value.slot)
+            self.out_slots.append(value.slot)
+            self.out_shapes.append((aval.shape, aval.dtype.numpy))
+
+    def find_stored(self) -> set[int]:
+        stored = set(self.out_slots)
+        for group in self.groups:
+            for node in group.nodes:
+                for o in node.operands:
+                    if o.__class__ is Ref and o.slot not in group.made:
+                        stored.add(o.slot)
+        return stored
+
+    def make_runs(self) -> None:
+        """Kernels and references in order, with who reads and writes what when."""
+        target = code.target()
+        low = self.low
+        self.kernels: dict[str, Kernel] = {}
+        self.parts: list[Run | Node] = []
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        self.scratch = 0
+        self.described: list[str] = []
+        self.work: list[tuple[int, int, int]] = []
+        workspaces: dict[int, tuple[int, int, int]] = {}
+        step = 0
+        self.reading: dict[int, list[tuple[int, Group]]] = {}
+        self.writing: dict[int, list[tuple[int, Group]]] = {}
+
+        def touch(slot: int) -> None:
+            first.setdefault(slot, step)
+            last[slot] = step
+
+        for group in self.groups:
+            node = group.nodes[0]
+            for n in group.nodes:
+                for o in n.operands:
+                    if o.__class__ is Ref and o.slot not in group.made:
+                        self.reading.setdefault(o.slot, []).append((step, group))
+                for slot in n.slots:
+                    if slot in self.stored or n.target is not None or n.kind != "map":
+                        self.writing.setdefault(slot, []).append((step, group))
+            if group.nest and not math.prod(group.space):
+                # Nothing to do but for reductions of nothing: no node of such is made.
+                pass
+            elif group.nest:
+                nest: Nest = build(group, self.stored, low.buffers, target)
+                self.add(nest.kernel, list(nest.pointers), nest.units, nest.chunk)
+                self.described.append(describe(group, nest, self.stored))
+                for slot, _ in nest.pointers:
+                    touch(slot)
+            elif node.kind == "stages":
+                work = None
+                if node.plan.workspace:
+                    work = -3_000_000_000 - step
+                names: dict[str, tuple[int, int]] = {}
+                for k, o in enumerate(node.operands):
+                    size = low.buffers[o.slot].element.size
+                    names[str(k)] = names["ab"[k] if k < 2 else str(k)] = (
+                        o.slot, o.view.offset * size,
+                    )  # fmt: skip
+                for k, slot in enumerate(node.slots):
+                    names[f"out{k}"] = (slot, 0)
+                names["c"] = names["out0"]
+                for stage in node.plan.stages:
+                    if work is not None:
+                        names["w"] = (work, 0)
+                    pointers = [names[o] for o in stage.operands]
+                    self.add(stage.kernel, pointers, stage.units, stage.chunk)
+                    for slot, _ in pointers:
+                        touch(slot)
+                    self.described.append(
+                        f"{node.op}: {stage.kernel.name}, {stage.units} units"
+                    )
+                    step += 1
+                step -= 1
+                if work is not None:
+                    workspaces[work] = (node.plan.workspace, first.pop(work), last.pop(work))
+            else:
+                self.parts.append(node)
+                for o in node.operands:
+                    if o.__class__ is Ref:
+                        touch(o.slot)
+                for slot in node.slots:
+                    touch(slot)
+                self.described.append(f"{node.op}: its NumPy reference")
+            step += 1
+        outs = set(self.out_slots)
+        lives: dict[int, tuple[int, int, int]] = dict(workspaces)
+        for slot, at in first.items():
+            if slot >= 0 and slot not in outs and low.buffers[slot].array is None:
+                lives[slot] = (max(low.buffers[slot].bytes, 1), at, last[slot])
+        self.offsets, self.arena_bytes = memory.layout(lives)
+
+    def add(
+        self, kernel: Kernel, pointers: list[tuple[int, int]], units: int, chunk: int
+    ) -> None:
+        self.kernels.setdefault(kernel.name, kernel)
+        self.scratch = max(self.scratch, kernel.scratch)
+        if not self.parts or not isinstance(self.parts[-1], Run):
+            self.parts.append(Run())
+        run = self.parts[-1]
+        run.steps.append((kernel, pointers, units, chunk))  # type: ignore[union-attr]
+
+    def donations(self, candidates: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Of (output, input) pairs of one storage, those that may be written where they are read.
+
+        The input must not be read after the output is begun, nor by the nest that writes it at
+        other places than it is writing.
+        """
+        found = []
+        faults = max(
+            (
+                i
+                for i, g in enumerate(self.groups)
+                if any(n.kind in ("guard", "host") for n in g.nodes)
+            ),
+            default=-1,
+        )
+        place = {id(g): i for i, g in enumerate(self.groups)}
+        for k, i in candidates:
+            slot, source = self.out_slots[k], -1 - i
+            if source in self.out_slots:
+                continue
+            writers = self.writing.get(slot, [])
+            if len(writers) != 1 or place[id(writers[0][1])] < faults:
+                continue
+            step, group = writers[0]
+            if not group.nest or self.low.buffers[slot].bytes != self._bytes(source):
+                continue
+            if all(
+                at < step or (g is group and self.in_place(group, slot, source))
+                for at, g in self.reading.get(source, [])
+            ):
+                found.append((k, i))
+        return found
+
+    def _bytes(self, slot: int) -> int:
+        buffer = self.low.buffers.get(slot)
+        return -1 if buffer is None else buffer.bytes
+
+    def in_place(self, group: Group, slot: int, source: int) -> bool:
+        """Whether a nest reads ``source`` only where, and before, it writes ``slot``."""
+        if group.dims is not None:
+            return False
+        for node in group.nodes:
+            for o, view in zip(node.operands, group.views[id(node)], strict=True):
+                if o.__class__ is Ref and o.slot == source:
+                    if not group.level[id(node)] or not view.is_whole(math.prod(group.space)):
+                        return False
+        node = group.made.get(slot)
+        return node is not None and node.target is None
+
+
+def _whole(shape: tuple[int, ...]) -> Any:
+    from flambeau.run.compiler.views import contiguous
+
+    return contiguous(shape)
+
+
+def describe(group: Group, nest: Nest, stored: set[int]) -> str:
+    """One line of ``FLAMBEAU_LOG=program``."""
+    ops = [n.op for n in group.nodes]
+    names = " ".join(ops if len(ops) <= 12 else [*ops[:10], f"... {len(ops) - 10} more"])
+    over = "" if group.dims is None else f", reduced over {group.dims}"
+    kept = sum(1 for n in group.nodes if n.slots and (n.slot in stored or n.target is not None))
+    return (
+        f"nest {list(group.space)}{over}: {names} ({len(ops)} operations, {kept} stored, "
+        f"{nest.units} units, {nest.chunk} at a time) {nest.kernel.name}"
+    )
+
+
+class Compiled:
+    """A program that runs."""
+
+    Faulty = Faulty
+
+    def __init__(
+        self,
+        draft: Draft,
+        addresses: dict[str, int],
+        input_count: int,
+        candidates: Sequence[tuple[int, int]],
+    ) -> None:
+        low = draft.low
+        self.draft = draft
+        self.out_shapes = draft.out_shapes
+        self.bytes = [math.prod(s) * d.itemsize for s, d in self.out_shapes]
+        self.donations = draft.donations(candidates)
+        self.arena_bytes = draft.arena_bytes
+        self.base = 0
+        self.fault = np.zeros(1, np.int64)
+        slots: dict[int, int] = {}
+        for i in range(input_count):
+            slots[-1 - i] = len(slots)
+        self.input_count = input_count
+        for s in draft.out_slots:
+            slots[s] = len(slots)
+        fixed: list[tuple[int, int]] = []
+        for s, b in low.buffers.items():
+            if s not in slots and (b.array is not None or s in draft.offsets):
+                slots[s] = len(slots)
+                if b.array is not None:
+                    fixed.append((slots[s], b.array.ctypes.data))
+        for s in draft.offsets:
+            slots.setdefault(s, len(slots))
+        slots[FAULT] = len(slots)
+        numbers = sorted(low.numbers)
+        number_slots = {}
+        for n in numbers:
+            number_slots[n.index * 2 + (n.kind == "i")] = len(slots)
+            slots["number", n] = len(slots)  # type: ignore[index]
+        self.slots = slots
+        self.tables: list[np.ndarray] = []
+        self.parts: list[Any] = []
+        self.runs: list[launch.Launch] = []
+        has_guard = bool(low.guards)
+        order = list(range(input_count))
+        outs = [slots[s] for s in draft.out_slots]
+        for part in draft.parts:
+            if isinstance(part, Node):
+                self.parts.append(part)
+                continue
+            table = np.zeros(len(slots), np.int64)
+            for at, address in fixed:
+                table[at] = address
+            table[slots[FAULT]] = self.fault.ctypes.data
+            steps = []
+            for kernel, pointers, units, chunk in part.steps:
+                if units == 0:
+                    continue
+                where = [
+                    (number_slots[offset], 0) if s == NUMBER_MEMORY else (slots[s], offset)
+                    for s, offset in pointers
+                ]
+                steps.append(
+                    launch.Step(
+                        addresses[kernel.name], tuple(w for w, _ in where), units, chunk,
+                        tuple(o for _, o in where),
+                    )  # fmt: skip
+                )
+            made = launch.assemble(
+                steps,
+                table,
+                order,
+                outs,
+                [
+                    (n.index, launch.FLOAT if n.kind == "f" else launch.INT,
+                     slots["number", n])  # type: ignore[index]
+                    for n in numbers
+                ],
+                release=self.is_long(part),
+                keep=(self.fault, low),
+                fault=self.fault.ctypes.data if has_guard else 0,
+            )  # fmt: skip
+            self.runs.append(made)
+            self.tables.append(table)
+            self.parts.append(made)
+        if draft.scratch:
+            threads.ensure_scratch(draft.scratch)
+        self.arena_slots = [(slots[s], offset) for s, offset in draft.offsets.items()]
+        self.prelude = make_prelude(draft)
+        self.pool: list[np.ndarray | None] = [None] * len(outs)
+        self.single = self.parts[0].call if len(self.runs) == 1 == len(self.parts) else None
+        self.done = self.runs[-1].done if self.runs else None
+        self.kept_outs: list[np.ndarray] | None = None
+
+    @staticmethod
+    def is_long(run: Run) -> bool:
+        """Whether other Python threads should run meanwhile."""
+        return any(units > chunk for _, _, units, chunk in run.steps)
+
+    def allocate(self) -> list[np.ndarray]:
+        """Arrays for the outputs; large ones in memory that nobody holds any more."""
+        outs = []
+        pool = self.pool
+        for k, (shape, dtype) in enumerate(self.out_shapes):
+            if self.bytes[k] >= POOLED:
+                a = pool[k]
+                # The pool, this variable, and the argument: nobody else.
+                if a is None or sys.getrefcount(a) > HELD:
+                    a = pool[k] = np.empty(shape, dtype)
+                outs.append(a)
+            else:
+                outs.append(np.empty(shape, dtype))
+        return outs
+
+    def __call__(self, inputs: list[Any], numbers: list[Any], given: Any = ()) -> list[Any]:
+        """The outputs. ``given``: (output, array) pairs that are written in place."""
+        outs = self.allocate()
+        for k, a in given:
+            outs[k] = a
+        if self.prelude is not None:
+            numbers = self.prelude(numbers)
+        base = memory.arena.at_least(self.arena_bytes)
+        if base != self.base:
+            for table in self.tables:
+                for at, offset in self.arena_slots:
+                    table[at] = base + offset
+            self.base = base
+        self.kept_outs = outs
+        if self.single is not None:
+            went = self.single(inputs, outs, numbers)
+            if went:
+                self.again(self.single, went, inputs, outs, numbers)
+            return outs
+        for part in self.parts:
+            if part.__class__ is Node:
+                self.call_host(part, inputs, outs, numbers)
+            else:
+                went = part.call(inputs, outs, numbers)
+                if went:
+                    self.again(part.call, went, inputs, outs, numbers)
+        return outs
+
+    def again(self, call: Any, went: int, inputs: list, outs: list, numbers: list) -> None:
+        """After an input that lies otherwise: copies; after a fault: ``Faulty``."""
+        while went:
+            if went == launch.FAULTY:
+                self.fault[0] = 0
+                raise Faulty
+            if went < 0:
+                raise AssertionError("an output that is no plain array")
+            inputs[went - 1] = np.array(inputs[went - 1], order="C", copy=True, subok=False)
+            went = call(inputs, outs, numbers)
+
+    def view(self, slot: int, offset: int, shape: Any, dtype: Any, inputs: list, outs: list) -> Any:
+        """A buffer as an array, for a reference."""
+        if slot < 0:
+            flat = np.ascontiguousarray(inputs[-1 - slot]).reshape(-1)
+            inside = flat[offset : offset + math.prod(shape)]
+            return inside.reshape(shape)
+        n = math.prod(shape)
+        if slot in self.draft.out_slots:
+            flat = outs[self.draft.out_slots.index(slot)].reshape(-1)
+            return flat[offset : offset + n].reshape(shape)
+        array = self.draft.low.buffers[slot].array
+        if array is not None:
+            return array.reshape(-1)[offset : offset + n].reshape(shape)
+        start = (
+            self.base - memory.arena.array.ctypes.data
+            + self.draft.offsets[slot] + offset * dtype.itemsize
+        )  # fmt: skip
+        raw = memory.arena.array[start : start + n * dtype.itemsize]
+        return raw.view(dtype).reshape(shape)
+
+    def call_host(self, node: Node, inputs: list, outs: list, numbers: list) -> None:
+        """Calls a primitive's reference."""
+        entry = node.entry
+        args = []
+        for o, aval in zip(node.operands, entry.in_avals, strict=True):
+            if o.__class__ is Literal:
+                args.append(o.value)
+            elif o.__class__ is Number:
+                args.append(numbers[o.index])
+            else:
+                a = self.view(o.slot, o.view.offset, aval.shape, aval.dtype.numpy, inputs, outs)
+                args.append(a)
+        with np.errstate(all="ignore"):
+            result = entry.prim.reference(*args, **entry.attrs)
+        results = (result,) if len(entry.outputs) == 1 else result
+        for slot, aval, value in zip(node.slots, entry.out_avals, results, strict=True):
+            target = slot in self.draft.offsets or slot in self.draft.out_slots
+            if target and math.prod(aval.shape):
+                into = self.view(slot, 0, aval.shape, aval.dtype.numpy, inputs, outs)
+                into[...] = value
+
+
+def _held() -> int:
+    """What the count of references is where only the pool and ``allocate`` hold an array."""
+    pool = [np.empty(1)]
+    a = pool[0]
+    return sys.getrefcount(a)
+
+
+HELD = _held()
+
+
+def make_prelude(draft: Draft) -> Callable[[list[Any]], list[Any]] | None:
+    """A function that adds what is computed from run-time numbers alone."""
+    if not draft.low.prelude:
+        return None
+    scope: dict[str, Any] = {}
+    lines = []
+    names = [f"n[{i}]" for i in range(draft.n_given)]
+    for k, (op, given) in enumerate(draft.low.prelude):
+        scope[f"f{k}"] = op
+        args = []
+        for j, x in enumerate(given):
+            if x.__class__ is Number:
+                args.append(names[x.index])
+            else:
+                scope[f"c{k}_{j}"] = x.value
+                args.append(f"c{k}_{j}")
+        lines.append(f" p{k} = f{k}({', '.join(args)})")
+        names.append(f"p{k}")
+    made = ", ".join(f"p{k}" for k in range(len(draft.low.prelude)))
+    source = "def prelude(n):\n" + "\n".join(lines) + f"\n return [*n, {made}]"
+    exec(compile(source, "<numbers>", "exec"), scope)
+    return scope["prelude"]
+
+

@@ -1,0 +1,520 @@
+"""The pool of threads that share out a kernel's units of work.
+
+Workers are Python threads that stay inside a compiled loop, without the GIL: they watch a counter
+for some microseconds, then sleep on it (a futex; elsewhere, short naps). A launch publishes a job
+by making the counter odd; whoever is awake takes chunks of it from a second counter; when none is
+left the launch makes the first one even again, and waits for the workers that had joined. One that
+was asleep meanwhile delays nobody: it counts itself in, sees the even number, and counts itself
+out. All of that lives in one block of memory, ``ROOT``, which the compiled code knows by address.
+
+Only one launch at a time has the pool; another thread's runs its kernels alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flambeau.errors import NotSupportedError
+from flambeau.run.compiler import code
+from flambeau.run.compiler.emit import Function, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "MAX_THREADS",
+    "ROOT",
+    "WORD",
+    "ensure_scratch",
+    "get_num_threads",
+    "set_num_threads",
+]
+
+MAX_THREADS = 256
+# How long a worker watches before it sleeps (seconds): longer than Python takes between two
+# launches of a training loop, shorter than what anybody notices.
+WATCH = 50e-6
+# How long it sleeps where there is no futex (seconds).
+NAP = 100e-6
+FUTEX_NUMBERS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
+
+# Words of ROOT (8 bytes each). What different threads write lies in different cache lines.
+_FIELDS = {
+    "generation": 0,
+    "stop": 1,
+    "sleepers": 8,
+    "next": 16,
+    "function": 24,
+    "pointers": 25,
+    "units": 26,
+    "chunk": 27,
+    "active": 32,
+    "lock": 40,
+    "epoch": 48,
+    "workers": 49,
+    "watch": 50,
+    "futex": 51,
+    "syscall": 52,
+    "nanosleep": 53,
+    "nap": 54,  # and 55: a timespec
+    "yield": 56,
+    "scratch_bytes": 57,
+    "pending": 58,
+    "begin": 59,
+    "python": 64,  # launch.py's: addresses of Python's functions and types
+    "scratch": 96,  # a pointer a thread
+}
+WORD = {name: 8 * word for name, word in _FIELDS.items()}
+
+
+def aligned(size: int) -> np.ndarray:
+    """``size`` zero bytes that begin at a multiple of 64."""
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size]
+
+
+ROOT = aligned(8 * (_FIELDS["scratch"] + MAX_THREADS)).view(np.int64)
+ROOT_ADDRESS = ROOT.ctypes.data
+
+
+def root(name: str) -> int:
+    """A word of ROOT."""
+    return int(ROOT[_FIELDS[name]])
+
+
+def set_root(name: str, value: int) -> None:
+    """Sets a word of ROOT."""
+    ROOT[_FIELDS[name]] = value
+
+
+# The compiled side
+
+
+def address(f: Function, base: str, offset: int) -> str:
+    return f.value(f"getelementptr i8, ptr {base}, i64 {offset}")
+
+
+def read(f: Function, base: str, offset: int, ty: str = "i64") -> str:
+    return f.value(f"load {ty}, ptr {address(f, base, offset)}, align 8")
+
+
+def read_shared(f: Function, name: str, order: str = "seq_cst") -> str:
+    """A word of ROOT that other threads write."""
+    at = address(f, "%root", WORD[name])
+    return f.value(f"load atomic i64, ptr {at} {order}, align 8")
+
+
+def add_shared(f: Function, name: str, amount: str, order: str = "seq_cst") -> str:
+    """Adds to a word of ROOT; gives what it was."""
+    at = address(f, "%root", WORD[name])
+    return f.value(f"atomicrmw add ptr {at}, i64 {amount} {order}")
+
+
+def branch(f: Function, condition: str, then: str, otherwise: str) -> None:
+    f.line(f"br i1 {condition}, label %{then}, label %{otherwise}")
+
+
+def jump(f: Function, to: str) -> None:
+    f.line(f"br label %{to}")
+
+
+def pause(f: Function) -> None:
+    """Tells the processor that this is a waiting loop."""
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        f.declared.add("declare void @llvm.x86.sse2.pause()")
+        f.line("call void @llvm.x86.sse2.pause()")
+    elif machine in ("aarch64", "arm64"):
+        f.declared.add("declare void @llvm.aarch64.hint(i32)")
+        f.line("call void @llvm.aarch64.hint(i32 1)")
+
+
+def take_chunks(
+    f: Function, leave: str, function: str, pointers: str, units: str, chunk: str, scratch: str
+) -> None:
+    """Runs chunks of the job until there are none; goes on at the label ``leave``."""
+    jump(f, "take")
+    f.label("take")
+    start = add_shared(f, "next", chunk, "monotonic")
+    over = f.value(f"icmp sge i64 {start}, {units}")
+    branch(f, over, leave, "got")
+    f.label("got")
+    stop = f.value(f"add i64 {start}, {chunk}")
+    last = f.value(f"icmp sgt i64 {stop}, {units}")
+    stop = f.value(f"select i1 {last}, i64 {units}, i64 {stop}")
+    f.line(f"call void {function}(ptr {pointers}, i64 {start}, i64 {stop}, ptr {scratch})")
+    jump(f, "take")
+
+
+def named(text: str, hint: str) -> Kernel:
+    """The kernel of ``text``, whose NAME becomes one that says what it holds."""
+    name = f"{hint}_{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"
+    return Kernel(name, text.replace("NAME", name))
+
+
+def wait_loop() -> Kernel:
+    """``void (ptr root, i64 index)``: a worker's life, until ``stop``."""
+    f = Function("NAME", "ptr %root, i64 %index")
+    watch = read(f, "%root", WORD["watch"])
+    futex = read(f, "%root", WORD["futex"])
+    has_futex = f.value(f"icmp ne i64 {futex}, 0")
+    jump(f, "idle")
+
+    f.label("idle")
+    f.line("%seen = phi i64 [ 0, %entry ], [ %seen, %awake ], [ %joined, %leave ]")
+    jump(f, "watch")
+    f.label("watch")
+    f.line("%turns = phi i64 [ 0, %idle ], [ %turns.next, %on ]")
+    stop = read_shared(f, "stop", "monotonic")
+    branch(f, f.value(f"icmp ne i64 {stop}, 0"), "stopped", "look")
+    f.label("look")
+    now = read_shared(f, "generation", "acquire")
+    branch(f, is_news(f, now), "join", "on")
+    f.label("on")
+    pause(f)
+    f.line("%turns.next = add i64 %turns, 1")
+    branch(f, f.value(f"icmp ult i64 %turns.next, {watch}"), "watch", "tire")
+
+    # Counted as a sleeper before the last look: whoever publishes after it sees the sleeper.
+    f.label("tire")
+    add_shared(f, "sleepers", "1")
+    last = read_shared(f, "generation")
+    stop = read_shared(f, "stop")
+    go = f.value(f"or i1 {is_news(f, last)}, {f.value(f'icmp ne i64 {stop}, 0')}")
+    branch(f, go, "awake", "sleep")
+    f.label("sleep")
+    branch(f, has_futex, "futex", "nap")
+    f.label("futex")
+    syscall = read(f, "%root", WORD["syscall"], "ptr")
+    word = f.value(f"trunc i64 {last} to i32")
+    f.value(f"call i64 (i64, ...) {syscall}(i64 {futex}, ptr %root, i32 128, i32 {word}, ptr null)")
+    jump(f, "awake")
+    f.label("nap")
+    sleep = read(f, "%root", WORD["nanosleep"], "ptr")
+    f.value(f"call i32 {sleep}(ptr {address(f, '%root', WORD['nap'])}, ptr null)")
+    jump(f, "awake")
+    f.label("awake")
+    add_shared(f, "sleepers", "-1")
+    jump(f, "idle")
+
+    f.label("join")
+    add_shared(f, "active", "1")
+    at = address(f, "%root", WORD["generation"])
+    f.line(f"%joined = load atomic i64, ptr {at} seq_cst, align 8")
+    branch(f, f.value("trunc i64 %joined to i1"), "work", "leave")
+    f.label("work")
+    function = read(f, "%root", WORD["function"], "ptr")
+    pointers = read(f, "%root", WORD["pointers"], "ptr")
+    units, chunk = (read(f, "%root", WORD[n]) for n in ("units", "chunk"))
+    scratch = f.element(address(f, "%root", WORD["scratch"]), "ptr", "%index")
+    scratch = f.load("ptr", scratch, 8)
+    take_chunks(f, "leave", function, pointers, units, chunk, scratch)
+    f.label("leave")
+    add_shared(f, "active", "-1", "release")
+    jump(f, "idle")
+    f.label("stopped")
+    return named(f.finish(), "flambeau_wait")
+
+
+def is_news(f: Function, generation: str) -> str:
+    """Whether a job is open that this worker has not seen."""
+    is_open = f.value(f"trunc i64 {generation} to i1")
+    return f.value(f"and i1 {is_open}, {f.value(f'icmp ne i64 {generation}, %seen')}")
+
+
+def parallel(name: str) -> str:
+    """``void (root, function, pointers, units, chunk, scratch)``: one job; the pool is ours."""
+    f = Function(
+        name, "ptr %root, ptr %function, ptr %pointers, i64 %units, i64 %chunk, ptr %scratch"
+    )
+    for field, ty in (("function", "ptr"), ("pointers", "ptr"), ("units", "i64"), ("chunk", "i64")):
+        f.store(ty, f"%{field}", address(f, "%root", WORD[field]), 8)
+    f.store("i64", "0", address(f, "%root", WORD["next"]), 8)
+    add_shared(f, "generation", "1")
+    sleepers = read_shared(f, "sleepers")
+    futex = read(f, "%root", WORD["futex"])
+    asleep = f.value(f"icmp ne i64 {sleepers}, 0")
+    has_futex = f.value(f"icmp ne i64 {futex}, 0")
+    branch(f, f.value(f"and i1 {asleep}, {has_futex}"), "wake", "begin")
+    f.label("wake")
+    # No more than there are chunks beside the caller's own.
+    chunks = f.value(f"sdiv i64 {f.value('sub i64 %units, 1')}, %chunk")
+    fewer = f.value(f"icmp slt i64 {chunks}, {sleepers}")
+    count = f.value(f"select i1 {fewer}, i64 {chunks}, i64 {sleepers}")
+    count = f.value(f"trunc i64 {count} to i32")
+    syscall = read(f, "%root", WORD["syscall"], "ptr")
+    f.value(f"call i64 (i64, ...) {syscall}(i64 {futex}, ptr %root, i32 129, i32 {count})")
+    jump(f, "begin")
+    f.label("begin")
+    take_chunks(f, "close", "%function", "%pointers", "%units", "%chunk", "%scratch")
+
+    f.label("close")
+    add_shared(f, "generation", "1")
+    jump(f, "wait")
+    f.label("wait")
+    f.line("%turns = phi i64 [ 0, %close ], [ %turns.next, %again ], [ 0, %yield ]")
+    active = read_shared(f, "active")
+    branch(f, f.value(f"icmp eq i64 {active}, 0"), "joined", "busy")
+    f.label("busy")
+    pause(f)
+    f.line("%turns.next = add i64 %turns, 1")
+    branch(f, f.value("icmp ult i64 %turns.next, 4096"), "again", "yield")
+    f.label("again")
+    jump(f, "wait")
+    f.label("yield")
+    # The worker that is missing may be waiting for this processor.
+    f.value(f"call i32 {read(f, '%root', WORD['yield'], 'ptr')}()")
+    jump(f, "wait")
+    f.label("joined")
+    return internal(f.finish())
+
+
+def internal(text: str) -> str:
+    return text.replace("define ", "define internal ", 1)
+
+
+def try_lock(name: str) -> str:
+    """``i64 (root)``: takes the pool, 1, or 0 if it is taken."""
+    f = Function(name, "ptr %root", "i64")
+    # Locks count as held if they hold this process's number: a fork frees them in the child.
+    epoch = read(f, "%root", WORD["epoch"])
+    held = read_shared(f, "lock")
+    branch(f, f.value(f"icmp eq i64 {held}, {epoch}"), "no", "try")
+    f.label("no")
+    f.line("ret i64 0")
+    f.label("try")
+    at = address(f, "%root", WORD["lock"])
+    pair = f.value(f"cmpxchg ptr {at}, i64 {held}, i64 {epoch} seq_cst seq_cst")
+    got = f.value(f"extractvalue {{ i64, i1 }} {pair}, 1")
+    return f.finish(f"i64 {f.value(f'zext i1 {got} to i64')}")
+
+
+def lock_function() -> Kernel:
+    """``try_lock`` for Python."""
+    return named(try_lock("NAME"), "flambeau_lock")
+
+
+def watch_function() -> Kernel:
+    """``void (i64 turns)``: so many turns of waiting, to learn how long they take."""
+    f = Function("NAME", "i64 %turns")
+    with f.loop("0", "%turns"):
+        pause(f)
+    return named(f.finish(), "flambeau_watch")
+
+
+def kernels() -> list[Kernel]:
+    """What the pool needs of the compiler."""
+    return [wait_loop(), lock_function(), watch_function()]
+
+
+# Python's side
+
+
+class _Pool:
+    """The threads that run, how many are wanted, and the memory lent to each."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wanted = _default_threads()
+        self.threads: list[threading.Thread] = []
+        self.scratch: list[np.ndarray] = []
+        self.loaded = False  # whether any native code can be using ROOT
+
+
+def _default_threads() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        return min(int(asked), MAX_THREADS)
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+_pool = _Pool()
+
+
+def get_num_threads() -> int:
+    """How many threads share out a kernel's work, the caller's included."""
+    return _pool.wanted
+
+
+def set_num_threads(count: int) -> None:
+    """Sets how many threads share out a kernel's work, at most ``MAX_THREADS``.
+
+    Raises ``ValueError`` unless ``count`` is positive.
+    """
+    if count <= 0:
+        raise ValueError(f"the number of threads must be positive, not {count}")
+    count = min(count, MAX_THREADS)
+    with _pool.lock:
+        if count == _pool.wanted:
+            return
+        _stop()
+        _pool.wanted = count
+        with _exclusive():
+            _lend_scratch(root("scratch_bytes"))
+        set_root("pending", int(count > 1))
+
+
+def ensure_scratch(size: int) -> None:
+    """Lends every thread at least ``size`` bytes, 64-byte aligned."""
+    if size <= root("scratch_bytes"):
+        return
+    with _pool.lock, _exclusive():
+        _lend_scratch(max(size, root("scratch_bytes")))
+
+
+def _lend_scratch(size: int) -> None:
+    _pool.scratch = [aligned(size) for _ in range(_pool.wanted)] if size else []
+    for index, memory in enumerate(_pool.scratch):
+        ROOT[_FIELDS["scratch"] + index] = memory.ctypes.data
+    set_root("scratch_bytes", size)
+
+
+@contextmanager
+def _exclusive() -> Iterator[None]:
+    """While no launch has the pool."""
+    if not _pool.loaded:
+        yield
+        return
+    take = _native()[1]
+    while not take(ROOT_ADDRESS):
+        time.sleep(20e-6)
+    try:
+        yield
+    finally:
+        set_root("lock", 0)
+
+
+@cache
+def _native() -> tuple:
+    """The pool's compiled functions, callable."""
+    wanted = kernels()
+    addresses = code.request(wanted).wait()
+    wait, lock, watch = (addresses[k.name] for k in wanted)
+    word = ctypes.c_int64
+    return (
+        ctypes.CFUNCTYPE(None, word, word)(wait),
+        ctypes.CFUNCTYPE(word, word)(lock),
+        ctypes.CFUNCTYPE(None, word)(watch),
+    )
+
+
+def prepare() -> None:
+    """Fills in what native code reads from ROOT; before the first launch."""
+    if _pool.loaded:
+        return
+    if os.name != "posix":
+        raise NotSupportedError(
+            "the compiled tier needs a POSIX system; set FLAMBEAU_TIER=interpret"
+        )
+    with _pool.lock:
+        if _pool.loaded:
+            return
+        watch = _native()[2]
+        set_root("watch", max(1, int(WATCH / _turn_seconds(watch))))
+        # Symbols of the running process: libc's.
+        libc = ctypes.CDLL(None)
+        for name, symbol in (("nanosleep", "nanosleep"), ("yield", "sched_yield")):
+            set_root(name, pointer_of(getattr(libc, symbol)))
+        if sys.platform == "linux":
+            set_root("futex", FUTEX_NUMBERS.get(platform.machine(), 0))
+            set_root("syscall", pointer_of(libc.syscall))
+        ROOT[_FIELDS["nap"] + 1] = int(NAP * 1e9)
+        set_root("epoch", 1)
+        set_root("begin", id(_begin))
+        set_root("pending", int(_pool.wanted > 1))
+        _pool.loaded = True
+
+
+def pointer_of(function: object) -> int:
+    """The address of a ctypes function."""
+    found = ctypes.cast(function, ctypes.c_void_p).value
+    assert found is not None
+    return found
+
+
+def _turn_seconds(watch: object) -> float:
+    turns, best = 1000, 1.0
+    for _ in range(5):
+        begun = time.perf_counter()
+        watch(turns)
+        best = min(best, (time.perf_counter() - begun) / turns)
+    return best
+
+
+def _begin() -> None:
+    """Starts the workers: called by the first launch after a change (or a fork)."""
+    with _pool.lock:
+        if not root("pending"):
+            return
+        wait = _native()[0]
+        # An interrupt may come at any place: a thread counts before it runs, and the next launch
+        # goes on from there.
+        while (index := len(_pool.threads) + 1) < _pool.wanted:
+            thread = threading.Thread(
+                target=wait, args=(ROOT_ADDRESS, index), name=f"flambeau-{index}", daemon=True
+            )
+            _pool.threads.append(thread)
+            try:
+                thread.start()
+            except RuntimeError:
+                _pool.threads.pop()
+                break  # the system gives no more, or Python is exiting: fewer do the same work
+        set_root("workers", len(_pool.threads))
+        set_root("pending", 0)
+
+
+def _stop() -> None:
+    """Ends the workers."""
+    if not _pool.threads:
+        return
+    with _exclusive():
+        set_root("workers", 0)
+        set_root("stop", 1)
+        set_root("generation", root("generation") + 2)
+        if root("futex"):
+            libc = ctypes.CDLL(None)
+            libc.syscall(
+                ctypes.c_long(root("futex")), ctypes.c_void_p(ROOT_ADDRESS), 129, MAX_THREADS
+            )
+        for thread in _pool.threads:
+            if thread.ident is not None:
+                thread.join()
+        _pool.threads = []
+        set_root("stop", 0)
+
+
+def _at_exit() -> None:
+    with _pool.lock:
+        _stop()
+        set_root("pending", 0)
+
+
+def _after_fork_in_child() -> None:
+    """No thread but this one is left: no job is open, no lock held."""
+    _pool.lock = threading.Lock()
+    _pool.threads = []
+    for name in ("stop", "sleepers", "active", "workers"):
+        set_root(name, 0)
+    set_root("generation", root("generation") & ~1)
+    set_root("epoch", root("epoch") + 1)
+    set_root("pending", int(_pool.loaded and _pool.wanted > 1))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,141 @@
+"""A program and its tiers: interpreted at first, compiled where it is run again and again."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.run import tier
+from flambeau.run.interpreter import needed, straight_line, walk
+from flambeau.run.simplify import simplify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from flambeau.ir.graph import Entry
+    from flambeau.run.compiler.code import Ticket
+    from flambeau.run.compiler.program import Compiled
+
+__all__ = ["Program"]
+
+TIER = tier.chosen()
+# The run at which compilation begins, in the background, and the one that is the first compiled:
+# counts, not times, so that two runs of a script give the same bits.
+START, PROMOTE = (1, 1) if TIER == "compile" else (2, 6)
+
+
+class Program:
+    """Computes slots ``outs`` of a list of entries from inputs and run-time numbers.
+
+    The first run walks the entries; from the second on a straight-line Python function does,
+    which is written once: for small arrays the walk would cost more than the arithmetic. From the
+    ``PROMOTE``-th on native code does.
+
+    ``storages`` are (output, input) pairs: the output is the new value of the memory that the input
+    lies in, and may be written there if ``donate`` says at the call that nobody else has it.
+    """
+
+    __slots__ = ("entries", "outs", "visits", "function", "native", "ticket", "storages")
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        outs: Sequence[int],
+        storages: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.outs = tuple(outs)
+        self.entries = needed(entries, self.outs)
+        self.visits = 0
+        self.function: Callable | None = None
+        self.native: Compiled | None = None
+        self.ticket: Ticket | None = None
+        self.storages = tuple(storages)
+
+    def __call__(
+        self, inputs: list[np.ndarray], numbers: Sequence[Any], donate: Any = None
+    ) -> list[Any]:
+        native = self.native
+        if native is not None:
+            given = () if donate is None else donate(native.donations)
+            try:
+                return native(inputs, numbers, given)
+            except native.Faulty:
+                # The references know what is wrong with which value.
+                return self.interpret(inputs, numbers)
+        self.visits += 1
+        if self.visits >= START and TIER != "interpret" and self.ticket is None:
+            self.begin(len(inputs), list(numbers))
+        if self.visits >= PROMOTE and self.ticket is not None:
+            self.promote()
+            if self.native is not None:
+                return self(inputs, numbers, donate)
+        return self.interpret(inputs, numbers)
+
+    def interpret(self, inputs: Sequence[np.ndarray], numbers: Sequence[Any]) -> list[Any]:
+        """Tier 0."""
+        with np.errstate(all="ignore"):
+            if self.function is None:
+                if self.visits <= 1:
+                    return walk(self.entries, self.outs, inputs, numbers)
+                self.entries = self.simplified()
+                self.function = straight_line(self.entries, self.outs)
+            return self.function(inputs, numbers)
+
+    def simplified(self) -> list[Entry]:
+        return needed(simplify(self.entries, self.outs), self.outs)
+
+    def begin(self, inputs: int, numbers: list[Any]) -> None:
+        """Asks for native code; the interpreter goes on meanwhile."""
+        if not self.entries:
+            self.ticket = _NEVER
+            return
+        from flambeau.run.compiler import code
+
+        entries = self.entries
+
+        def work() -> Any:
+            from flambeau.run.compiler.compile import compiled
+
+            simple = needed(simplify(entries, self.outs), self.outs)
+            return compiled(simple, self.outs, inputs, numbers, self.storages)
+
+        self.ticket = code.defer(work)
+
+    def promote(self) -> None:
+        """Takes the native code, waiting for it if need be; not twice."""
+        ticket = self.ticket
+        if ticket is _NEVER:
+            return
+        self.ticket = _NEVER
+        try:
+            made = ticket.wait()  # type: ignore[union-attr]
+        except Exception as error:
+            if os.environ.get("FLAMBEAU_DEBUG"):
+                raise
+            warnings.warn(
+                f"the compiler failed on a program of {len(self.entries)} entries, which stays "
+                f"interpreted (please report it): {type(error).__name__}: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return
+        self.native = made and made()
+
+    def finished(self, before: int) -> list[Any] | None:
+        """The outputs of a native run that was finished since ``done`` said ``before``."""
+        native = self.native
+        if native is None or native.done is None or int(native.done[0]) == before:
+            return None
+        return native.kept_outs
+
+    @property
+    def done(self) -> int:
+        """How many native runs were finished."""
+        native = self.native
+        return 0 if native is None or native.done is None else int(native.done[0])
+
+
+_NEVER: Any = object()
