@@ -1,331 +1,31 @@
-"""The compiler's runtime: code from text and from disk, the pool of threads, native launches."""
+"""The compiler's runtime: native launches, the pool of threads, processes."""
 
 from __future__ import annotations
 
 import gc
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-from flambeau.run.compiler import code, elf, launch, store, threads
-from flambeau.run.compiler.emit import Function, Kernel
-
-LONG = 40_000_000
-
-
-def adder(amount: float = 0.0) -> Kernel:
-    """p0[i] = p1[i] + p2[i] + amount, float32."""
-    f = Function("NAME", "ptr %p, i64 %begin, i64 %end, ptr %scratch")
-    out, a, b = (f.pointer(i) for i in range(3))
-    with f.loop("%begin", "%end") as loop:
-        x, y = (f.load("float", f.element(p, "float", loop.index), 4) for p in (a, b))
-        total = f.value(f"fadd float {f.value(f'fadd float {x}, {y}')}, {float(amount)}")
-        f.store("float", total, f.element(out, "float", loop.index), 4)
-    return threads.named(f.finish(), "add")
-
-
-def sum_by_scratch() -> Kernel:
-    """p0[i] = double(p1[0]) + int(p2[0]), each unit by way of the thread's scratch memory."""
-    f = Function("NAME", "ptr %p, i64 %begin, i64 %end, ptr %scratch")
-    out, real, whole = (f.pointer(i) for i in range(3))
-    with f.loop("%begin", "%end") as loop:
-        converted = f.value(f"sitofp i64 {f.load('i64', whole, 8)} to double")
-        value = f.value(f"fadd double {f.load('double', real, 8)}, {converted}")
-        # Far into the scratch memory, which would fault or clash if it were too small or shared.
-        last = f.element("%scratch", "double", "511")
-        f.line(f"store volatile double {value}, ptr {last}, align 64")
-        back = f.value(f"load volatile double, ptr {last}, align 8")
-        f.store("double", back, f.element(out, "double", loop.index), 8)
-    return threads.named(f.finish(), "sum")
-
-
-def counter() -> Kernel:
-    """Adds 1 to p0[0] for every unit, slowly: memory is read and written each time."""
-    f = Function("NAME", "ptr %p, i64 %begin, i64 %end, ptr %scratch")
-    at = f.pointer(0)
-    with f.loop("%begin", "%end"):
-        f.value(f"atomicrmw add ptr {at}, i64 1 monotonic")
-    return threads.named(f.finish(), "count")
-
-
-def addresses(*kernels: Kernel) -> list[int]:
-    found = code.request(kernels).wait()
-    return [found[k.name] for k in kernels]
-
-
-def add_program(units: int, chunk: int, steps: int = 1, release: bool = False) -> launch.Launch:
-    """Two inputs in slots 0 and 1; slot 2 is the out of the last of ``steps`` running sums."""
-    (add,) = addresses(adder())
-    chain = [launch.Step(add, (2, 0 if i == 0 else 2, 1), units, chunk) for i in range(steps)]
-    return launch.assemble(chain, np.zeros(3, np.int64), [0, 1], [2], release=release)
-
-
-def add_numbers(units: int = 4, chunk: int = 4, release: bool = False) -> launch.Launch:
-    """The sum of a float and an int into every element of the out."""
-    (total,) = addresses(sum_by_scratch())
-    threads.ensure_scratch(4096)
-    step = launch.Step(total, (0, 1, 2), units, chunk)
-    numbers = [(0, launch.FLOAT, 1), (1, launch.INT, 2)]
-    return launch.assemble([step], np.zeros(3, np.int64), [], [0], numbers, release)
-
-
-def count_program(units: int, chunk: int, release: bool = False) -> launch.Launch:
-    (count,) = addresses(counter())
-    step = launch.Step(count, (0,), units, chunk)
-    return launch.assemble([step], np.zeros(1, np.int64), [], [0], release=release)
-
-
-@pytest.fixture
-def restored_threads():
-    before = threads.get_num_threads()
-    yield
-    threads.set_num_threads(before)
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache directory."""
-    monkeypatch.setenv("FLAMBEAU_CACHE", str(tmp_path / "cache"))
-    store.location.cache_clear()
-    yield tmp_path / "cache"
-    store.location.cache_clear()
-
-
-def run_python(text: str, directory: Path, **environment: str) -> subprocess.CompletedProcess:
-    """Runs ``text`` in a process of its own, with the helpers above at hand."""
-    head = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", head + textwrap.dedent(text)],
-        env={**os.environ, "FLAMBEAU_CACHE": str(directory), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def check(done: subprocess.CompletedProcess) -> str:
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
-# Code
-
-
-def test_importing_flambeau_imports_no_llvmlite(tmp_path):
-    text = """
-        import flambeau, flambeau.run.compiler.launch, threading
-        print([m for m in sys.modules if "llvmlite" in m], threading.active_count())
-    """
-    assert check(run_python(text, tmp_path)) == "[] 1"
-
-
-def test_a_request_gives_addresses_and_knows_them_from_then_on(cache):
-    kernel = adder(1.25)
-    ticket = code.request([kernel, kernel])
-    found = ticket.wait()
-    assert list(found) == [kernel.name] and found[kernel.name]
-    assert ticket.done() and ticket.wait() == found
-    again = code.request([kernel])
-    assert again.done() and again.wait() == found
-    # A name stands for its text, which is not read again.
-    assert code.find([kernel.name, "unheard"]).wait() == found
-
-
-def test_an_error_is_its_tickets_alone(cache):
-    good, bad = adder(2.25), Kernel("bad", "define void @bad() {\n  ret i32 1\n}")
-    ticket = code.request([good, bad])
-    for _ in range(2):
-        with pytest.raises(code.CompilerError, match=r"(?s)bad: .*type 'void'"):
-            ticket.wait()
-    assert ticket.done()
-    # The other kernel was compiled, and the worker goes on.
-    assert code.request([good]).done()
-    assert code.request([adder(2.5)]).wait()
-
-
-def test_a_module_without_the_name_it_was_asked_for_is_an_error(cache):
-    with pytest.raises(code.CompilerError, match="other"):
-        code.request([Kernel("other", "define void @another() {\n  ret void\n}")]).wait()
-
-
-def test_texts_may_declare_the_same():
-    one = "declare float @llvm.sqrt.f32(float)\n@table = private constant [1 x i8] zeroinitializer"
-    assert code.merged([one + "\nA", one + "\nB"]) == one + "\nA\nB\n"
-
-
-def test_the_target_is_the_hosts(cache):
-    from flambeau.run.compiler.target import host
-
-    assert code.target() == host()
-
-
-def test_notes(cache):
-    assert code.load_note("spec") is None
-    code.save_note("spec", b"\0kernels")
-    assert code.load_note("spec") == b"\0kernels"
-    code.request([adder(3.5)]).wait()  # the worker works in order
-    store.location.cache_clear()
-    assert store.load_note("spec") == code.load_note("spec") == b"\0kernels"
-
-
-COMPILES = """
-    import test_compiler_runtime as t
-    kernels = [t.adder(i) for i in range({count})]
-    t.addresses(*kernels)
-    program = t.add_program(8, 4)
-    out = t.np.zeros(8, "f4")
-    program.call([t.np.ones(8, "f4"), t.np.ones(8, "f4")], [out], [])
-    assert (out == 2).all()
-    print(t.code.stats.compiled, t.code.stats.loaded_from_disk)
-"""
-
-
-def test_a_second_process_compiles_nothing(tmp_path):
-    text = COMPILES.format(count=6)
-    compiled, loaded = map(int, check(run_python(text, tmp_path)).split())
-    assert compiled >= 6 and loaded == 0
-    text += "    assert not t.elf.available() or 'llvmlite' not in sys.modules"
-    assert check(run_python(text, tmp_path)) == f"0 {compiled}"
-
-
-@pytest.mark.skipif(not elf.available(), reason="LLVM loads all objects here")
-def test_both_linkers_give_the_same(cache):
-    """A kernel with constants in memory, and one that calls a function of the process."""
-    steps = ", ".join(f"float {i}.0" for i in range(16))
-    text = f"""
-        declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-        define void @NAME(ptr %p, i64 %begin, i64 %end, ptr %scratch) nounwind {{
-          %out = load ptr, ptr %p
-          call void @llvm.memset.p0.i64(ptr %out, i8 1, i64 %end, i1 false)
-          %first = load <16 x float>, ptr %out, align 4
-          %last = fadd <16 x float> %first, <{steps}>
-          store <16 x float> %last, ptr %out, align 4
-          ret void
-        }}"""
-    kernel = threads.named(textwrap.dedent(text), "both")
-    image = code._worker.submit(code.Ticket(lambda: code._llvm().emit(kernel.text))).wait()
-    linked = code._worker.submit(code.Ticket(lambda: code._llvm().link(image, [kernel.name])))
-    results = []
-    for address in (linked.wait()[kernel.name], elf.load(image)[kernel.name]):
-        out = np.zeros(1000, np.float32)
-        step = launch.Step(address, (0,), out.nbytes, out.nbytes)
-        program = launch.assemble([step], np.zeros(1, np.int64), [], [0])
-        assert program.call([], [out], []) == 0
-        results.append(out)
-    assert (results[0] == results[1]).all() and results[0][15] == 15 + results[0][999]
-
-
-@pytest.mark.skipif(not elf.available(), reason="LLVM loads all objects here")
-@pytest.mark.parametrize(
-    "text",
-    [
-        "@kept = global i64 3\ndefine ptr @f() {\n  ret ptr @kept\n}",
-        "@kept = thread_local global i64 3\ndefine i64 @f() {\n  %x = load i64, ptr @kept\n"
-        "  ret i64 %x\n}",
-        "declare void @nobody_has_this()\ndefine void @f() {\n  call void @nobody_has_this()\n"
-        "  ret void\n}",
-        None,
-    ],
+from flambeau.run.compiler import code, launch, threads
+from native_programs import (
+    LONG,
+    add_numbers,
+    add_program,
+    adder,
+    addresses,
+    check,
+    count_program,
+    counter,
+    ones,
+    run_python,
+    sum_by_scratch,
 )
-def test_objects_of_other_kinds_are_left_to_llvm(text):
-    image = b"\x7fELF"
-    if text is not None:
-        image = code._worker.submit(code.Ticket(lambda: code._llvm().emit(text))).wait()
-    with pytest.raises(elf.Unsupported):
-        elf.load(image)
-
-
-def test_damaged_files_are_made_anew(tmp_path):
-    text = COMPILES.format(count=3)
-    first = check(run_python(text, tmp_path))
-    files = [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert files
-    for number, path in enumerate(sorted(files)):
-        content = path.read_bytes()
-        half = len(content) // 2
-        damaged = [
-            content[:half],
-            b"",
-            content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :],
-        ]
-        path.write_bytes(damaged[number % 3])
-    assert check(run_python(text, tmp_path)) == first
-    assert check(run_python(text, tmp_path)).startswith("0 ")
-
-
-def test_an_object_that_is_not_one_is_made_anew(cache):
-    kernel = adder(4.5)
-    made_by = code._worker.submit(code.Ticket(lambda: code._llvm().made_by)).wait()
-    header = f'{{"made_by": "{made_by}", "names": ["{kernel.name}"]}}\n'
-    store.save("object junk", header.encode() + b"no object file")
-    store.save(f"kernel {kernel.name}", b"junk")
-    assert code.request([kernel]).wait()[kernel.name]
-
-
-def test_processes_share_the_directory_without_locks(tmp_path):
-    text = COMPILES.format(count=4)
-    head = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", head + textwrap.dedent(text)],
-            env={**os.environ, "FLAMBEAU_CACHE": str(tmp_path)},
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
-    for process in both:
-        process.communicate(timeout=120)
-        assert process.returncode == 0
-    assert check(run_python(text, tmp_path)).startswith("0 ")
-    assert not list(tmp_path.rglob("*.tmp"))
-
-
-def test_a_directory_that_cannot_be_used_only_means_no_cache(tmp_path):
-    (tmp_path / "file").write_text("")
-    text = COMPILES.format(count=2)
-    for _ in range(2):
-        assert check(run_python(text, tmp_path / "file")).endswith(" 0")
-
-
-def test_a_directory_that_others_may_write_into_is_not_trusted(cache):
-    folder = store.location()
-    assert folder is not None
-    folder.chmod(0o777)
-    store.location.cache_clear()
-    assert store.location() is None
-    store.save("key", b"data")
-    assert store.load("key") is None
-
-
-def test_the_oldest_files_go_first(cache):
-    for age in range(10):
-        store.save(f"key {age}", bytes(1000))
-        when = time.time() - 1000 * age
-        os.utime(store.location() / store.name_of(f"key {age}"), (when, when))
-    abandoned = store.location() / "x.tmp"
-    abandoned.write_bytes(b"half")
-    os.utime(abandoned, (0, 0))
-    store.shrink(cache, limit=20000)
-    assert all(store.load(f"key {age}") for age in range(10)) and not abandoned.exists()
-    store.shrink(cache, limit=8000)
-    kept = [age for age in range(10) if store.load(f"key {age}")]
-    assert kept == list(range(len(kept))) and 3 <= len(kept) < 8
-
-
-# Launching
-
-
-def ones(size: int) -> np.ndarray:
-    return np.ones(size, np.float32)
+from native_programs import not_the_users_cache, restored_threads  # noqa: F401, I001 (fixtures)
 
 
 def test_a_launch_runs_the_steps_in_order():
@@ -435,15 +135,30 @@ def test_a_function_keeps_what_it_points_to():
     del clutter
 
 
+def test_steps_after_a_fault_are_not_run():
+    program_fault = np.zeros(1, np.int64)
+    count, add = addresses(counter(), adder())
+    steps = [launch.Step(count, (0,), 1, 1), launch.Step(add, (1, 1, 1), 4, 4)]
+    table = np.array([program_fault.ctypes.data, 0], np.int64)
+    for release in (False, True):
+        program = launch.assemble(
+            steps, table, [], [1], release=release, fault=program_fault.ctypes.data
+        )
+        out = ones(4)
+        for _ in range(2):
+            assert program.call([], [out], []) == launch.FAULTY
+        assert program_fault[0] and program.done[0] == 0 and (out == 1).all()
+
+
 # Threads
 
 
-@pytest.mark.parametrize("release", [False, True])
+@pytest.mark.parametrize(("release", "quiet"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("nap", [0, 2e-3])
-def test_threads_change_no_result(restored_threads, release, nap):
+def test_threads_change_no_result(restored_threads, release, quiet, nap):
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 1003), np.float32)
-    program = add_program(1003, 10, steps=3, release=release)
+    program = add_program(1003, 10, steps=3, release=release, quiet=quiet)
     for count in (1, 2, 4, 1, 3):
         threads.set_num_threads(count)
         assert threads.get_num_threads() == count
@@ -634,10 +349,10 @@ def test_an_interrupted_launch_says_whether_it_ran():
     "ending",
     [
         "sys.exit(0)",
-        "t.threading.Thread(target=lambda: t.time.sleep(0.1)).start()",
+        "threading.Thread(target=lambda: time.sleep(0.1)).start()",
         # The compiler is at work, notes are not written yet, a launch runs in a daemon thread.
         "t.code.request([t.adder(n) for n in range(30)]); t.code.save_note('last', b'words')",
-        "t.threading.Thread(target=long.call, args=([], [total], []), daemon=True).start()",
+        "threading.Thread(target=long.call, args=([], [total], []), daemon=True).start()",
         # Launches while Python is being taken down.
         "run = lambda *_: program.call([a, a], [out], []); import atexit; atexit.register(run); "
         "t.last = type('Last', (), {'__del__': run})()",
@@ -646,7 +361,8 @@ def test_an_interrupted_launch_says_whether_it_ran():
 def test_the_exit_is_clean(tmp_path_factory, ending):
     directory = tmp_path_factory.getbasetemp() / "exits"
     text = f"""
-        import test_compiler_runtime as t
+        import threading, time
+        import native_programs as t
         t.threads.set_num_threads(4)
         program = t.add_program(1000, 10)
         long = t.count_program(t.LONG, t.LONG // 4, release=True)

@@ -7,13 +7,16 @@ Run as a script, so that measuring PyTorch does not load Flambeau.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,40 +28,86 @@ else:
 __all__ = ["fresh_process", "run"]
 
 MIB = 2**20
+# Epochs after which every program has run often enough to be compiled.
+SETTLED = 8
 # A step is slow from here, in steady times: less is noise.
 SLOW = 1.5
 
 
 def run(workload: Workload, mod: Any, seconds: float, steps: int) -> dict[str, float]:
-    """Steps until ``seconds`` or ``steps`` have gone by, but two epochs at least.
+    """Steps until ``seconds`` or ``steps`` have gone by, but ten epochs at least.
 
-    The report is in ms and MiB: ``first`` step, ``steady`` (median of the second half), ``mean``
-    and ``p99`` of that half, ``lost`` (what the slow steps of the first half took beyond the
-    steady time: compilation, first use of memory), ``longest`` step after the first, ``peak``
-    memory beyond that in use when the library was imported and the data made.
+    The report is in ms and MiB: ``first`` step; ``steady``, ``mean``, ``p99`` of those after eight
+    epochs; ``lost``, what the slow ones before took beyond ``steady`` (compilation, first use of
+    memory); ``longest`` step after the first; ``compiling``, what the compiler's thread did;
+    ``waited`` and ``waits``, what the loop waited for it and how often; ``peak`` memory beyond
+    that in use when the library was imported and the data made.
     """
     arrays = workload.arrays()
     before = memory_mark()
     step = stepper(workload, mod, arrays)
     times: list[float] = []
     clock = time.perf_counter
-    begin = clock()
-    while len(times) < 2 * workload.batches or (len(times) < steps and clock() - begin < seconds):
-        start = clock()
-        step(len(times))
-        times.append(1e3 * (clock() - start))
-    half = sorted(times[len(times) // 2 :])
-    steady = statistics.median(half)
+    settled = SETTLED * workload.batches
+    with waiting(mod) as waits:
+        begin = clock()
+        while len(times) < settled + 2 * workload.batches or (
+            len(times) < steps and clock() - begin < seconds
+        ):
+            start = clock()
+            step(len(times))
+            times.append(1e3 * (clock() - start))
+    after = sorted(times[settled:])
+    steady = statistics.median(after)
     return {
         "first": times[0],
         "steady": steady,
-        "mean": statistics.fmean(half),
-        "p99": half[int(0.99 * len(half))],
-        "lost": sum(t - steady for t in times[: len(times) // 2] if t > SLOW * steady),
+        "mean": statistics.fmean(after),
+        "p99": after[int(0.99 * len(after))],
+        "lost": sum(t - steady for t in times[:settled] if t > SLOW * steady),
         "longest": max(times[1:]),
+        "compiling": compiling(mod),
+        "waited": sum(waits),
+        "waits": len(waits),
         "peak": peak_memory() - before,
         "steps": len(times),
     }
+
+
+@contextlib.contextmanager
+def waiting(mod: Any) -> Iterator[list[float]]:
+    """The milliseconds of each wait of this thread for Flambeau's compiler meanwhile."""
+    waits: list[float] = []
+    if mod.__name__ != "flambeau":
+        yield waits
+        return
+    from flambeau.run.compiler.code import Ticket
+
+    loop, original = threading.current_thread(), Ticket.wait
+
+    def wait(ticket: Ticket) -> Any:
+        if ticket.done() or threading.current_thread() is not loop:
+            return original(ticket)
+        start = time.perf_counter()
+        try:
+            return original(ticket)
+        finally:
+            waits.append(1e3 * (time.perf_counter() - start))
+
+    Ticket.wait = wait
+    try:
+        yield waits
+    finally:
+        Ticket.wait = original
+
+
+def compiling(mod: Any) -> float:
+    """Milliseconds that Flambeau's compiler has worked in this process."""
+    if mod.__name__ != "flambeau":
+        return 0.0
+    from flambeau.run.compiler.code import stats
+
+    return 1e3 * (stats.compile_seconds + stats.load_seconds)
 
 
 def memory_mark() -> float:

@@ -92,12 +92,20 @@ def compare(steps: Mapping[str, Step], reference: str, number: int) -> dict[str,
     }
 
 
+# A program is compiled once it has run some times: epochs after which all have.
+SETTLED = 8
+
+
 def warm_up(step: Step, first: int, workload: Workload, effort: Effort) -> int:
-    """Steps until two epochs and ``effort.warm_up`` seconds have gone by: each shape of batch was
-    seen twice, and a compiler in the background had time. Returns the next position.
+    """Steps until each shape of batch was seen often enough to be compiled, one whole epoch and
+    ``effort.warm_up`` seconds have gone by. Returns the next position.
     """
-    position, start = first, time.perf_counter()
-    while position < first + 2 * workload.batches or time.perf_counter() - start < effort.warm_up:
+    start = time.perf_counter()
+    for _ in range(SETTLED):
+        step(0)
+        step(workload.batches - 1)
+    position = first
+    while position < first + workload.batches or time.perf_counter() - start < effort.warm_up:
         step(position)
         position += 1
     return position
@@ -162,6 +170,10 @@ def count(step: Step, first: int, number: int) -> Counts:
     )
 
 
+# Either tier's: ``run.program.Program``, ``run.compiler.program.Compiled``.
+_PROGRAMS = ("Program.__call__", "Compiled.__call__")
+
+
 def _is_program(frame: Any) -> bool:
     code = frame.f_code
-    return code.co_name == "__call__" and code.co_qualname.endswith("Program.__call__")
+    return code.co_name == "__call__" and code.co_qualname in _PROGRAMS

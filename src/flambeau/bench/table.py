@@ -71,7 +71,7 @@ def starts(results: Sequence[Result]) -> list[str]:
     """The table of first steps and memory; each cell from processes of their own."""
     titles = [
         "workload", "first step: PyTorch ms", "cold", "warm", "until full speed: PyTorch ms",
-        "cold", "warm", "longest later step, cold", "peak: PyTorch MiB", "Flambeau MiB",
+        "cold", "warm", "compiling, cold", "waited (times)", "peak: PyTorch MiB", "Flambeau MiB",
     ]  # fmt: skip
     lines = head(titles)
     for result in results:
@@ -81,7 +81,8 @@ def starts(results: Sequence[Result]) -> list[str]:
             result["name"],
             *(number(p["first"]) for p in (torch, cold, warm)),
             *(number(p["lost"]) for p in (torch, cold, warm)),
-            number(cold["longest"]), number(torch["peak"]), number(cold["peak"]),
+            number(cold["compiling"]), f"{number(cold['waited'])} ({cold['waits']:.0f})",
+            number(torch["peak"]), number(cold["peak"]),
         ]))  # fmt: skip
     return lines
 

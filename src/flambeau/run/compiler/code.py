@@ -82,9 +82,8 @@ class Ticket:
         try:
             assert self._work is not None
             self._result = self._work()
-        except Exception as error:
-            # Its frames would keep LLVM's objects alive, to die on another thread.
-            self._error = error.with_traceback(None)
+        except BaseException as error:  # whoever waits must hear of it
+            self._error = error
         self._work = None
         self._finished.set()
 
@@ -182,14 +181,14 @@ def _write_note(key: str) -> None:
     data = _notes.get(key)
     if data is None:
         return
-    store.save(f"note {key}", data)
+    store.save_note(key, data)
     if _notes.get(key) is data:
         del _notes[key]
 
 
 def _noted_host() -> Target:
     found = host()
-    store.save(f"note {_TARGET_NOTE}", json.dumps(found.__dict__).encode())
+    store.save_note(_TARGET_NOTE, json.dumps(found.__dict__).encode())
     return found
 
 
@@ -277,12 +276,17 @@ class Compiler:
         """Compiles ``kernels`` as one module; one by one if LLVM does not take them together."""
         begun = time.perf_counter()
         names = [k.name for k in kernels]
+        failure = ""
         try:
             image = self.emit(merged([k.text for k in kernels]))
             _link(image, names)
         except RuntimeError as error:
+            failure = str(error)
+        if failure:
+            # Raised out here: LLVM's error has frames that hold its objects, which would die on the
+            # thread of whoever catches it.
             if len(kernels) == 1:
-                raise CompilerError(f"{names[0]}: {error}") from None
+                raise CompilerError(f"{names[0]}: {failure}")
             for kernel in kernels:
                 self.compile([kernel])
             return
@@ -356,6 +360,9 @@ class Worker:
 
     def submit(self, ticket: Ticket, needed: bool = False) -> Ticket:
         """Queues ``ticket``; what is ``needed`` is done even if Python is exiting."""
+        if threading.current_thread() is self.thread:
+            ticket._run()  # it would wait for itself
+            return ticket
         with self.wake:
             if self.stopping:
                 if needed:

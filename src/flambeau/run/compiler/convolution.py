@@ -9,6 +9,9 @@ from math import prod
 from flambeau.run.compiler.convolution_blocks import Geometry, Lanes, aligned
 from flambeau.run.compiler.convolution_direct import direct
 from flambeau.run.compiler.convolution_narrow import Correlation, narrow, narrow_weights
+from flambeau.run.compiler.convolution_weights import direct_weights
+from flambeau.run.compiler.convolution_winograd import winograd, winograd_gain
+from flambeau.run.compiler.convolution_winograd_weights import winograd_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,9 +34,11 @@ def _lanes(avals: Sequence[Aval], target: Target) -> Lanes | None:
 
 def _plan(g: Geometry, lanes: Lanes, target: Target, backward: bool) -> Plan:
     operands = ("0", "1", "out0")
+    c = Correlation.backward(g) if backward else Correlation.forward(g)
+    if winograd_gain(c, lanes) > 1.15:
+        return winograd(c, lanes, target, operands)
     if worth_direct(g, lanes, backward):
         return direct(g, lanes, target, operands, backward)
-    c = Correlation.backward(g) if backward else Correlation.forward(g)
     return narrow(c, lanes, operands)
 
 
@@ -51,6 +56,15 @@ def worth_direct(g: Geometry, lanes: Lanes, backward: bool) -> bool:
     depth = inputs * g.taps
     turned = depth / (depth + 6 * lanes.count / 16)
     return full * turned >= across * (0.5 if strided else 1.0) * 0.9
+
+
+def worth_turning(g: Geometry, lanes: Lanes) -> bool:
+    """Whether the gradient of the kernels is quicker with vectors along the channels."""
+    depth, columns = g.inputs_each * g.taps, g.output[2]
+    wide = -(-g.outputs_each // lanes.count)
+    turned = wide * (depth * 1.1 + 8)
+    across = -(-columns // lanes.at_most(columns).count) / columns
+    return turned < g.outputs_each * depth * across * 1.25
 
 
 def convolution(
@@ -83,6 +97,11 @@ def convolution_weight_gradient(
     if lanes is None:
         return None
     g = Geometry.of(in_avals[1].shape, out_avals[0].shape, in_avals[0].shape, attrs)
+    c = Correlation.forward(g)
+    if winograd_gain(c, lanes, weights=True) > 1.15:
+        return winograd_weights(c, lanes, target)
+    if worth_turning(g, lanes):
+        return direct_weights(g, lanes, target)
     return narrow_weights(g, lanes)
 
 

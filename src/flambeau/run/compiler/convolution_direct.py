@@ -150,7 +150,7 @@ class Tiling:
         one_row: bool = False,
     ) -> Tiling:
         """The cheapest tile for sums of ``depth`` products, by counting instructions."""
-        room = target.registers - 4
+        room = target.registers - 6
         wide = -(-channels // lanes.count)
         options = []
         for vectors in range(1, min(wide, 8) + 1):

@@ -89,6 +89,8 @@ def fit(group: Group, node: Node, space: tuple[int, ...], dims: tuple[int, ...] 
     if dims is not None and node.kind != "reduce" and size == math.prod(kept_shape):
         levels.append((False, kept_shape))
     for is_full, shape in levels:
+        if node.target is not None and node.target.reshape(shape) is None:
+            continue
         views: list[View | None] = []
         for o in node.operands:
             if o.__class__ is not Ref:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flambeau.run.compiler.emit import Function, vector
 from flambeau.run.compiler.gemm_spec import BYTES, Product, cut, named, static_mask
 from flambeau.run.compiler.gemm_store import Output, Place
-from flambeau.run.compiler.gemm_tiles import add, least, split, steps, times
+from flambeau.run.compiler.gemm_tiles import add, extent, least, split, steps, times
 from flambeau.run.compiler.stages import Stage
 
 __all__ = ["Dots", "dots"]
@@ -19,13 +19,18 @@ __all__ = ["Dots", "dots"]
 
 @dataclass(frozen=True)
 class Dots:
-    """A tile is ``rows`` by ``columns`` (a power of two); a unit ``block`` tiles of columns."""
+    """A tile is ``rows`` by ``columns`` (a power of two); a unit ``block`` tiles of columns.
+
+    k goes by ``depth``, a multiple of ``lanes``; the batch's last product may have a k of its own,
+    ``last``, and then the others' is a multiple of ``lanes`` too.
+    """
 
     lanes: int
     rows: int
     columns: int
     block: int
     depth: int
+    last: int = 0
 
 
 class _Nest:
@@ -36,11 +41,13 @@ class _Nest:
         self.f = f = Function("kernel")
         self.element = spec.element
         self.extra = spec.epilogue.operands if spec.epilogue else 0
-        self.single = spec.k <= t.depth
+        self.ragged = t.last not in (0, spec.k)
+        self.single = spec.k <= t.depth and not self.ragged
         self.column_tiles, self.rest = divmod(spec.n, t.columns)
         self.row_tiles, self.tail = divmod(spec.m, t.rows)
         self.blocks = cut(cut(spec.n, t.columns), t.block)
-        self.whole = spec.k // t.lanes * t.lanes
+        self.final = t.last or spec.k
+        self.whole = self.final // t.lanes * t.lanes
         self.output = Output(f, spec, t.columns, self.single)
         self.edge = self.output
         if self.rest:
@@ -60,14 +67,16 @@ class _Nest:
             left = times(f, block, t.block)
             right = least(f, add(f, left, str(t.block)), str(self.column_tiles))
             last = f.value(f"icmp eq i64 {block}, {self.blocks - 1}")
-            with steps(f, "0", str(spec.k), t.depth, self.single) as at:
-                self.at, self.stop, self.end = at, str(self.whole), str(spec.k)
+            k = extent(f, batch, spec, t.last)
+            whole = f.value(f"and i64 {k}, {-t.lanes}")
+            with steps(f, "0", k, t.depth, self.single) as at:
+                self.at, self.stop, self.end = at, str(self.whole), k
                 if not self.single:
                     end = add(f, at, str(t.depth))
-                    self.stop = least(f, end, str(self.whole))
-                    self.end = least(f, end, str(spec.k))
+                    self.stop = least(f, end, whole)
+                    self.end = least(f, end, k)
                     for output in {id(o): o for o in (self.output, self.edge)}.values():
-                        output.block(at, self.end, spec.k)
+                        output.block(at, self.end, k)
                 if self.column_tiles:
                     with f.loop(left, right) as tile:
                         self.columns(tile.index, t.columns, self.output)
@@ -88,9 +97,7 @@ class _Nest:
             row = str(self.row_tiles * t.rows)
             self.tile(row, column, b, self.tail, columns, output)
 
-    def tile(
-        self, row: str, column: str, b: str, rows: int, columns: int, output: Output
-    ) -> None:
+    def tile(self, row: str, column: str, b: str, rows: int, columns: int, output: Output) -> None:
         f, spec, t, element = self.f, self.spec, self.t, self.element
         a = f.element(self.a, element, times(f, row, spec.a[1]))
         c = f.element(self.c, element, times(f, row, spec.c[1]))
@@ -98,12 +105,12 @@ class _Nest:
         ty = vector(t.lanes, element)
         zero = f.literal(t.lanes, element, 0.0)
         sums = [zero] * (rows * columns)
-        if self.whole:
+        if self.whole or self.ragged:
             with f.loop(self.at, self.stop, str(t.lanes), [(ty, s) for s in sums]) as k:
                 k.carry(*self.step(a, b, k.index, k.carried, rows, columns, None))
             sums = k.result
-        if spec.k > self.whole:
-            mask = static_mask(t.lanes, spec.k - self.whole)
+        if self.final > self.whole:
+            mask = static_mask(t.lanes, self.final - self.whole)
             if self.single:
                 sums = self.step(a, b, str(self.whole), sums, rows, columns, mask)
             else:  # once in the last block of k, else not at all
@@ -172,7 +179,7 @@ def across(f: Function, vectors: list[str], lanes: int, element: str) -> str:
         ty = vector(lanes, element)
         low = shuffle(f, ty, total, "poison", list(range(half)))
         high = shuffle(f, ty, total, "poison", list(range(half, lanes)))
-        total = f.value(f"fadd {vector(half, element) if half > 1 else f'<1 x {element}>'} {low}, {high}")
+        total = f.value(f"fadd <{half} x {element}> {low}, {high}")
         lanes = half
     if count == 1:
         return f.value(f"extractelement <1 x {element}> {total}, i64 0")

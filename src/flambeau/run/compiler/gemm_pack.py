@@ -94,9 +94,11 @@ class _Copy:
         whole = count // lanes * lanes if self.spec.b[1] == 1 else 0
         single = self.k
         if whole:
-            with f.loop(self.k, self.stop, str(lanes), while_room=True) as k:
-                with f.loop("0", str(whole), str(lanes)) as j:
-                    self.square(k.index, j.index)
+            with (
+                f.loop(self.k, self.stop, str(lanes), while_room=True) as k,
+                f.loop("0", str(whole), str(lanes)) as j,
+            ):
+                self.square(k.index, j.index)
             self.scalars(k.index, 0, whole)
         if count > whole:
             ty = vector(lanes, self.element)
@@ -109,10 +111,9 @@ class _Copy:
 
     def scalars(self, start: str, left: int, right: int) -> None:
         f = self.f
-        with f.loop(str(left), str(right)) as j:
-            with f.loop(start, self.stop) as k:
-                value = f.load(self.element, self.at(k.index, j.index), self.align)
-                f.store(self.element, value, self.to(k.index, j.index), self.align)
+        with f.loop(str(left), str(right)) as j, f.loop(start, self.stop) as k:
+            value = f.load(self.element, self.at(k.index, j.index), self.align)
+            f.store(self.element, value, self.to(k.index, j.index), self.align)
 
     def square(self, k: str, j: str) -> None:
         """``lanes`` columns of ``lanes`` elements become as many rows."""

@@ -58,8 +58,8 @@ def static_mask(lanes: int, count: int) -> str | None:
     return "<" + ", ".join(f"i1 {int(i < count)}" for i in range(lanes)) + ">"
 
 
-def named(f: Function, scratch: int = 0) -> Kernel:
+def named(f: Function) -> Kernel:
     """The finished kernel, its name (so far ``kernel``) made from its text."""
     text = f.finish()
     name = "gemm_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Kernel(name, text.replace("@kernel(", f"@{name}(", 1), scratch)
+    return Kernel(name, text.replace("@kernel(", f"@{name}(", 1))

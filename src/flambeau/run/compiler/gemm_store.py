@@ -30,7 +30,7 @@ class Output:
         self.bits = f"i{8 * self.align}"
         self.whole = vector(lanes, self.bits)
 
-    def block(self, at: str, end: str, k: int) -> None:
+    def block(self, at: str, end: str, k: str) -> None:
         """The tiles that follow sum over k from ``at`` to ``end``."""
         f = self.f
         # What is kept of C's old bits: none in the first block, whose C may hold anything.

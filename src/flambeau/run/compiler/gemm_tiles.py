@@ -1,8 +1,8 @@
 """Matrix products by tiles of C: vectors along its columns, elements of A broadcast.
 
 One nest serves all sizes [Goto & van de Geijn 2008]: a unit of work is a block of rows by a block
-of columns; inside it run blocks of k, panels of columns, tiles of rows. Where memory is unkind, A's
-block is copied to the thread's scratch, and B comes packed by panels (`gemm_pack`).
+of columns; inside it run blocks of k, panels of columns, tiles of rows. A is read where it is; where B is large and used
+by many rows, it comes packed by panels (`gemm_pack`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Tiling", "tiles"]
 
-PAD = 64  # bytes between copied rows of A, so that they do not share cache sets
-
 
 @dataclass(frozen=True)
 class Tiling:
-    """A tile is ``rows`` by ``vectors``; a unit ``block`` tiles by ``panels``; k by ``depth``."""
+    """A tile is ``rows`` by ``vectors``; a unit ``block`` tiles by ``panels``; k by ``depth``.
+
+    ``last``: the k of the batch's last product, where that is less than the others'.
+    """
 
     lanes: int
     rows: int
@@ -34,8 +35,8 @@ class Tiling:
     block: int
     panels: int
     depth: int
-    pack_a: bool = False
     pack_b: bool = False
+    last: int = 0
 
     @property
     def width(self) -> int:
@@ -64,6 +65,14 @@ def split(f: Function, index: str, by: int) -> tuple[str, str]:
     return q, f.value(f"urem i64 {index}, {by}")
 
 
+def extent(f: Function, batch: str, spec: Product, last: int) -> str:
+    """The k of one product of the batch: its last may be shorter."""
+    if last in (0, spec.k):
+        return str(spec.k)
+    here = f.value(f"icmp eq i64 {batch}, {spec.batch - 1}")
+    return f.value(f"select i1 {here}, i64 {last}, i64 {spec.k}")
+
+
 @contextmanager
 def steps(f: Function, start: str, stop: str, step: int, single: bool) -> Iterator[str]:
     """A loop, or just its body where there is one step."""
@@ -88,17 +97,6 @@ class Nest:
         self.column_blocks = cut(cut(spec.n, t.width), t.panels)
         self.single = spec.k <= t.depth
         self.output = Output(self.f, spec, t.lanes, self.single)
-        self.scratch = 0
-        # strides of A as the tiles read it: from tile to tile, row to row, along k
-        self.a = (spec.a[1] * t.rows, spec.a[1], spec.a[2])
-        if t.pack_a:
-            if spec.a[1] == 1 and spec.a[2] != 1:
-                pitch = 1 << (t.rows - 1).bit_length()
-                self.a = (pitch * t.depth, 1, pitch)
-            else:
-                pitch = t.depth + PAD // BYTES[spec.element]
-                self.a = (pitch * t.rows, pitch, 1)
-            self.scratch = self.a[0] * (t.block + 1) * BYTES[spec.element]
 
     @property
     def units(self) -> int:
@@ -117,6 +115,7 @@ class Nest:
                 b = f.element(b, self.element, times(f, batch, panels if t.pack_b else spec.b[0]))
                 c = f.element(c, self.element, times(f, batch, spec.c[0]))
             self.batch_pointers = (a, b, c)
+            self.k = extent(f, batch, spec, t.last)
             self.first = times(f, row_block, t.block)
             self.stop = add(f, self.first, str(t.block))
             if self.row_tiles % t.block or self.tail:
@@ -125,7 +124,7 @@ class Nest:
             self.left = times(f, column_block, t.panels)
             self.right = least(f, add(f, self.left, str(t.panels)), str(self.full_panels))
             self.rightmost = f.value(f"icmp eq i64 {column_block}, {self.column_blocks - 1}")
-            with steps(f, "0", str(spec.k), t.depth, self.single) as at:
+            with steps(f, "0", self.k, t.depth, self.single) as at:
                 self.depth_block(at)
         return f
 
@@ -133,15 +132,12 @@ class Nest:
         """All of the unit's tiles, for k from ``at``."""
         f, spec, t = self.f, self.spec, self.t
         a, b, _ = self.batch_pointers
-        self.depth = str(spec.k)
+        self.depth = self.k
         if not self.single:
-            left = f.value(f"sub i64 {spec.k}, {at}")
+            left = f.value(f"sub i64 {self.k}, {at}")
             self.depth = least(f, left, str(t.depth))
-            self.output.block(at, add(f, at, self.depth), spec.k)
+            self.output.block(at, add(f, at, self.depth), self.k)
         self.a_block = f.element(a, self.element, times(f, at, spec.a[2]))
-        if t.pack_a:
-            self.copy_block()
-            self.a_block = "%scratch"
         row = t.width if t.pack_b else spec.b[1]
         self.b_block = f.element(b, self.element, times(f, at, row))
         if self.full_panels:
@@ -178,8 +174,7 @@ class Nest:
         """``rows`` by ``vectors`` of C, accumulated in registers."""
         f, spec, t, element = self.f, self.spec, self.t, self.element
         ty = vector(t.lanes, element)
-        local = f.value(f"sub i64 {tile}, {self.first}") if t.pack_a else tile
-        a = f.element(self.a_block, element, times(f, local, self.a[0]))
+        a = f.element(self.a_block, element, times(f, tile, t.rows * spec.a[1]))
         b_row = t.width if t.pack_b else spec.b[1]
         zero = f.literal(t.lanes, element, 0.0)
         start = [("ptr", a), ("ptr", self.b_panel)] + [(ty, zero)] * (rows * vectors)
@@ -191,11 +186,11 @@ class Nest:
             ]
             following = []
             for i in range(rows):
-                one = f.load(element, f.element(a, element, str(i * self.a[1])), BYTES[element])
+                one = f.load(element, f.element(a, element, str(i * spec.a[1])), BYTES[element])
                 spread = f.splat(t.lanes, element, one)
                 for v in range(vectors):
                     following.append(f.fma(ty, spread, bs[v], sums[i * vectors + v]))
-            a = f.element(a, element, str(self.a[2]))
+            a = f.element(a, element, str(spec.a[2]))
             b = f.element(b, element, str(b_row))
             loop.carry(a, b, *following)
         self.store(tile, rows, vectors, mask, loop.result[2:])
@@ -206,9 +201,7 @@ class Nest:
             return f.load_masked(t.lanes, self.element, pointer, mask)
         return f.load(vector(t.lanes, self.element), pointer, BYTES[self.element])
 
-    def store(
-        self, tile: str, rows: int, vectors: int, mask: str | None, sums: list[str]
-    ) -> None:
+    def store(self, tile: str, rows: int, vectors: int, mask: str | None, sums: list[str]) -> None:
         f, spec, t, element = self.f, self.spec, self.t, self.element
         first = times(f, tile, t.rows)
         c = f.element(self.batch_pointers[2], element, times(f, first, spec.c[1]))
@@ -222,64 +215,10 @@ class Nest:
                 places.append(Place(pointer, row, column, mask if v == vectors - 1 else None))
         self.output.write(places, sums)
 
-    # Copies of A
-
-    def copy_block(self) -> None:
-        """A's block to the scratch memory, contiguous along the stride that was."""
-        f, spec, t = self.f, self.spec, self.t
-        if self.a[1] == 1:
-            with f.loop(self.first, self.stop) as tile:
-                self.copy_across(tile.index, t.rows)
-            if self.tail:
-                with f.when(self.last):
-                    self.copy_across(str(self.row_tiles), self.tail)
-            return
-        top = times(f, self.first, t.rows)
-        bottom = times(f, self.stop, t.rows)
-        if self.tail:
-            extra = f.value(f"select i1 {self.last}, i64 {self.tail}, i64 0")
-            bottom = add(f, bottom, extra)
-        with f.loop(top, bottom) as row:
-            source = f.element(self.a_block, self.element, times(f, row.index, spec.a[1]))
-            local = f.value(f"sub i64 {row.index}, {top}")
-            target = f.element("%scratch", self.element, times(f, local, self.a[1]))
-            start = "0"
-            if spec.a[2] == 1:
-                ty = vector(t.lanes, self.element)
-                with f.loop("0", self.depth, str(t.lanes), while_room=True) as k:
-                    value = f.load(ty, f.element(source, self.element, k.index), 4)
-                    f.store(ty, value, f.element(target, self.element, k.index), 4)
-                start = k.index
-            with f.loop(start, self.depth) as k:
-                at = f.element(source, self.element, times(f, k.index, spec.a[2]))
-                value = f.load(self.element, at, BYTES[self.element])
-                to = f.element(target, self.element, k.index)
-                f.store(self.element, value, to, BYTES[self.element])
-
-    def copy_across(self, tile: str, rows: int) -> None:
-        """One tile of an A whose rows are adjacent: as many elements at each k as it has rows."""
-        f, spec, t = self.f, self.spec, self.t
-        local = f.value(f"sub i64 {tile}, {self.first}")
-        source = f.element(self.a_block, self.element, times(f, tile, t.rows))
-        target = f.element("%scratch", self.element, times(f, local, self.a[0]))
-        lanes = self.a[2]
-        ty = vector(lanes, self.element)
-        mask = static_mask(lanes, rows)
-        with f.loop("0", self.depth) as k:
-            at = f.element(source, self.element, times(f, k.index, spec.a[2]))
-            if lanes == 1:
-                value = f.load(self.element, at, BYTES[self.element])
-            elif mask:
-                value = f.load_masked(lanes, self.element, at, mask)
-            else:
-                value = f.load(ty, at, BYTES[self.element])
-            to = f.element(target, self.element, times(f, k.index, lanes))
-            f.store(ty, value, to, BYTES[self.element])
-
 
 def tiles(spec: Product, t: Tiling, chunk: int) -> Stage:
     """The stage that multiplies; with ``pack_b`` it reads B from the workspace."""
     nest = Nest(spec, t)
     operands = tuple(f"e{i}" for i in range(nest.extra))
     operands += ("a", "w" if t.pack_b else "b", "c")
-    return Stage(named(nest.write(), nest.scratch), operands, nest.units, chunk)
+    return Stage(named(nest.write()), operands, nest.units, chunk)

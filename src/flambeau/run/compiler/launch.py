@@ -8,7 +8,7 @@ kernel. What it does is described by 16 words, ``desc``, which are the function'
 0   number of steps
 1   address of the steps, 8 words each: function, number of pointers, address of
     their slots in the table, address of the kernel's own table (filled here), units, chunk,
-    address of bytes to add to each pointer, 0
+    address of bytes to add to each pointer, quiet (nonzero: wake no thread for it)
 2   number of inputs
 3   address of their slots in the table
 4   number of outs
@@ -335,13 +335,13 @@ class _Driver:
                 more = f.load("i64", f.element(offsets, "i64", inner.index), 8)
                 pointer = f.element(pointer, "i8", more)
                 f.store("ptr", pointer, f.element(own, "ptr", inner.index), 8)
-            units, chunk = read(f, step, 32), read(f, step, 40)
+            units, chunk, quiet = (read(f, step, offset) for offset in (32, 40, 56))
             several = f.value(f"icmp sgt i64 {units}, {chunk}")
             branch(f, f.value(f"and i1 {several}, {shared}"), "together", "alone")
             f.label("together")
             f.line(
                 f"call void @NAME_parallel(ptr %root, ptr {function}, ptr {own}, i64 {units}, "
-                f"i64 {chunk}, ptr %scratch)"
+                f"i64 {chunk}, ptr %scratch, i64 {quiet})"
             )
             jump(f, "next")
             f.label("alone")
@@ -515,13 +515,17 @@ def make(desc: np.ndarray, keep: object = None) -> Callable[[Any, Any, Any], int
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel's run: its address, the table's slots it works on, units of work, chunk."""
+    """One kernel's run: its address, the table's slots it works on, units of work, chunk.
+
+    ``quiet``: too short (below some 100 microseconds) to be worth waking threads for.
+    """
 
     function: int
     slots: tuple[int, ...]
     units: int
     chunk: int
     offsets: tuple[int, ...] | None = None
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -563,7 +567,7 @@ def assemble(
         at = (slots.ctypes.data, own.ctypes.data)
         offsets = words(step.offsets or [0] * len(step.slots))
         record[:6] = (step.function, len(step.slots), *at, step.units, step.chunk)
-        record[6] = offsets.ctypes.data
+        record[6:] = (offsets.ctypes.data, step.quiet)
     into, out_of, numbers = words(inputs), words(outs), tuple(numbers)
     pairs = words(x for index, kind, _ in numbers for x in (index, kind))
     stored = words([0] * len(numbers))

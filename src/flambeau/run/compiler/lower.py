@@ -291,13 +291,13 @@ class Lowering:
 
 
 def element_or_raw(aval: Aval) -> Element:
-    """The element, also of dtypes that only references know: then just its size."""
+    """The element, also of dtypes that only references know: those are only moved."""
     from flambeau.run.compiler.elements import Element
 
     if known(aval.dtype):
         return element(aval.dtype)
-    numpy = aval.dtype.numpy
-    return Element(aval.dtype.name, "i8", "i8", np.dtype(numpy).itemsize, "x")
+    size = np.dtype(aval.dtype.numpy).itemsize
+    return Element(aval.dtype.name, f"i{8 * size}", f"i{8 * size}", size, "x")
 
 
 def _parts(n: int) -> int:

@@ -124,8 +124,11 @@ class Plan:
                     groups[-1].append(d)
                     continue
             groups.append([d])
-        if not groups:
-            groups = [[d] for d in dims[:1]] or ([[0]] if space else [])
+        if dims and not any(g[0] in dims for g in groups):
+            # All that is reduced has size 1: one such axis stays, outermost.
+            groups.insert(0, [dims[0]])
+        if not groups and space:
+            groups = [[0]]
         self.axes = tuple([math.prod(space[d] for d in g) for g in groups]) or (1,)
         self.reduced = tuple([k for k, g in enumerate(groups) if g[0] in dims])
         inner = [g[-1] for g in groups]

@@ -16,13 +16,12 @@ import platform
 import stat
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from flambeau.version import flambeau as flambeau_version
-
-__all__ = ["load", "load_note", "location", "name_of", "save"]
+__all__ = ["load", "load_note", "location", "name_of", "save", "save_note"]
 
 MAGIC = b"flambeau"
 DIGEST = 16
@@ -76,7 +75,8 @@ def save(key: str, data: bytes, durable: bool = False) -> None:
         os.replace(temporary, folder / name)
     except OSError:
         # A full disk, a quota, a directory taken away: the cache is only a convenience.
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         return
     _writes += 1
     if _writes % WRITES_BETWEEN_CHECKS == 1:
@@ -84,8 +84,16 @@ def save(key: str, data: bytes, durable: bool = False) -> None:
 
 
 def load_note(key: str) -> bytes | None:
-    """What ``code.save_note`` kept."""
-    return load(f"note {key}")
+    """What ``save_note`` kept."""
+    return load(f"note {_sources()} {key}")
+
+
+def save_note(key: str, data: bytes) -> None:
+    """Keeps ``data`` for as long as Flambeau's source is the same: a conclusion of its code.
+
+    Compiled kernels need no such care, for their keys come from their texts.
+    """
+    save(f"note {_sources()} {key}", data)
 
 
 def name_of(key: str) -> str:
@@ -136,6 +144,19 @@ def shrink(root: Path, limit: int | None = None) -> None:
         total -= size
 
 
+@cache
+def _sources() -> str:
+    """Names the state of the files that decide what is compiled."""
+    package = Path(__file__).parents[2]
+    found = []
+    for part in ("run", "ir"):
+        for path in (package / part).rglob("*.py"):
+            with suppress(OSError):
+                state = path.stat()
+                found.append((str(path), state.st_size, state.st_mtime_ns))
+    return hashlib.blake2b(repr(sorted(found)).encode(), digest_size=8).hexdigest()
+
+
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST).digest()
 
@@ -150,13 +171,15 @@ def _root() -> Path:
 
 def _generation() -> str:
     """Names what entries depend on, found without importing llvmlite."""
+    from flambeau.version import flambeau as own  # upward: a constant, no code
+
     try:
         llvmlite = version("llvmlite")
     except PackageNotFoundError:
         llvmlite = "unknown"
-    parts = (flambeau_version, llvmlite, sys.platform, platform.machine(), _processor())
+    parts = (own, llvmlite, sys.platform, platform.machine(), _processor())
     short = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
-    return f"{flambeau_version}-{short}"
+    return f"{own}-{short}"
 
 
 def _processor() -> str:

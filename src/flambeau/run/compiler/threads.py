@@ -43,9 +43,12 @@ __all__ = [
 ]
 
 MAX_THREADS = 256
-# How long a worker watches before it sleeps (seconds): longer than Python takes between two
-# launches of a training loop, shorter than what anybody notices.
-WATCH = 50e-6
+# How long a worker watches before it sleeps (seconds). To wake it takes its caller some
+# microseconds, or 55 on a virtual machine (measured), so it should last from one launch of a
+# training loop to the next. After the first moments it lets others run, if any want to; where there
+# are more threads than processors it does not go on after them.
+WATCH = 1e-3
+WATCH_ALONE = 50e-6
 # How long it sleeps where there is no futex (seconds).
 NAP = 100e-6
 FUTEX_NUMBERS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
@@ -64,7 +67,8 @@ _FIELDS = {
     "lock": 40,
     "epoch": 48,
     "workers": 49,
-    "watch": 50,
+    "watch": 50,  # turns
+    "watch_alone": 60,
     "futex": 51,
     "syscall": 52,
     "nanosleep": 53,
@@ -168,7 +172,8 @@ def named(text: str, hint: str) -> Kernel:
 def wait_loop() -> Kernel:
     """``void (ptr root, i64 index)``: a worker's life, until ``stop``."""
     f = Function("NAME", "ptr %root, i64 %index")
-    watch = read(f, "%root", WORD["watch"])
+    watch, alone = (read(f, "%root", WORD[n]) for n in ("watch", "watch_alone"))
+    give_way = read(f, "%root", WORD["yield"], "ptr")
     futex = read(f, "%root", WORD["futex"])
     has_futex = f.value(f"icmp ne i64 {futex}, 0")
     jump(f, "idle")
@@ -177,7 +182,7 @@ def wait_loop() -> Kernel:
     f.line("%seen = phi i64 [ 0, %entry ], [ %seen, %awake ], [ %joined, %leave ]")
     jump(f, "watch")
     f.label("watch")
-    f.line("%turns = phi i64 [ 0, %idle ], [ %turns.next, %on ]")
+    f.line("%turns = phi i64 [ 0, %idle ], [ %turns.next, %still ]")
     stop = read_shared(f, "stop", "monotonic")
     branch(f, f.value(f"icmp ne i64 {stop}, 0"), "stopped", "look")
     f.label("look")
@@ -186,6 +191,13 @@ def wait_loop() -> Kernel:
     f.label("on")
     pause(f)
     f.line("%turns.next = add i64 %turns, 1")
+    some = f.value(f"icmp eq i64 {f.value('and i64 %turns, 63')}, 63")
+    late = f.value(f"icmp ugt i64 %turns, {alone}")
+    branch(f, f.value(f"and i1 {some}, {late}"), "others", "still")
+    f.label("others")
+    f.value(f"call i32 {give_way}()")
+    jump(f, "still")
+    f.label("still")
     branch(f, f.value(f"icmp ult i64 %turns.next, {watch}"), "watch", "tire")
 
     # Counted as a sleeper before the last look: whoever publishes after it sees the sleeper.
@@ -236,9 +248,13 @@ def is_news(f: Function, generation: str) -> str:
 
 
 def parallel(name: str) -> str:
-    """``void (root, function, pointers, units, chunk, scratch)``: one job; the pool is ours."""
+    """``void (root, function, pointers, units, chunk, scratch, quiet)``: one job; the pool is ours.
+
+    ``quiet``: only workers that are awake take part.
+    """
     f = Function(
-        name, "ptr %root, ptr %function, ptr %pointers, i64 %units, i64 %chunk, ptr %scratch"
+        name,
+        "ptr %root, ptr %function, ptr %pointers, i64 %units, i64 %chunk, ptr %scratch, i64 %quiet",
     )
     for field, ty in (("function", "ptr"), ("pointers", "ptr"), ("units", "i64"), ("chunk", "i64")):
         f.store(ty, f"%{field}", address(f, "%root", WORD[field]), 8)
@@ -248,7 +264,9 @@ def parallel(name: str) -> str:
     futex = read(f, "%root", WORD["futex"])
     asleep = f.value(f"icmp ne i64 {sleepers}, 0")
     has_futex = f.value(f"icmp ne i64 {futex}, 0")
-    branch(f, f.value(f"and i1 {asleep}, {has_futex}"), "wake", "begin")
+    can_wake = f.value(f"and i1 {asleep}, {has_futex}")
+    is_loud = f.value("icmp eq i64 %quiet, 0")
+    branch(f, f.value(f"and i1 {can_wake}, {is_loud}"), "wake", "begin")
     f.label("wake")
     # No more than there are chunks beside the caller's own.
     chunks = f.value(f"sdiv i64 {f.value('sub i64 %units, 1')}, %chunk")
@@ -331,6 +349,7 @@ class _Pool:
         self.wanted = _default_threads()
         self.threads: list[threading.Thread] = []
         self.scratch: list[np.ndarray] = []
+        self.turn = 1.0  # seconds
         self.loaded = False  # whether any native code can be using ROOT
 
 
@@ -338,9 +357,14 @@ def _default_threads() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if asked.isdigit() and int(asked) > 0:
         return min(int(asked), MAX_THREADS)
+    return min(_processors(), MAX_THREADS)
+
+
+def _processors() -> int:
+    """How many this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
-    return min(os.cpu_count() or 1, MAX_THREADS)
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 _pool = _Pool()
@@ -391,12 +415,14 @@ def _exclusive() -> Iterator[None]:
         yield
         return
     take = _native()[1]
-    while not take(ROOT_ADDRESS):
-        time.sleep(20e-6)
+    held = False
     try:
+        while not (held := take(ROOT_ADDRESS)):
+            time.sleep(20e-6)
         yield
     finally:
-        set_root("lock", 0)
+        if held:
+            set_root("lock", 0)
 
 
 @cache
@@ -424,8 +450,7 @@ def prepare() -> None:
     with _pool.lock:
         if _pool.loaded:
             return
-        watch = _native()[2]
-        set_root("watch", max(1, int(WATCH / _turn_seconds(watch))))
+        _pool.turn = _turn_seconds(_native()[2])
         # Symbols of the running process: libc's.
         libc = ctypes.CDLL(None)
         for name, symbol in (("nanosleep", "nanosleep"), ("yield", "sched_yield")):
@@ -462,6 +487,9 @@ def _begin() -> None:
         if not root("pending"):
             return
         wait = _native()[0]
+        crowded = _pool.wanted > _processors()
+        set_root("watch", int((WATCH_ALONE if crowded else WATCH) / _pool.turn))
+        set_root("watch_alone", int(WATCH_ALONE / _pool.turn))
         # An interrupt may come at any place: a thread counts before it runs, and the next launch
         # goes on from there.
         while (index := len(_pool.threads) + 1) < _pool.wanted:

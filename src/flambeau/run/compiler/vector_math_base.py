@@ -27,7 +27,6 @@ class Format(NamedTuple):
     smallest: float  # normal number
     ln2: tuple[float, float]  # log 2: the nearest number, and what is missing
     log10_2: tuple[float, float]
-    expm1_low: float  # where e**x - 1 has become -1, doubled for safety
     tiny: float  # x + x * x is x below this
     huge: float  # x + 1 / x is x above this
 
@@ -41,7 +40,6 @@ SINGLE = Format(
     2.0**-126,
     (0.6931472, -1.9046542e-09),
     (0.30103, -1.4320989e-08),
-    -20.0,
     2.0**-30,
     2.0**28,
 )
@@ -54,7 +52,6 @@ DOUBLE = Format(
     2.0**-1022,
     (0.6931471805599453, 2.3190468138462996e-17),
     (0.3010299956639812, -2.8037281277851704e-18),
-    -40.0,
     2.0**-60,
     2.0**57,
 )

@@ -1,0 +1,495 @@
+"""Convolution by Winograd's minimal filtering, F(4x4, 3x3) and F(2x2, 5x5) [Lavin and Gray 2016].
+
+An output tile of m x m is ``A' [(G w G') . (B' d B)] A`` of kernels ``w`` and an image tile ``d`` of
+6 x 6: of the products of a direct sum, 36 of 144 (or of 100) are left, as 36 matrix products. The
+gradient of the weights is the same with the result's gradient as the kernels, of 4 x 4.
+
+The points of the transforms are 0, 3/4, -3/4, 3/2, -3/2 and infinity: exact in binary, and four
+times more accurate in float32 than the usual small integers (1e-6 of the result's scale).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from math import prod
+from typing import TYPE_CHECKING
+
+from flambeau.run.compiler.convolution_blocks import Code, Lanes, aligned, chunk_of
+from flambeau.run.compiler.convolution_direct import multiply
+from flambeau.run.compiler.convolution_narrow import Correlation, negative
+from flambeau.run.compiler.stages import Plan, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.run.compiler.target import Target
+
+__all__ = ["Transforms", "winograd", "winograd_gain"]
+
+SIDE = 6
+PLACES = SIDE * SIDE
+POINTS = tuple(Fraction(k, 4) for k in (0, 3, -3, 6, -6))
+_TILES = 16
+_UNROLLED = 72
+
+Matrix = tuple[tuple[Fraction, ...], ...]
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """Matrices of F(m, r): of the image (``B'``), the kernels (``G``) and the result (``A'``)."""
+
+    m: int
+    r: int
+    image: Matrix
+    kernel: Matrix
+    result: Matrix
+    # What the kernels' rows are to be divided by, left out of ``kernel``.
+    divisors: tuple[Fraction, ...]
+
+    @classmethod
+    @cache
+    def of(cls, m: int, r: int) -> Transforms:
+        """By Toom and Cook: evaluation at points, products, interpolation, transposed."""
+
+        def product(points: Sequence[Fraction]) -> tuple[Fraction, ...]:
+            found = [Fraction(1)]
+            for p in points:
+                above = [Fraction(0), *found]
+                found = [a - p * b for a, b in zip(above, [*found, Fraction(0)], strict=True)]
+            return (*found, *[Fraction(0)] * (SIDE - len(found)))
+
+        one, zero = Fraction(1), Fraction(0)
+        image = [product([q for q in POINTS if q != p]) for p in POINTS] + [product(POINTS)]
+        result = [
+            (*(p**i for p in POINTS), one if i == m - 1 else zero) for i in range(m)
+        ]
+        kernel = [tuple(p**k for k in range(r)) for p in POINTS]
+        kernel.append((*[zero] * (r - 1), one))
+        divisors = [prod(p - q for q in POINTS if q != p) for p in POINTS] + [one]
+        return cls(m, r, tuple(image), tuple(kernel), tuple(result), tuple(divisors))
+
+    @property
+    def scaled_kernel(self) -> Matrix:
+        rows = zip(self.kernel, self.divisors, strict=True)
+        return tuple(tuple(x / by for x in row) for row, by in rows)
+
+    @property
+    def scaled_result(self) -> Matrix:
+        return tuple(
+            tuple(x / by for x, by in zip(row, self.divisors, strict=True)) for row in self.result
+        )
+
+
+def combined(f: Code, n: Lanes, matrix: Matrix, values: Sequence[str]) -> list[str]:
+    """``matrix`` times a column of vectors; rows for a point and its negative share their sums."""
+    out: dict[int, str] = {}
+    for i, row in enumerate(matrix):
+        if i in out:
+            continue
+        mirror = tuple(-x if k % 2 else x for k, x in enumerate(row))
+        if mirror in matrix and mirror != row:
+            even = _sum(f, n, [(x, v) for x, v in list(zip(row, values, strict=True))[::2] if x])
+            odd_terms = [(x, v) for x, v in list(zip(row, values, strict=True))[1::2] if x]
+            last = odd_terms[-1][0]
+            odd = _sum(f, n, [(x / last, v) for x, v in odd_terms])
+            out[i] = _scaled_add(f, n, last, odd, even)
+            out[matrix.index(mirror)] = _scaled_add(f, n, -last, odd, even)
+        else:
+            out[i] = _sum(f, n, [(x, v) for x, v in zip(row, values, strict=True) if x])
+    return [out[i] for i in range(len(matrix))]
+
+
+def _scaled_add(f: Code, n: Lanes, by: Fraction, value: str, base: str) -> str:
+    if abs(by) == 1:
+        return f.value(f"{'fadd' if by > 0 else 'fsub'} {n.type} {base}, {value}")
+    return f.fma(n.type, f.literal(n.count, n.element, float(by)), value, base)
+
+
+def _sum(f: Code, n: Lanes, terms: Sequence[tuple[Fraction, str]]) -> str:
+    ones = [t for t in terms if t[0] == 1]
+    first = ones[0] if ones else terms[0]
+    total = first[1]
+    if first[0] != 1:
+        total = f.value(
+            f"fmul {n.type} {total}, {f.literal(n.count, n.element, float(first[0]))}"
+        )
+    for by, value in terms:
+        if value != first[1]:
+            total = _scaled_add(f, n, by, value, total)
+    return total
+
+
+def winograd_gain(c: Correlation, lanes: Lanes, weights: bool = False) -> float:
+    """By how much fewer instructions this takes than a direct sum; 0 where it does not apply."""
+    r = c.kernel[2]
+    if c.kernel != (1, r, r) or r not in (3, 5) or c.step != (1, 1, 1) or c.spread != (1, 1, 1):
+        return 0.0
+    if c.dilation[1:] != (1, 1) or c.output[0] != 1 or c.size[0] != 1 or c.low[0] != 0:
+        return 0.0
+    if weights and r != 3 or min(c.inputs, c.outputs) < lanes.count // 2:
+        return 0.0
+    m = SIDE + 1 - r
+    tiles = -(-c.output[1] // m) * -(-c.output[2] // m)
+    wide, deep = -(-c.outputs // lanes.count), -(-c.inputs // lanes.count)
+    products = PLACES * c.inputs * wide
+    ours = tiles * (1.1 * products + 340 * deep + (340 if not weights else 300) * wide)
+    direct = prod(c.output) * r * r * c.inputs * wide * 1.1
+    return direct / ours
+
+
+class Tiles:
+    """How tiles are shared out: blocks of rows of tiles of an image, or of a few small images."""
+
+    def __init__(self, c: Correlation, lanes: Lanes, m: int, wanted: int) -> None:
+        self.c, self.lanes, self.m = c, lanes, m
+        self.down, self.across = -(-c.output[1] // m), -(-c.output[2] // m)
+        self.images = 1
+        if self.down * self.across >= wanted:
+            self.blocks, self.rows = self._shared(wanted)
+        else:
+            self.blocks = 1
+            self.images = min(c.samples, -(-wanted // (self.down * self.across)))
+            self.rows = self.down * self.images
+        self.count = self.rows * self.across
+        self.groups_of_images = -(-c.samples // self.images)
+        self.inputs = aligned(c.inputs, lanes.count)
+
+    def _shared(self, wanted: int) -> tuple[int, int]:
+        """Blocks, and rows each: of few tiles done twice, neither too few nor too many."""
+        options = []
+        for blocks in range(1, self.down + 1):
+            # Rows of tiles of the last block are done again where they do not come out even.
+            rows = -(-self.down // blocks)
+            count = rows * self.across
+            if count <= 4 * wanted or rows == 1:
+                cost = blocks * count * (1 + abs(count - wanted) / wanted / 20 + 1.5 / count)
+                options.append((cost, blocks, rows))
+        _, blocks, rows = min(options)
+        return blocks, rows
+
+    @property
+    def items(self) -> int:
+        return self.groups_of_images * self.blocks
+
+    @property
+    def values_place(self) -> int:
+        """Bytes from one place of the transformed tiles to the next: not a power of two."""
+        return self.count * self.inputs * self.lanes.size + 64
+
+    @property
+    def columns(self) -> int:
+        return aligned(self.across * self.m + SIDE - self.m, self.lanes.count)
+
+    def row(self, f: Code, item: str, q: str, last: bool = False) -> tuple[str, str]:
+        """Sample and row of tiles of row ``q`` of a block; what is too many repeats the last.
+
+        ``last``: gives the row past the end instead of repeating one.
+        """
+        if self.images > 1:
+            which, row = f.divided(q, self.down)
+            sample = f.add(f.mul(item, self.images), which)
+            return (sample if last else f.least(sample, self.c.samples - 1)), row
+        sample, block = f.divided(item, self.blocks)
+        row = f.add(f.mul(block, self.rows), q)
+        return sample, row if last else f.least(row, self.down - 1)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A source of tiles: its place in memory, its channels, and the border of its windows."""
+
+    channels: int
+    of_sample: int
+    size: tuple[int, int]
+    low: tuple[int, int]
+
+
+def transformed(
+    f: Code,
+    t: Tiles,
+    image: Image,
+    side: int,
+    matrix: Matrix,
+    base: str,
+    item: str,
+    room: str,
+    into: str,
+    place: int,
+    drop_repeated: bool = False,
+) -> None:
+    """Tiles of ``side`` x ``side`` of all rows of a block, ``matrix`` applied to both axes.
+
+    They go to ``into`` as (place, tile, channel). ``room``: memory for a row of tiles.
+    ``drop_repeated``: rows that only fill up the block are zeros.
+    """
+    n, size = t.lanes, t.lanes.size
+    columns, channels = t.columns, aligned(image.channels, n.count)
+    rows, width = image.size
+    half = f.byte(room, SIDE * columns * n.bytes)
+    with f.loop("0", str(t.rows)) as q, f.loop("0", str(channels // n.count)) as part:
+        sample, row = t.row(f, item, q.index, drop_repeated)
+        channel = f.mul(part.index, n.count)
+        source = f.along(base, (sample, image.of_sample * size))
+        top = f.add(f.mul(row, t.m), -image.low[0])
+        with f.loop("0", str(side)) as a:
+            y = f.add(top, a.index)
+            inside = f.value(f"icmp ult i64 {y}, {rows}")
+            if drop_repeated:
+                bound = (sample, t.c.samples) if t.images > 1 else (row, t.down)
+                real = f.value(f"icmp slt i64 {bound[0]}, {bound[1]}")
+                inside = f.value(f"and i1 {inside}, {real}")
+            limit = f.value(f"select i1 {inside}, i64 {width}, i64 0")
+            limit = f.value(f"trunc i64 {limit} to i32")
+            line = f.along(source, (y, width * size))
+            with f.loop("0", str(columns // n.count)) as chunk:
+                start = f.add(f.mul(chunk.index, n.count), -image.low[1])
+                first = f.splat(n.count, "i32", f.value(f"trunc i64 {start} to i32"))
+                steps = ", ".join(f"i32 {i}" for i in range(n.count))
+                x = f.value(f"add <{n.count} x i32> {first}, <{steps}>")
+                wide = f.splat(n.count, "i32", limit)
+                mask = f.value(f"icmp ult <{n.count} x i32> {x}, {wide}")
+                here = f.along(line, (start, size))
+                found = []
+                for k in range(n.count):
+                    # Lanes past the last channel repeat it; nobody reads them.
+                    which = f.least(f.add(channel, k), image.channels - 1)
+                    at = f.along(here, (which, rows * width * size))
+                    found.append(f.load_masked(n.count, n.element, at, mask))
+                to = f.along(room, (a.index, columns * n.bytes), (chunk.index, n.count * n.bytes))
+                for k, column in enumerate(f.transposed(n, found)):
+                    f.store(n.type, column, f.byte(to, k * n.bytes), n.size)
+        with f.loop("0", str((t.across - 1) * t.m + side)) as x:
+            at = f.along(room, (x.index, n.bytes))
+            found = [f.load(n.type, f.byte(at, a * columns * n.bytes)) for a in range(side)]
+            to = f.along(half, (x.index, n.bytes))
+            for a, value in enumerate(combined(f, n, matrix, found)):
+                f.store(n.type, value, f.byte(to, a * columns * n.bytes), n.size)
+        with f.loop("0", str(t.across)) as j:
+            tile = f.add(f.mul(q.index, t.across), j.index)
+            to = f.along(into, (tile, channels * size), (channel, size))
+            at = f.along(half, (j.index, t.m * n.bytes))
+            with f.loop("0", str(SIDE)) as a:
+                here = f.along(at, (a.index, columns * n.bytes))
+                found = [f.load(n.type, f.byte(here, b * n.bytes)) for b in range(side)]
+                there = f.along(to, (a.index, SIDE * place))
+                for b, value in enumerate(combined(f, n, matrix, found)):
+                    f.store(n.type, value, f.byte(there, b * place), n.size)
+
+
+def winograd(c: Correlation, lanes: Lanes, target: Target, operands: Sequence[str]) -> Plan:
+    """``operands``: image, weights, result."""
+    maker = _Winograd(c, lanes, target)
+    return Plan((maker.pack(operands[1]), maker.main(operands)), maker.packed_bytes)
+
+
+class _Winograd:
+    def __init__(self, c: Correlation, lanes: Lanes, target: Target) -> None:
+        self.c, self.lanes = c, lanes
+        r = c.kernel[2]
+        self.transforms = Transforms.of(SIDE + 1 - r, r)
+        self.tiles = Tiles(c, lanes, self.transforms.m, _TILES)
+        self.wide = -(-c.outputs // lanes.count)
+        self.vectors, self.at_once = register_tile(self.wide, self.tiles.count, lanes, target)
+        self.blocks = -(-self.wide // self.vectors)
+        self.block = self.vectors * lanes.count
+        self.outputs = self.block * self.blocks
+        self.packed_group = PLACES * c.inputs * self.outputs * lanes.size
+        self.packed_bytes = c.groups * self.packed_group
+
+    def _channel(self, f: Code, vector: str) -> str:
+        """The first channel of a vector; the last overlaps the one before it, if there is one."""
+        n = self.lanes
+        return f.least(f.mul(vector, n.count), max(0, self.c.outputs - n.count))
+
+    def pack(self, weights: str) -> Stage:
+        """Transformed weights: ``(group, place, block, input, output channel)``."""
+        c, n, t = self.c, self.lanes, self.transforms
+        f = Code()
+        source, memory = f.pointer(0), f.pointer(1)
+        taps = t.r * t.r
+        place = self.blocks * c.inputs * self.block * n.size
+        # Turned around, the first tap is the last in memory.
+        first = c.first - (taps - 1) if c.of_tap[2] < 0 else c.first
+        with f.loop("%begin", "%end") as unit:
+            group, vector, i = f.split(unit.index, self.wide, c.inputs)
+            channel = self._channel(f, vector)
+            base = f.along(
+                source, (group, c.of_group * n.size), (i, c.of_input * n.size), (first, n.size)
+            )
+            values: list[str] = []
+            for start in range(0, taps, n.count):
+                count = min(n.count, taps - start)
+                rows = []
+                for lane in range(n.count):
+                    which = f.least(f.add(channel, lane), c.outputs - 1)
+                    at = f.along(base, (which, c.of_output * n.size), (start, n.size))
+                    rows.append(f.get(n, at, count))
+                values += f.transposed(n, rows)[:count]
+            if c.of_tap[2] < 0:
+                values.reverse()
+            block, v = f.divided(vector, self.vectors)
+            into = f.along(
+                memory,
+                (group, self.packed_group),
+                (block, c.inputs * self.block * n.size),
+                (i, self.block * n.size),
+                (v, n.bytes),
+            )
+            columns = [combined(f, n, t.scaled_kernel, values[k :: t.r]) for k in range(t.r)]
+            for a in range(SIDE):
+                row = combined(f, n, t.scaled_kernel, [column[a] for column in columns])
+                for b, value in enumerate(row):
+                    f.store(n.type, value, f.byte(into, (a * SIDE + b) * place), n.size)
+        units = c.groups * self.wide * c.inputs
+        return Stage(f.kernel(), (weights, "w"), units, chunk_of(units, units * 250))
+
+    def main(self, operands: Sequence[str]) -> Stage:
+        c, n, t = self.c, self.lanes, self.tiles
+        f = Code()
+        image, memory, result = (f.pointer(i) for i in range(3))
+        sums_place = t.count * self.outputs * n.size + 64
+        room_bytes = 2 * SIDE * max(t.columns, t.across * SIDE) * n.bytes
+        values_at = room_bytes
+        sums_at = values_at + aligned(PLACES * t.values_place, 64)
+        pixels = prod(c.size)
+        source = Image(c.inputs, c.groups * c.inputs * pixels, c.size[1:], c.low[1:])
+        with f.loop("%begin", "%end") as unit:
+            item, group = f.divided(unit.index, c.groups)
+            values = f.byte("%scratch", values_at)
+            sums = f.byte("%scratch", sums_at)
+            transformed(
+                f, t, source, SIDE, self.transforms.image,
+                f.along(image, (group, c.inputs * pixels * n.size)),
+                item, "%scratch", values, t.values_place,
+            )  # fmt: skip
+            packed = f.along(memory, (group, self.packed_group))
+            with f.loop("0", str(PLACES)) as place, f.loop("0", str(self.blocks)) as block:
+                weights = f.along(
+                    packed,
+                    (place.index, self.blocks * c.inputs * self.block * n.size),
+                    (block.index, c.inputs * self.block * n.size),
+                )
+                products(
+                    f, n, self.vectors, self.at_once, t.count, c.inputs,
+                    weights, self.block * n.size,
+                    f.along(values, (place.index, t.values_place)), t.inputs * n.size, n.size,
+                    f.along(sums, (place.index, sums_place), (block.index, self.block * n.size)),
+                    self.outputs * n.size,
+                )  # fmt: skip
+            out = f.along(result, (group, c.outputs * prod(c.output) * n.size))
+            self._results(f, item, sums, sums_place, out)
+        units = t.items * c.groups
+        work = units * t.count * PLACES * c.inputs * self.wide * 1.3
+        kernel = f.kernel(sums_at + PLACES * sums_place)
+        return Stage(kernel, (operands[0], "w", operands[2]), units, chunk_of(units, work))
+
+    def _results(self, f: Code, item: str, sums: str, place: int, out: str) -> None:
+        """Turns sums back into images, a row of tiles and a vector of channels at a time."""
+        c, n, t, m = self.c, self.lanes, self.tiles, self.transforms.m
+        plane, width = prod(c.output), c.output[2]
+        matrix = self.transforms.result
+        half = f.byte("%scratch", SIDE * max(t.columns, t.across * SIDE) * n.bytes)
+        run, line = t.across * SIDE * n.bytes, t.columns * n.bytes
+        with f.loop("0", str(t.rows)) as q, f.loop("0", str(self.wide)) as vector:
+            sample, row = t.row(f, item, q.index)
+            channel = self._channel(f, vector.index)
+            first = f.mul(q.index, t.across)
+            with f.loop("0", str(t.across)) as j:
+                tile = f.add(first, j.index)
+                at = f.along(sums, (tile, self.outputs * n.size), (vector.index, n.bytes))
+                to = f.along(half, (j.index, SIDE * n.bytes))
+                with f.loop("0", str(SIDE)) as b:
+                    here = f.along(at, (b.index, place))
+                    there = f.along(to, (b.index, n.bytes))
+                    found = [
+                        f.load(n.type, f.byte(here, a * SIDE * place)) for a in range(SIDE)
+                    ]
+                    for a, value in enumerate(combined(f, n, matrix, found)):
+                        f.store(n.type, value, f.byte(there, a * run), n.size)
+            with f.loop("0", str(m)) as a, f.loop("0", str(t.across)) as j:
+                at = f.along(half, (a.index, run), (j.index, SIDE * n.bytes))
+                found = [f.load(n.type, f.byte(at, b * n.bytes)) for b in range(SIDE)]
+                to = f.along("%scratch", (a.index, line), (j.index, m * n.bytes))
+                for b, value in enumerate(combined(f, n, matrix, found)):
+                    f.store(n.type, value, f.byte(to, b * n.bytes), n.size)
+            top = f.mul(row, m)
+            left = f.least(f.add(str(c.output[1]), negative(f, top)), m)
+            image = f.along(
+                out,
+                (sample, c.groups * c.outputs * plane * n.size),
+                (channel, plane * n.size),
+                (top, width * n.size),
+            )
+            with f.loop("0", left) as a, f.loop("0", str(-(-width // n.count))) as chunk:
+                start = f.mul(chunk.index, n.count)
+                here = f.along("%scratch", (a.index, line), (start, n.bytes))
+                rows = [f.load(n.type, f.byte(here, k * n.bytes)) for k in range(n.count)]
+                into = f.along(image, (a.index, width * n.size), (start, n.size))
+                mask = f.mask(n.count, f.add(str(width), negative(f, start)))
+                for lane, value in enumerate(f.transposed(n, rows)[: c.outputs]):
+                    to = f.byte(into, lane * plane * n.size)
+                    if width % n.count:
+                        f.store_masked(n.count, n.element, value, to, mask)
+                    else:
+                        f.store(n.type, value, to, n.size)
+
+
+def register_tile(wide: int, rows: int, lanes: Lanes, target: Target) -> tuple[int, int]:
+    """Vectors and rows of a product that are summed up in registers."""
+    room = target.registers - 6
+    options = []
+    for vectors in range(1, min(wide, 4) + 1):
+        for at_once in range(1, min(rows, room // vectors, 16) + 1):
+            steps = -(-wide // vectors) * -(-rows // at_once)
+            each = max(vectors * at_once, 8) + 0.25 * (vectors + at_once) + 0.5
+            options.append((steps * each, vectors, at_once))
+    _, vectors, at_once = min(options)
+    return vectors, at_once
+
+
+def products(
+    f: Code,
+    n: Lanes,
+    vectors: int,
+    at_once: int,
+    rows: int,
+    depth: int,
+    a: str,
+    a_step: int,
+    b: str,
+    b_row: int,
+    b_step: int,
+    out: str,
+    out_row: int,
+    add: bool = False,
+) -> None:
+    """``out[row] (+)= sum over depth of b[row, k] * a[k]``: scalars times ``vectors`` of ``a``."""
+    size = vectors * at_once
+    written = max(1, _UNROLLED // size)
+    while depth % written:
+        written -= 1
+    with f.loop("0", str(rows), str(at_once)) as loop:
+        row = loop.index
+        if rows % at_once and add:
+            raise ValueError("rows that overlap would be added twice")
+        row = f.least(row, rows - at_once)
+        scalars = f.along(b, (row, b_row))
+        to = f.along(out, (row, out_row))
+        places = [
+            f.byte(to, k * out_row + v * n.bytes) for v in range(vectors) for k in range(at_once)
+        ]
+        before = [f.load(n.type, p, n.size) for p in places] if add else ["zeroinitializer"] * size
+        carried = [(n.type, x) for x in before]
+        with f.loop("0", str(depth), str(written), carried=carried) as k:
+            here = f.along(a, (k.index, a_step))
+            there = f.along(scalars, (k.index, b_step))
+            sums = list(k.carried)
+            for u in range(written):
+                offsets = [u * b_step + i * b_row for i in range(at_once)]
+                sums = multiply(f, n, sums, here, there, u * a_step, offsets)
+            k.carry(*sums)
+        for at, value in zip(places, k.result, strict=True):
+            f.store(n.type, value, at, n.size)
