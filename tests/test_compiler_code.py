@@ -11,10 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from flambeau.run.compiler import code, elf, launch, store, threads
 from flambeau.run.compiler.emit import Kernel
-from native_programs import adder, check, run_python
-from native_programs import cache, not_the_users_cache  # noqa: F401, I001 (fixtures)
+from native_programs import (
+    adder,
+    cache,  # noqa: F401  (a fixture)
+    check,
+    not_the_users_cache,  # noqa: F401  (a fixture that is always on)
+    run_python,
+)
 
 
 def test_importing_flambeau_imports_no_llvmlite(tmp_path):

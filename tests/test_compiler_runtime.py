@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+
 from flambeau.run.compiler import code, launch, threads
 from native_programs import (
     LONG,
@@ -21,11 +22,12 @@ from native_programs import (
     check,
     count_program,
     counter,
+    not_the_users_cache,  # noqa: F401  (a fixture that is always on)
     ones,
+    restored_threads,  # noqa: F401  (a fixture)
     run_python,
     sum_by_scratch,
 )
-from native_programs import not_the_users_cache, restored_threads  # noqa: F401, I001 (fixtures)
 
 
 def test_a_launch_runs_the_steps_in_order():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from flambeau.run.compiler import threads
+
 _state = {
-    "threads": int(os.environ.get("OMP_NUM_THREADS", 0) or 0) or os.cpu_count() or 1,
     "interop": os.cpu_count() or 1,
     "deterministic": False,
     "warn_only": False,
@@ -22,7 +23,7 @@ def set_num_threads(num: int) -> None:
         raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
     if num <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
-    _state["threads"] = num
+    threads.set_num_threads(num)
     try:
         from threadpoolctl import threadpool_limits
     except ModuleNotFoundError:
@@ -32,7 +33,7 @@ def set_num_threads(num: int) -> None:
 
 def get_num_threads() -> int:
     """How many threads kernels may use."""
-    return _state["threads"]
+    return threads.get_num_threads()
 
 
 def set_num_interop_threads(num: int) -> None:

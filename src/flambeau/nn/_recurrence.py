@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
+from flambeau.record.macro import function
 from flambeau.tensor import Tensor
 
 State = tuple[Tensor, ...]
@@ -64,6 +65,7 @@ STEPS: dict[str, Step] = {
     "GRU": gru_step,
     "LSTM": lstm_step,
 }
+_NAMES = {step: name for name, step in STEPS.items()}
 
 
 def run_padded(
@@ -72,15 +74,25 @@ def run_padded(
     """Runs over (L, N, features): the outputs of all steps and the last state."""
     if sequence.size(0) == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+    output, *last = _whole(_NAMES[step], reverse, sequence, list(state), list(weights))
+    return output, tuple(last)
+
+
+@function
+def _whole(
+    kind: str, reverse: bool, sequence: Tensor, state: list[Tensor], weights: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """A layer in one direction over all its steps, as one edge."""
+    step, given, at = STEPS[kind], Weights(*weights), tuple(state)
     # One large product for all steps: only the recurrent part has to wait for the step before.
-    gates = F.linear(sequence, weights.ih, weights.bias_ih).unbind(0)
+    gates = F.linear(sequence, given.ih, given.bias_ih).unbind(0)
     outputs = []
     for gate in reversed(gates) if reverse else gates:
-        state = step(gate, state, weights)
-        outputs.append(state[0])
+        at = step(gate, at, given)
+        outputs.append(at[0])
     if reverse:
         outputs.reverse()
-    return flambeau.stack(outputs), state
+    return (flambeau.stack(outputs), *at)
 
 
 def run_packed(

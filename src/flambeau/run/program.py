@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.ir.graph import NUMBERS, Const
 from flambeau.run import tier
 from flambeau.run.interpreter import needed, straight_line, walk
-from flambeau.run.simplify import simplify
+from flambeau.run.simplify import simplify, with_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +40,9 @@ class Program:
     lies in, and may be written there if ``donate`` says at the call that nobody else has it.
     """
 
-    __slots__ = ("entries", "outs", "visits", "function", "native", "ticket", "storages")
+    __slots__ = (
+        "entries", "outs", "visits", "function", "native", "ticket", "storages", "places", "fixed",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,12 +57,24 @@ class Program:
         self.native: Compiled | None = None
         self.ticket: Ticket | None = None
         self.storages = tuple(storages)
+        # Integer numbers (by index) that were the same at each visit, such as a time step's: native
+        # code is made for them. None: not looked at yet.
+        self.places: dict[int, int] | None = None
+        # What they must be for the native code to run: (take them out, their values).
+        self.fixed: tuple[Any, Any] | None = None
 
     def __call__(
         self, inputs: list[np.ndarray], numbers: Sequence[Any], donate: Any = None
     ) -> list[Any]:
         native = self.native
+        fixed = self.fixed
+        if fixed is not None and native is not None and fixed[0](numbers) != fixed[1]:
+            # From now on these numbers are run-time ones: other code, asked for in its time.
+            self.native = native = self.fixed = self.ticket = None
+            self.visits = 0
         if native is not None:
+            # The last run's outputs are handed out: whoever counts references need not see these.
+            native.kept_outs = None
             given = () if donate is None else donate(native.donations)
             try:
                 return native(inputs, numbers, given)
@@ -66,10 +82,11 @@ class Program:
                 # The references know what is wrong with which value.
                 return self.interpret(inputs, numbers)
         self.visits += 1
+        self.watch(numbers)
         if self.visits >= START and TIER != "interpret" and self.ticket is None:
             self.begin(len(inputs), list(numbers))
         if self.visits >= PROMOTE and self.ticket is not None:
-            self.promote()
+            self.promote(numbers)
             if self.native is not None:
                 return self(inputs, numbers, donate)
         return self.interpret(inputs, numbers)
@@ -87,6 +104,20 @@ class Program:
     def simplified(self) -> list[Entry]:
         return needed(simplify(self.entries, self.outs), self.outs)
 
+    def watch(self, numbers: Sequence[Any]) -> None:
+        """Notes which integers stay the same."""
+        if self.places is None:
+            used = {
+                NUMBERS - i
+                for e in self.entries
+                if e.prim.name in _PLACED
+                for i in e.inputs
+                if i.__class__ is int and i <= NUMBERS
+            }
+            self.places = {i: numbers[i] for i in used if numbers[i].__class__ is int}
+        elif any(numbers[i] != n for i, n in self.places.items()):
+            self.places = {i: n for i, n in self.places.items() if numbers[i] == n}
+
     def begin(self, inputs: int, numbers: list[Any]) -> None:
         """Asks for native code; the interpreter goes on meanwhile."""
         if not self.entries:
@@ -94,7 +125,9 @@ class Program:
             return
         from flambeau.run.compiler import code
 
-        entries = self.entries
+        entries, places = self.entries, dict(self.places or {})
+        if places:
+            entries = [_placed(e, places) for e in entries]
 
         def work() -> Any:
             from flambeau.run.compiler.compile import compiled
@@ -103,13 +136,22 @@ class Program:
             return compiled(simple, self.outs, inputs, numbers, self.storages)
 
         self.ticket = code.defer(work)
+        if places:
+            order = sorted(places)
+            values = tuple([places[i] for i in order])
+            self.fixed = (itemgetter(*order), values if len(order) > 1 else values[0])
 
-    def promote(self) -> None:
+    def promote(self, numbers: Sequence[Any]) -> None:
         """Takes the native code, waiting for it if need be; not twice."""
         ticket = self.ticket
         if ticket is _NEVER:
             return
         self.ticket = _NEVER
+        if self.fixed is not None and self.fixed[1] != self.fixed[0](numbers):
+            # One changed since: begin again.
+            self.fixed = self.ticket = None
+            self.visits = 0
+            return
         try:
             made = ticket.wait()  # type: ignore[union-attr]
         except Exception as error:
@@ -139,3 +181,18 @@ class Program:
 
 
 _NEVER: Any = object()
+# Primitives whose numbers are places in a value.
+_PLACED = frozenset({"slice", "unslice", "as_strided", "unstrided", "write_strided"})
+
+
+def _placed(entry: Entry, places: dict[int, int]) -> Entry:
+    """The entry with numbers that stay the same as literals."""
+    if entry.prim.name not in _PLACED:
+        return entry
+    inputs = tuple(
+        Const(places[NUMBERS - i])
+        if i.__class__ is int and i <= NUMBERS and NUMBERS - i in places
+        else i
+        for i in entry.inputs
+    )
+    return entry if inputs == entry.inputs else with_inputs(entry, inputs)

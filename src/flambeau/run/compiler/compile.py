@@ -7,7 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler import code, launch
+from flambeau.run.compiler.passes import rewrite
 from flambeau.run.compiler.program import Compiled, Draft
+from flambeau.run.interpreter import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ def compiled(
 
     The compiler's thread calls this.
     """
-    draft = Draft(entries, outs, numbers)
+    draft = Draft(needed(rewrite(entries, outs), outs), outs, numbers)
     if "program" in LOG:
         print(report(draft), file=sys.stderr)
     if not draft.kernels:

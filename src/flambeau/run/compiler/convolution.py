@@ -64,7 +64,9 @@ def worth_turning(g: Geometry, lanes: Lanes) -> bool:
     wide = -(-g.outputs_each // lanes.count)
     turned = wide * (depth * 1.1 + 8)
     across = -(-columns // lanes.at_most(columns).count) / columns
-    return turned < g.outputs_each * depth * across * 1.25
+    # Along the width, single taps wait for loads.
+    waits = 1.25 if g.kernel[2] > 1 else 2.0
+    return turned < g.outputs_each * depth * across * waits
 
 
 def convolution(

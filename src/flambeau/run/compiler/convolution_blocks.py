@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau.run.compiler.emit import Function, Kernel, Loop, vector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from flambeau.ir.graph import Aval
     from flambeau.run.compiler.target import Target
@@ -174,6 +174,15 @@ class Code(Function):
             f"<{lanes.count} x i32> zeroinitializer"
         )
 
+    @contextmanager
+    def only(self, index: str, count: int, most: int) -> Iterator[None]:
+        """A block that runs where ``index``, which is less than ``most``, is below ``count``."""
+        if count >= most:
+            yield
+        else:
+            with self.when(self.value(f"icmp slt i64 {index}, {count}")):
+                yield
+
     def below(self, lanes: Lanes, count: int) -> str:
         """The mask of the first ``count`` lanes."""
         return self._masks.setdefault((lanes.count, count), f"%m{lanes.count}.{count}")
@@ -183,9 +192,7 @@ class Code(Function):
         if count >= lanes.count:
             self.store(lanes.type, value, pointer, lanes.size)
         else:
-            self.store_masked(
-                lanes.count, lanes.element, value, pointer, self.below(lanes, count)
-            )
+            self.store_masked(lanes.count, lanes.element, value, pointer, self.below(lanes, count))
 
     def get(self, lanes: Lanes, pointer: str, count: int) -> str:
         """The first ``count`` elements, zero in the lanes after them."""
@@ -199,47 +206,54 @@ class Code(Function):
             f"shufflevector {lanes.type} {a}, {lanes.type} {b}, <{len(picks)} x i32> <{mask}>"
         )
 
-    def transposed(self, lanes: Lanes, rows: Sequence[str]) -> list[str]:
-        """The columns of a square tile of vectors; missing rows have any value.
+    def turn(
+        self,
+        lanes: Lanes,
+        room: str,
+        load: Callable[[str], str],
+        store: Callable[[str, str], None],
+    ) -> None:
+        """Turns over a square of as many vectors as a vector has lanes.
 
-        Only shuffles that keep to 128-bit parts, or move such parts whole: one instruction each.
+        ``load`` gives row ``k``, ``store`` takes column ``k``; ``room`` is memory for the square in
+        between. The shuffles keep to 128-bit parts, or move such parts whole: one instruction each.
+        They are loops because a shuffle takes LLVM long to translate.
         """
         n = lanes.count
         part = min(n, 16 // lanes.size)
         parts = n // part
-        rows = [*rows, *["poison"] * (n - len(rows))]
-        low, high = [], []
-        for start in range(0, n, part):
-            for k in range(0, part // 2):
-                low.append(start + k)
-                high.append(start + part // 2 + k)
-        interleave = [
-            [x for k in half for x in (k, k + n)] for half in (low, high)
-        ]
+        with self.loop("0", str(parts)) as group:
+            first = self.mul(group.index, part)
+            rows = [load(self.add(first, i)) for i in range(part)]
+            to = self.along(room, (group.index, lanes.bytes))
+            for j, value in enumerate(self._within_parts(lanes, rows)):
+                self.store(lanes.type, value, self.byte(to, j * parts * lanes.bytes), lanes.size)
+        with self.loop("0", str(part)) as j:
+            at = self.along(room, (j.index, parts * lanes.bytes))
+            rows = [
+                self.load(lanes.type, self.byte(at, g * lanes.bytes), lanes.size)
+                for g in range(parts)
+            ]
+            for q, value in enumerate(self._parts_transposed(lanes, rows, part)):
+                store(self.add(j.index, q * part), value)
+
+    def _within_parts(self, lanes: Lanes, rows: list[str]) -> list[str]:
+        """Turns over the squares that 128-bit parts of a few rows make."""
+        n, part = lanes.count, len(rows)
+        starts = range(0, n, part)
+        half = part // 2
+        low, high = (
+            [x for s in starts for k in range(half) for x in (s + h + k, n + s + h + k)]
+            for h in (0, half)
+        )
+        if part == 2:
+            return [self.shuffle(lanes, *rows, picks) for picks in (low, high)]
+        u = [self.shuffle(lanes, rows[i], rows[i + 1], m) for i in (0, 2) for m in (low, high)]
         pairs = [
-            [x for start in range(0, n, 4) for x in (start + h, start + h + 1, n + start + h, n + start + h + 1)]
+            [x for s in starts for x in (s + h, s + h + 1, n + s + h, n + s + h + 1)]
             for h in (0, 2)
         ]
-        groups: list[list[str]] = []
-        for start in range(0, n, part):
-            r = rows[start : start + part]
-            if part == 2:
-                groups.append([self.shuffle(lanes, r[0], r[1], m) for m in interleave])
-                continue
-            u = [self.shuffle(lanes, r[i], r[i + 1], m) for i in (0, 2) for m in interleave]
-            groups.append(
-                [
-                    self.shuffle(lanes, u[a], u[a + 2], pairs[h])
-                    for a in (0, 1)
-                    for h in (0, 1)
-                ]
-            )
-        out = [""] * n
-        for j in range(part):
-            column = self._parts_transposed(lanes, [g[j] for g in groups], part)
-            for q in range(parts):
-                out[q * part + j] = column[q]
-        return out
+        return [self.shuffle(lanes, u[a], u[a + 2], m) for a in (0, 1) for m in pairs]
 
     def _parts_transposed(self, lanes: Lanes, rows: list[str], part: int) -> list[str]:
         n, parts = lanes.count, len(rows)
@@ -285,7 +299,9 @@ class Geometry:
     dilation: Triple
 
     @classmethod
-    def of(cls, x: Sequence[int], w: Sequence[int], y: Sequence[int], how: dict[str, Any]) -> Geometry:
+    def of(
+        cls, x: Sequence[int], w: Sequence[int], y: Sequence[int], how: dict[str, Any]
+    ) -> Geometry:
         d = len(x) - 2
 
         def three(values: Sequence[int], fill: int) -> Triple:
@@ -418,6 +434,12 @@ class Slab:
         return inside, f.add(f.mul(rows[0], self.size[1]), rows[1])
 
     def _row(self, f: Code, first: str, into: str, limit: str) -> None:
+        if self.phases == 2 and self.spread[2] == 1:
+            self._pairs(f, first, into, limit)
+            return
+        if self.phases == 1 and self.spread[2] == 2:
+            self._spread_pairs(f, first, into, limit)
+            return
         n = self.lanes
         wide = vector(n.count, "i32")
         limit = f.value(f"trunc i64 {limit} to i32")
@@ -447,13 +469,50 @@ class Slab:
                 target = f.along(into, (j.index, n.bytes), (phase, self.phase_pitch))
                 f.store(n.type, found, target, n.size)
 
+    def _pairs(self, f: Code, first: str, into: str, limit: str) -> None:
+        """Sorts a row into even and odd columns."""
+        n = self.lanes
+        wide = vector(n.count, "i32")
+        steps = ", ".join(f"i32 {i}" for i in range(n.count))
+        bound = f.splat(n.count, "i32", f.value(f"trunc i64 {limit} to i32"))
+        with f.loop("0", str(self.phase_pitch // n.bytes)) as j:
+            start = f.add(f.mul(j.index, 2 * n.count), -self.low[2])
+            halves = []
+            for half in (0, n.count):
+                short = f.value(f"trunc i64 {f.add(start, half)} to i32")
+                base = f.splat(n.count, "i32", short)
+                place = f.value(f"add {wide} {base}, <{steps}>")
+                mask = f.value(f"icmp ult {wide} {place}, {bound}")
+                at = f.along(first, (start, n.size), (half, n.size))
+                halves.append(f.load_masked(n.count, n.element, at, mask))
+            to = f.along(into, (j.index, n.bytes))
+            for phase in (0, 1):
+                picks = range(phase, 2 * n.count, 2)
+                value = f.shuffle(n, *halves, picks)
+                f.store(n.type, value, f.byte(to, phase * self.phase_pitch), n.size)
+
+    def _spread_pairs(self, f: Code, first: str, into: str, limit: str) -> None:
+        """Puts a zero after each element of a row."""
+        n, odd = self.lanes, self.low[2] % 2
+        wide = vector(n.count, "i32")
+        steps = ", ".join(f"i32 {i}" for i in range(n.count))
+        bound = f.splat(n.count, "i32", f.value(f"trunc i64 {limit} to i32"))
+        picks = [n.count if i % 2 != odd else i // 2 for i in range(n.count)]
+        with f.loop("0", str(self.phase_pitch // n.bytes)) as j:
+            start = f.add(f.mul(j.index, n.count // 2), (odd - self.low[2]) // 2)
+            base = f.splat(n.count, "i32", f.value(f"trunc i64 {start} to i32"))
+            place = f.value(f"add {wide} {base}, <{steps}>")
+            mask = f.value(f"icmp ult {wide} {place}, {bound}")
+            at = f.along(first, (start, n.size))
+            found = f.load_masked(n.count, n.element, at, mask)
+            value = f.shuffle(n, found, "zeroinitializer", picks)
+            f.store(n.type, value, f.along(into, (j.index, n.bytes)), n.size)
+
 
 def gather(f: Code, lanes: Lanes, first: str, index: str, mask: str) -> str:
     """The elements at ``index`` (a vector of i32) after ``first``; zero where not in ``mask``."""
     count = lanes.count
-    where = f.value(
-        f"getelementptr {lanes.element}, ptr {first}, {vector(count, 'i32')} {index}"
-    )
+    where = f.value(f"getelementptr {lanes.element}, ptr {first}, {vector(count, 'i32')} {index}")
     kind = ("f" if lanes.element[0] in "fd" else "i") + str(8 * lanes.size)
     name = f"llvm.masked.gather.v{count}{kind}.v{count}p0"
     pointers, masks = f"<{count} x ptr>", f"<{count} x i1>"

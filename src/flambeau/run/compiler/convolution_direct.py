@@ -146,7 +146,13 @@ class Tiling:
 
     @classmethod
     def best(
-        cls, channels: int, rows: int, columns: int, depth: int, lanes: Lanes, target: Target,
+        cls,
+        channels: int,
+        rows: int,
+        columns: int,
+        depth: int,
+        lanes: Lanes,
+        target: Target,
         one_row: bool = False,
     ) -> Tiling:
         """The cheapest tile for sums of ``depth`` products, by counting instructions."""
@@ -217,8 +223,7 @@ class _Direct:
             (most[2] - 1) * p.step[2] + p.reach(2) + 1,
         )
         inside = all(
-            p.low[i] == 0 and (most[i] - 1) * p.step[i] + p.reach(i) < p.source[i]
-            for i in range(3)
+            p.low[i] == 0 and (most[i] - 1) * p.step[i] + p.reach(i) < p.source[i] for i in range(3)
         )
         step = (p.step[0], p.step[1], 1)
         return Slab(self.lanes, c.inputs, p.source, p.low, extent, step, whole=inside)
@@ -251,17 +256,16 @@ class _Direct:
                     with f.loop("0", str(pieces)) as piece:
                         # The last piece overlaps the one before it.
                         start = f.least(f.mul(piece.index, n.count), max(0, run - n.count))
-                        columns = self._columns(f, base, channel, start, min(run, n.count))
                         to = f.along(into, (start, self.block * n.size))
-                        for k, column in enumerate(columns[:run]):
-                            f.store(
-                                n.type, column, f.byte(to, k * self.block * n.size), n.size
-                            )
+                        self._columns(
+                            f, base, channel, start, min(run, n.count), to, self.block * n.size
+                        )
                 else:
-                    columns = []
+                    tile = f.byte("%scratch", n.count * n.bytes)
                     for start in range(0, run, n.count):
                         count = min(run - start, n.count)
-                        columns += self._columns(f, base, channel, str(start), count)[:count]
+                        to = f.byte(tile, start * n.bytes)
+                        self._columns(f, base, channel, str(start), count, to, n.bytes)
                     for phase, offset in zip(self.phases.each, self.offsets, strict=True):
                         size = phase.taps * self.block * n.size
                         into = f.along(
@@ -272,21 +276,30 @@ class _Direct:
                             (vector.index, n.bytes),
                         )
                         for k, place in enumerate(phase.kernel_places(g.kernel)):
+                            column = f.load(n.type, f.byte(tile, place * n.bytes), n.size)
                             to = f.byte(into, k * self.block * n.size)
-                            f.store(n.type, columns[place], to, n.size)
+                            f.store(n.type, column, to, n.size)
         units = c.groups * t.blocks * others
         work = c.groups * c.outputs * c.inputs * taps / 2
-        return Stage(f.kernel(), (weights, "w"), units, chunk_of(units, work))
+        kernel = f.kernel((n.count + taps) * n.bytes)
+        return Stage(kernel, (weights, "w"), units, chunk_of(units, work))
 
-    def _columns(self, f: Code, base: str, channel: str, start: str, count: int) -> list[str]:
+    def _columns(
+        self, f: Code, base: str, channel: str, start: str, count: int, into: str, step: int
+    ) -> None:
         """A square of weights, output channels by consecutive taps, turned over."""
         c, n = self.c, self.lanes
-        rows = []
         base = f.along(base, (start, n.size))
-        for lane in range(n.count):
-            row = f.least(f.add(channel, lane), c.outputs - 1)
-            rows.append(f.get(n, f.along(base, (row, c.of_output * n.size)), count))
-        return f.transposed(n, rows)
+
+        def row(lane: str) -> str:
+            which = f.least(f.add(channel, lane), c.outputs - 1)
+            return f.get(n, f.along(base, (which, c.of_output * n.size)), count)
+
+        def column(k: str, value: str) -> None:
+            with f.only(k, count, n.count):
+                f.store(n.type, value, f.along(into, (k, step)), n.size)
+
+        f.turn(n, "%scratch", row, column)
 
     def main(self, operands: Sequence[str]) -> Stage:
         c, n, t, p = self.c, self.lanes, self.tiling, self.phases
@@ -295,9 +308,7 @@ class _Direct:
         most, slab = p.most, self.slab
         plane = prod(p.result)
         with f.loop("%begin", "%end") as unit:
-            sample, group, slice_, rows = f.split(
-                unit.index, c.groups, most[0], self.row_blocks
-            )
+            sample, group, slice_, rows = f.split(unit.index, c.groups, most[0], self.row_blocks)
             top = f.mul(rows, self.rows)
             start = f.add(f.mul(sample, c.groups), group)
             source = slab.fill(
@@ -321,7 +332,7 @@ class _Direct:
                 if p.spacing[2] > 1:
                     self._interleave(f, out, slice_, top, block.index)
         units = c.samples * c.groups * most[0] * self.row_blocks
-        kernel = f.kernel(self._tile_at + self.block * n.bytes)
+        kernel = f.kernel(self._tile_at + (self.block + n.count) * n.bytes)
         return Stage(
             kernel,
             (operands[0], "w", operands[2]),
@@ -349,7 +360,14 @@ class _Direct:
         return aligned(self.slab.bytes, 64) + aligned(self._apart_bytes, 64)
 
     def _phase(
-        self, f: Code, phase: Phase, packed: str, source: str, out: str, slice_: str, top: str,
+        self,
+        f: Code,
+        phase: Phase,
+        packed: str,
+        source: str,
+        out: str,
+        slice_: str,
+        top: str,
         block: str,
     ) -> None:
         p, n, t, slab = self.phases, self.lanes, self.tiling, self.slab
@@ -376,9 +394,7 @@ class _Direct:
         with f.loop("0", count, str(t.down)) as i, f.loop("0", str(w.count), str(t.across)) as j:
             row = f.least(i.index, b.count - t.down) if t.down > 1 else i.index
             column = f.least(j.index, w.count - t.across)
-            x = f.along(
-                source, (row, p.step[1] * slab.pitch[2]), (column, p.step[2] * n.size)
-            )
+            x = f.along(source, (row, p.step[1] * slab.pitch[2]), (column, p.step[2] * n.size))
             sums = self._sum(f, phase, packed, x)
             into = f.along(out, (row, steps[1]), (column, steps[2]))
             self._store(f, sums, into, steps, block)
@@ -403,13 +419,19 @@ class _Direct:
         )
         strides = (b.taps * w.taps * tap_bytes, w.taps * tap_bytes, tap_bytes)
         counts = (a.taps, b.taps, w.taps)
-        # The innermost axes are written out, as many as fit; the others are loops.
+        # The innermost axes are written out, as many as fit; the others are loops. Never where
+        # taps share pixels: LLVM would keep those in registers, and spill the sums.
         loops = 3
-        while loops and prod(counts[loops - 1 :]) * size <= _UNROLLED:
+        while loops:
+            offsets = [
+                sum(k * s for k, s in zip(at, steps[loops - 1 :], strict=True)) + pixel
+                for at in itertools.product(*(range(k) for k in counts[loops - 1 :]))
+                for pixel in pixels
+            ]
+            if len(offsets) * t.vectors > _UNROLLED or len(set(offsets)) < len(offsets):
+                break
             loops -= 1
-        written = list(
-            itertools.product(*(range(k) for k in counts[loops:]))
-        )
+        written = list(itertools.product(*(range(k) for k in counts[loops:])))
 
         def body(level: int, packed: str, x: str, sums: list[str]) -> list[str]:
             if level == loops:
@@ -445,19 +467,23 @@ class _Direct:
                 f.store(n.type, sums[v * t.pixels + k], at, n.size)
         with f.loop("0", str(t.vectors)) as v:
             here = f.along(tile, (v.index, n.count * n.bytes))
-            rows = [f.load(n.type, f.byte(here, k * n.bytes)) for k in range(n.count)]
             if self.phases.spacing[2] > 1:
                 into = f.along(out, (v.index, n.count * steps[0]))
             else:
                 into = f.along(out, (self._channel(f, block, v.index), steps[0]))
-            for lane, row in enumerate(f.transposed(n, rows)[: self.c.outputs]):
-                at = f.byte(into, lane * steps[0])
-                for i in range(t.down):
-                    value = row
-                    if i:
+
+            def row(k: str, here: str = here) -> str:
+                return f.load(n.type, f.along(here, (k, n.bytes)))
+
+            def column(lane: str, value: str, into: str = into) -> None:
+                with f.only(lane, self.c.outputs, n.count):
+                    at = f.along(into, (lane, steps[0]))
+                    for i in range(t.down):
                         picks = [(i * t.across + k) % n.count for k in range(n.count)]
-                        value = f.shuffle(n, value, value, picks)
-                    f.put(n, value, f.byte(at, i * steps[1]), t.across)
+                        part = f.shuffle(n, value, value, picks) if i else value
+                        f.put(n, part, f.byte(at, i * steps[1]), t.across)
+
+            f.turn(n, f.byte(tile, self.block * n.bytes), row, column)
 
     def _interleave(self, f: Code, out: str, slice_: str, top: str, block: str) -> None:
         """Puts the columns of all phases in their places."""
@@ -482,7 +508,11 @@ class _Direct:
         ):
             k = f.add(self._channel(f, block, v.index), lane.index)
             source = f.along(
-                apart, (v.index, n.count * channel), (lane.index, channel), (z.index, plane), (y.index, row)
+                apart,
+                (v.index, n.count * channel),
+                (lane.index, channel),
+                (z.index, plane),
+                (y.index, row),
             )
             into = f.along(
                 out,
@@ -509,9 +539,12 @@ class _Direct:
             for half in (0, 1):
                 picks = [x + half * n.count // 2 for x in low]
                 value = f.shuffle(n, even, odd, picks)
-                mask = f.mask(n.count, f.call(
-                    "llvm.smax.i64", "i64", ("i64", f.add(left, -half * n.count)), ("i64", "0")
-                ))
+                mask = f.mask(
+                    n.count,
+                    f.call(
+                        "llvm.smax.i64", "i64", ("i64", f.add(left, -half * n.count)), ("i64", "0")
+                    ),
+                )
                 f.store_masked(n.count, n.element, value, f.byte(to, half * n.bytes), mask)
 
 

@@ -68,9 +68,7 @@ class Correlation:
     @classmethod
     def backward(cls, g: Geometry) -> Correlation:
         taps, (_, h, w) = g.taps, g.kernel
-        a, b, c = (
-            d * (k - 1) - low for d, k, low in zip(g.dilation, g.kernel, g.low, strict=True)
-        )
+        a, b, c = (d * (k - 1) - low for d, k, low in zip(g.dilation, g.kernel, g.low, strict=True))
         return cls(
             g.samples, g.groups, g.outputs_each, g.inputs_each, g.output, g.kernel, g.size,
             (1, 1, 1), g.stride, (a, b, c), g.dilation, taps - 1,
@@ -132,7 +130,9 @@ def narrow(c: Correlation, lanes: Lanes, operands: tuple[str, str, str]) -> Plan
     with f.loop("%begin", "%end") as unit:
         sample, group, slice_, block = f.split(unit.index, c.groups, c.output[0], blocks)
         top = f.mul(block, rows)
-        count = f.least(f.add(str(c.output[1]), negative(f, top)), rows) if blocks > 1 else str(rows)
+        count = (
+            f.least(f.add(str(c.output[1]), negative(f, top)), rows) if blocks > 1 else str(rows)
+        )
         start = f.add(f.mul(sample, c.groups), group)
         source = slab.fill(
             f,
@@ -163,7 +163,9 @@ def narrow(c: Correlation, lanes: Lanes, operands: tuple[str, str, str]) -> Plan
                             (column, lanes.size),
                         ),
                         f.along(
-                            out, (o, plane * lanes.size), (row, columns * lanes.size),
+                            out,
+                            (o, plane * lanes.size),
+                            (row, columns * lanes.size),
                             (column, lanes.size),
                         ),
                     )
@@ -232,9 +234,7 @@ class _Tile:
             kd.carry(*kh.result)
         return kd.result
 
-    def _row(
-        self, sums: list[str], w: str, x: str, kd: int, kh: int, kws: range
-    ) -> list[str]:
+    def _row(self, sums: list[str], w: str, x: str, kd: int, kh: int, kws: range) -> list[str]:
         f, c, n = self.f, self.c, self.lanes
         sums = list(sums)
         for kw in kws:
@@ -438,9 +438,7 @@ class _Sums:
     ) -> list[str]:
         f, c, n = self.f, self.c, self.lanes
         sums = list(sums)
-        pixels = [
-            f.get(n, f.byte(x, self.slab.column(kw * c.dilation[2])), count) for kw in kws
-        ]
+        pixels = [f.get(n, f.byte(x, self.slab.column(kw * c.dilation[2])), count) for kw in kws]
         for j in range(down):
             by = f.get(n, f.byte(g, j * prod(c.output) * n.size), count)
             for k, pixel in enumerate(pixels):

@@ -64,6 +64,10 @@ class _Weights:
         pixels = aligned(rows * self.c.output[2], self.lanes.count)
         return pixels * self.outputs * self.lanes.size
 
+    @property
+    def _room_at(self) -> int:
+        return aligned(self.slab.bytes, 64) + self._turned(self.rows)
+
     def _tile(self, target: Target) -> tuple[int, int, list[list[int]]]:
         """Vectors, inputs and runs of taps to sum up at once."""
         room, taps = target.registers - 6, self.g.taps
@@ -121,7 +125,7 @@ class _Weights:
                     to = f.along(sums, (k.index, self.vectors * n.bytes))
                     self._add(f, source, at, to, count)
         units = self.parts * c.groups
-        kernel = f.kernel(aligned(slab.bytes, 64) + self._turned(self.rows))
+        kernel = f.kernel(self._room_at + n.count * n.bytes)
         work = self.g.work / c.outputs * self.outputs / n.count
         return Stage(kernel, ("0", "1", "w"), units, chunk_of(units, work))
 
@@ -131,20 +135,25 @@ class _Weights:
             mask = f.mask(n.count, f.add(pixels, negative(f, p.index)))
             here = f.along(source, (p.index, n.size))
             channel = f.mul(v.index, n.count)
-            rows = []
-            for lane in range(n.count):
+            to = f.along(into, (p.index, self.outputs * n.size), (v.index, n.bytes))
+
+            def row(lane: str) -> str:
                 which = f.least(f.add(channel, lane), c.outputs - 1)
                 at = f.along(here, (which, prod(c.output) * n.size))
-                rows.append(f.load_masked(n.count, n.element, at, mask))
-            to = f.along(into, (p.index, self.outputs * n.size), (v.index, n.bytes))
-            for k, column in enumerate(f.transposed(n, rows)):
-                f.store(n.type, column, f.byte(to, k * self.outputs * n.size), n.size)
+                return f.load_masked(n.count, n.element, at, mask)
+
+            def column(k: str, value: str) -> None:
+                f.store(n.type, value, f.along(to, (k, self.outputs * n.size)), n.size)
+
+            f.turn(n, f.byte("%scratch", self._room_at), row, column)
 
     def _add(self, f: Code, source: str, gradients: str, sums: str, count: str) -> None:
         c, n, slab, taps = self.c, self.lanes, self.slab, self.g.taps
         tap_bytes = self.outputs * n.size
         offsets = [
-            sum(k * d * p for k, d, p in zip(at, c.dilation, (*slab.pitch[1:], n.size), strict=True))
+            sum(
+                k * d * p for k, d, p in zip(at, c.dilation, (*slab.pitch[1:], n.size), strict=True)
+            )
             for at in itertools.product(*map(range, c.kernel))
         ]
         with f.loop("0", str(c.inputs), str(self.channels)) as i:
@@ -195,19 +204,22 @@ class _Weights:
                     part.carry(f.value(f"fadd {n.type} {part.carried[0]}, {more}"))
                 total = part.result[0] if self.parts > 1 else first
                 f.store(n.type, total, f.along("%scratch", (k.index, n.bytes)), n.size)
-            rows = [
-                f.load(n.type, f.byte("%scratch", k * n.bytes)) for k in range(n.count)
-            ]
             channel = f.mul(vector, n.count)
             into = f.along(
                 result, (group, c.of_group * n.size), (channel, depth * n.size), (start, n.size)
             )
-            # Channels past the last have no lanes to store.
-            for lane, row in enumerate(f.transposed(n, rows)):
+
+            def row(k: str) -> str:
+                return f.load(n.type, f.along("%scratch", (k, n.bytes)))
+
+            def column(lane: str, value: str) -> None:
+                # Channels past the last have no lanes to store.
                 real = f.value(f"icmp slt i64 {f.add(channel, lane)}, {c.outputs}")
                 mask = f.mask(n.count, f.value(f"select i1 {real}, i64 {left}, i64 0"))
-                to = f.byte(into, lane * depth * n.size)
-                f.store_masked(n.count, n.element, row, to, mask)
+                to = f.along(into, (lane, depth * n.size))
+                f.store_masked(n.count, n.element, value, to, mask)
+
+            f.turn(n, f.byte("%scratch", n.count * n.bytes), row, column)
         units = c.groups * self.wide * pieces
         work = units * (n.count * 3 * self.parts + 150)
-        return Stage(f.kernel(n.count * n.bytes), ("w", "out0"), units, chunk_of(units, work))
+        return Stage(f.kernel(2 * n.count * n.bytes), ("w", "out0"), units, chunk_of(units, work))

@@ -32,7 +32,10 @@ SIDE = 6
 PLACES = SIDE * SIDE
 POINTS = tuple(Fraction(k, 4) for k in (0, 3, -3, 6, -6))
 _TILES = 16
-_UNROLLED = 72
+_UNROLLED = 26
+# A core's second-level cache, and the bytes a cycle that come from behind it.
+_CACHE_BYTES = 768 << 10
+_FETCHED = 8
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -63,9 +66,7 @@ class Transforms:
 
         one, zero = Fraction(1), Fraction(0)
         image = [product([q for q in POINTS if q != p]) for p in POINTS] + [product(POINTS)]
-        result = [
-            (*(p**i for p in POINTS), one if i == m - 1 else zero) for i in range(m)
-        ]
+        result = [(*(p**i for p in POINTS), one if i == m - 1 else zero) for i in range(m)]
         kernel = [tuple(p**k for k in range(r)) for p in POINTS]
         kernel.append((*[zero] * (r - 1), one))
         divisors = [prod(p - q for q in POINTS if q != p) for p in POINTS] + [one]
@@ -113,9 +114,7 @@ def _sum(f: Code, n: Lanes, terms: Sequence[tuple[Fraction, str]]) -> str:
     first = ones[0] if ones else terms[0]
     total = first[1]
     if first[0] != 1:
-        total = f.value(
-            f"fmul {n.type} {total}, {f.literal(n.count, n.element, float(first[0]))}"
-        )
+        total = f.value(f"fmul {n.type} {total}, {f.literal(n.count, n.element, float(first[0]))}")
     for by, value in terms:
         if value != first[1]:
             total = _scaled_add(f, n, by, value, total)
@@ -129,15 +128,20 @@ def winograd_gain(c: Correlation, lanes: Lanes, weights: bool = False) -> float:
         return 0.0
     if c.dilation[1:] != (1, 1) or c.output[0] != 1 or c.size[0] != 1 or c.low[0] != 0:
         return 0.0
-    if weights and r != 3 or min(c.inputs, c.outputs) < lanes.count // 2:
+    if min(c.inputs, c.outputs) < lanes.count // 2:
         return 0.0
     m = SIDE + 1 - r
-    tiles = -(-c.output[1] // m) * -(-c.output[2] // m)
+    tiles = c.samples * -(-c.output[1] // m) * -(-c.output[2] // m)
     wide, deep = -(-c.outputs // lanes.count), -(-c.inputs // lanes.count)
-    products = PLACES * c.inputs * wide
-    ours = tiles * (1.1 * products + 340 * deep + (340 if not weights else 300) * wide)
-    direct = prod(c.output) * r * r * c.inputs * wide * 1.1
-    return direct / ours
+    pairs = c.inputs * wide
+    each = 1.1 * PLACES * pairs + 340 * deep + 320 * wide
+    # Transforming the kernels; where they do not fit the cache, fetching them again and again.
+    kernels = 250 * pairs
+    if PLACES * pairs * lanes.bytes > _CACHE_BYTES:
+        each += (2 if weights else 1) * PLACES * pairs * lanes.bytes / _FETCHED / _TILES
+        kernels += 2 * PLACES * pairs * lanes.bytes / _FETCHED
+    direct = c.samples * prod(c.output) * r * r * pairs * 1.1 + 60 * pairs
+    return direct / (tiles * each + kernels)
 
 
 class Tiles:
@@ -165,7 +169,7 @@ class Tiles:
             rows = -(-self.down // blocks)
             count = rows * self.across
             if count <= 4 * wanted or rows == 1:
-                cost = blocks * count * (1 + abs(count - wanted) / wanted / 20 + 1.5 / count)
+                cost = blocks * count * (1 + max(0, count / wanted - 1) / 10 + 1.5 / count)
                 options.append((cost, blocks, rows))
         _, blocks, rows = min(options)
         return blocks, rows
@@ -252,15 +256,19 @@ def transformed(
                 wide = f.splat(n.count, "i32", limit)
                 mask = f.value(f"icmp ult <{n.count} x i32> {x}, {wide}")
                 here = f.along(line, (start, size))
-                found = []
-                for k in range(n.count):
+                to = f.along(room, (a.index, columns * n.bytes), (chunk.index, n.count * n.bytes))
+
+                def pixels(k: str, here: str = here, mask: str = mask) -> str:
                     # Lanes past the last channel repeat it; nobody reads them.
                     which = f.least(f.add(channel, k), image.channels - 1)
                     at = f.along(here, (which, rows * width * size))
-                    found.append(f.load_masked(n.count, n.element, at, mask))
-                to = f.along(room, (a.index, columns * n.bytes), (chunk.index, n.count * n.bytes))
-                for k, column in enumerate(f.transposed(n, found)):
-                    f.store(n.type, column, f.byte(to, k * n.bytes), n.size)
+                    return f.load_masked(n.count, n.element, at, mask)
+
+                def channels_of(k: str, value: str, to: str = to) -> None:
+                    f.store(n.type, value, f.along(to, (k, n.bytes)), n.size)
+
+                # The second half of the memory is not in use yet.
+                f.turn(n, half, pixels, channels_of)
         with f.loop("0", str((t.across - 1) * t.m + side)) as x:
             at = f.along(room, (x.index, n.bytes))
             found = [f.load(n.type, f.byte(at, a * columns * n.bytes)) for a in range(side)]
@@ -319,17 +327,24 @@ class _Winograd:
             base = f.along(
                 source, (group, c.of_group * n.size), (i, c.of_input * n.size), (first, n.size)
             )
-            values: list[str] = []
+            tile = f.byte("%scratch", n.count * n.bytes)
             for start in range(0, taps, n.count):
                 count = min(n.count, taps - start)
-                rows = []
-                for lane in range(n.count):
+
+                def row(lane: str, start: int = start, count: int = count) -> str:
                     which = f.least(f.add(channel, lane), c.outputs - 1)
                     at = f.along(base, (which, c.of_output * n.size), (start, n.size))
-                    rows.append(f.get(n, at, count))
-                values += f.transposed(n, rows)[:count]
-            if c.of_tap[2] < 0:
-                values.reverse()
+                    return f.get(n, at, count)
+
+                def column(k: str, value: str, start: int = start) -> None:
+                    place = f.add(k, start)
+                    if c.of_tap[2] < 0:
+                        place = f.add(negative(f, place), taps - 1 + n.count)
+                    f.store(n.type, value, f.along(tile, (place, n.bytes)), n.size)
+
+                f.turn(n, "%scratch", row, column)
+            # Turned around, tap k is at taps - 1 - k; what is past the taps goes before them.
+            first_tap = f.byte(tile, n.count * n.bytes) if c.of_tap[2] < 0 else tile
             block, v = f.divided(vector, self.vectors)
             into = f.along(
                 memory,
@@ -338,13 +353,22 @@ class _Winograd:
                 (i, self.block * n.size),
                 (v, n.bytes),
             )
-            columns = [combined(f, n, t.scaled_kernel, values[k :: t.r]) for k in range(t.r)]
-            for a in range(SIDE):
-                row = combined(f, n, t.scaled_kernel, [column[a] for column in columns])
-                for b, value in enumerate(row):
-                    f.store(n.type, value, f.byte(into, (a * SIDE + b) * place), n.size)
+            half = f.byte("%scratch", (3 * n.count + taps) * n.bytes)
+            with f.loop("0", str(t.r)) as k:
+                at = f.along(first_tap, (k.index, n.bytes))
+                found = [f.load(n.type, f.byte(at, a * t.r * n.bytes)) for a in range(t.r)]
+                to = f.along(half, (k.index, n.bytes))
+                for a, value in enumerate(combined(f, n, t.scaled_kernel, found)):
+                    f.store(n.type, value, f.byte(to, a * t.r * n.bytes), n.size)
+            with f.loop("0", str(SIDE)) as a:
+                at = f.along(half, (a.index, t.r * n.bytes))
+                found = [f.load(n.type, f.byte(at, k * n.bytes)) for k in range(t.r)]
+                to = f.along(into, (a.index, SIDE * place))
+                for b, value in enumerate(combined(f, n, t.scaled_kernel, found)):
+                    f.store(n.type, value, f.byte(to, b * place), n.size)
         units = c.groups * self.wide * c.inputs
-        return Stage(f.kernel(), (weights, "w"), units, chunk_of(units, units * 250))
+        kernel = f.kernel((3 * n.count + taps + SIDE * t.r) * n.bytes)
+        return Stage(kernel, (weights, "w"), units, chunk_of(units, units * 250))
 
     def main(self, operands: Sequence[str]) -> Stage:
         c, n, t = self.c, self.lanes, self.tiles
@@ -404,9 +428,7 @@ class _Winograd:
                 with f.loop("0", str(SIDE)) as b:
                     here = f.along(at, (b.index, place))
                     there = f.along(to, (b.index, n.bytes))
-                    found = [
-                        f.load(n.type, f.byte(here, a * SIDE * place)) for a in range(SIDE)
-                    ]
+                    found = [f.load(n.type, f.byte(here, a * SIDE * place)) for a in range(SIDE)]
                     for a, value in enumerate(combined(f, n, matrix, found)):
                         f.store(n.type, value, f.byte(there, a * run), n.size)
             with f.loop("0", str(m)) as a, f.loop("0", str(t.across)) as j:
@@ -426,22 +448,28 @@ class _Winograd:
             with f.loop("0", left) as a, f.loop("0", str(-(-width // n.count))) as chunk:
                 start = f.mul(chunk.index, n.count)
                 here = f.along("%scratch", (a.index, line), (start, n.bytes))
-                rows = [f.load(n.type, f.byte(here, k * n.bytes)) for k in range(n.count)]
                 into = f.along(image, (a.index, width * n.size), (start, n.size))
                 mask = f.mask(n.count, f.add(str(width), negative(f, start)))
-                for lane, value in enumerate(f.transposed(n, rows)[: c.outputs]):
-                    to = f.byte(into, lane * plane * n.size)
-                    if width % n.count:
-                        f.store_masked(n.count, n.element, value, to, mask)
-                    else:
-                        f.store(n.type, value, to, n.size)
+
+                def pixel(k: str, here: str = here) -> str:
+                    return f.load(n.type, f.along(here, (k, n.bytes)))
+
+                def channel_of(lane: str, value: str, into: str = into, mask: str = mask) -> None:
+                    to = f.along(into, (lane, plane * n.size))
+                    with f.only(lane, c.outputs, n.count):
+                        if width % n.count:
+                            f.store_masked(n.count, n.element, value, to, mask)
+                        else:
+                            f.store(n.type, value, to, n.size)
+
+                f.turn(n, half, pixel, channel_of)
 
 
 def register_tile(wide: int, rows: int, lanes: Lanes, target: Target) -> tuple[int, int]:
     """Vectors and rows of a product that are summed up in registers."""
     room = target.registers - 6
     options = []
-    for vectors in range(1, min(wide, 4) + 1):
+    for vectors in range(1, min(wide, 2) + 1):
         for at_once in range(1, min(rows, room // vectors, 16) + 1):
             steps = -(-wide // vectors) * -(-rows // at_once)
             each = max(vectors * at_once, 8) + 0.25 * (vectors + at_once) + 0.5

@@ -1,4 +1,4 @@
-"""The gradient of 3 x 3 kernels by Winograd's minimal filtering: F(3x3, 4x4).
+"""The gradient of kernels by Winograd's minimal filtering: F(3x3, 4x4) and F(5x5, 2x2).
 
 Tiles of the image and of the result's gradient are transformed; the sums over all tiles are 36
 matrix products; only these are turned back. Shares of the tiles are summed up apart, and the shares
@@ -43,8 +43,10 @@ def winograd_weights(c: Correlation, lanes: Lanes, target: Target) -> Plan:
 class _Weights:
     def __init__(self, c: Correlation, lanes: Lanes, target: Target) -> None:
         self.c, self.lanes = c, lanes
-        self.transforms = Transforms.of(3, 4)
-        self.tiles = t = Tiles(c, lanes, 4, _TILES)
+        # The result's gradient, in tiles of ``side``, stands for the kernels.
+        self.taps, self.side = c.kernel[2], SIDE + 1 - c.kernel[2]
+        self.transforms = Transforms.of(self.taps, self.side)
+        self.tiles = t = Tiles(c, lanes, self.side, _TILES)
         self.wide = -(-c.outputs // lanes.count)
         self.outputs = self.wide * lanes.count
         most = max(1, min(_PARTS, t.items * t.count // _TILES_EACH))
@@ -84,7 +86,7 @@ class _Weights:
                     "%scratch", values, t.values_place, True,
                 )  # fmt: skip
                 transformed(
-                    f, t, g, 4, self.transforms.kernel, g_base, item.index,
+                    f, t, g, self.side, self.transforms.kernel, g_base, item.index,
                     "%scratch", gradients, gradients_place, True,
                 )  # fmt: skip
                 with (
@@ -114,9 +116,7 @@ class _Weights:
         matrix = self.transforms.scaled_result
         with f.loop("%begin", "%end") as unit:
             group, vector, i = f.split(unit.index, self.wide, c.inputs)
-            at = f.along(
-                memory, (group, self.group), (i, self.outputs * n.size), (vector, n.bytes)
-            )
+            at = f.along(memory, (group, self.group), (i, self.outputs * n.size), (vector, n.bytes))
             with f.loop("0", str(PLACES)) as place:
                 here = f.along(at, (place.index, self.place))
                 first = f.load(n.type, here, n.size)
@@ -128,17 +128,15 @@ class _Weights:
             half = f.byte("%scratch", PLACES * n.bytes)
             with f.loop("0", str(SIDE)) as b:
                 here = f.along("%scratch", (b.index, n.bytes))
-                found = [
-                    f.load(n.type, f.byte(here, a * SIDE * n.bytes)) for a in range(SIDE)
-                ]
+                found = [f.load(n.type, f.byte(here, a * SIDE * n.bytes)) for a in range(SIDE)]
                 to = f.along(half, (b.index, n.bytes))
                 for a, value in enumerate(combined(f, n, matrix, found)):
                     f.store(n.type, value, f.byte(to, a * SIDE * n.bytes), n.size)
             tile = f.byte(half, PLACES * n.bytes)
-            with f.loop("0", "3") as a:
+            with f.loop("0", str(self.taps)) as a:
                 here = f.along(half, (a.index, SIDE * n.bytes))
                 found = [f.load(n.type, f.byte(here, b * n.bytes)) for b in range(SIDE)]
-                to = f.along(tile, (a.index, 3 * n.bytes))
+                to = f.along(tile, (a.index, self.taps * n.bytes))
                 for b, value in enumerate(combined(f, n, matrix, found)):
                     f.store(n.type, value, f.byte(to, b * n.bytes), n.size)
             first_channel = f.mul(vector, n.count)
@@ -148,20 +146,24 @@ class _Weights:
                 (first_channel, c.of_output * n.size),
                 (i, c.of_input * n.size),
             )
-            for start in range(0, 9, n.count):
-                rows = [
-                    f.load(n.type, f.byte(tile, (start + k) * n.bytes)) for k in range(n.count)
-                ]
-                for lane, row in enumerate(f.transposed(n, rows)):
+            turned = f.byte("%scratch", (3 * PLACES + n.count) * n.bytes)
+            for start in range(0, self.taps**2, n.count):
+                some = f.below(n, min(n.count, self.taps**2 - start))
+
+                def row(k: str, start: int = start) -> str:
+                    return f.load(n.type, f.along(tile, (f.add(k, start), n.bytes)))
+
+                def column(lane: str, value: str, start: int = start, some: str = some) -> None:
                     real = f.value(f"icmp slt i64 {f.add(first_channel, lane)}, {c.outputs}")
                     mask = f.splat(n.count, "i1", real)
-                    some = f.below(n, min(n.count, 9 - start))
                     mask = f.value(f"and <{n.count} x i1> {mask}, {some}")
-                    to = f.byte(into, (lane * c.of_output + start) * n.size)
-                    f.store_masked(n.count, n.element, row, to, mask)
+                    to = f.along(into, (lane, c.of_output * n.size), (start, n.size))
+                    f.store_masked(n.count, n.element, value, to, mask)
+
+                f.turn(n, turned, row, column)
         units = c.groups * self.wide * c.inputs
         work = units * (PLACES * 3 * self.parts + 300)
-        kernel = f.kernel((2 * PLACES + 32) * n.bytes)
+        kernel = f.kernel((3 * PLACES + 2 * n.count) * n.bytes)
         return Stage(kernel, ("w", "out0"), units, chunk_of(units, work))
 
 
@@ -169,9 +171,11 @@ def _divisors(wide: int, rows: int, target: Target) -> tuple[int, int]:
     """Vectors and rows to sum up at once, so that they divide all there are."""
     room = target.registers - 6
     options = []
-    for vectors in (v for v in range(1, 5) if wide % v == 0):
+    for vectors in (v for v in (1, 2) if wide % v == 0):
         for at_once in (k for k in range(1, min(16, room // vectors) + 1) if rows % k == 0):
             size = vectors * at_once
-            options.append(((max(size, 8) + 0.25 * (vectors + at_once) + 1) / size, vectors, at_once))
+            options.append(
+                ((max(size, 8) + 0.25 * (vectors + at_once) + 1) / size, vectors, at_once)
+            )
     _, vectors, at_once = min(options)
     return vectors, at_once

@@ -169,7 +169,7 @@ class Fuser:
                 writers.append(group.index)
         if node.slots and node.target is None:
             group.made[node.slot] = node
-            group.level[node.slot] = level
+            group.level[node.slot] = level and node.kind != "reduce"
         self.place[key] = group.index
 
     def add(self, node: Node) -> None:
@@ -294,7 +294,7 @@ class Fuser:
                 trial.slots.update(node.slots)
                 if node.slots and node.target is None:
                     trial.made[node.slot] = node
-                    trial.level[node.slot] = found[0]
+                    trial.level[node.slot] = found[0] and node.kind != "reduce"
             else:
                 break
         else:

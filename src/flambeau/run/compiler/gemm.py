@@ -25,7 +25,8 @@ __all__ = ["Epilogue", "Plan", "Product", "Stage", "product"]
 CALLER_ONLY = 30e-6  # seconds of work that are not worth waking a thread
 UNIT = 8e-6  # seconds of work that are worth handing out
 UNITS = 32  # of them are enough for any number of threads
-NEAR = 384 << 10  # bytes of B that stay in a core's own cache
+NEAR = 512 << 10  # bytes of B that stay in a core's own cache
+STRETCH = 4096  # columns of B that are worth a stretch of their own
 VECTORS_A_SECOND = 3e9
 BYTES_A_SECOND = 2e10
 
@@ -137,11 +138,18 @@ def _units_for(seconds: float) -> int:
 
 def _parts(spec: Product, lanes: int) -> int:
     """In how many pieces k is summed: more than one where C alone gives threads too little."""
-    small = spec.batch == 1 and spec.m <= 32 and spec.n <= 8 * lanes
-    direct = spec.b[2] == 1 or spec.a[2] == spec.b[1] == 1
-    if not small or not direct or _seconds(spec, lanes) < 4 * CALLER_ONLY:
+    least = 512  # of k in a part
+    if _wants_dots(spec, lanes):
+        pieces = cut(spec.n, 8)
+    elif _streams(spec):
+        pieces, least = cut(spec.n, STRETCH), 128
+    elif spec.b[2] == 1:
+        pieces = cut(spec.m, 8) * cut(spec.n, 4 * lanes)
+    else:
         return 1
-    return max(1, min(8, spec.k // 512))
+    if spec.batch > 1 or pieces >= 8 or _seconds(spec, lanes) < 4 * CALLER_ONLY:
+        return 1
+    return max(1, min(8, spec.k // least))
 
 
 def _in_parts(spec: Product, parts: int, lanes: int, target: Target) -> Plan:
@@ -171,7 +179,7 @@ def _wants_dots(spec: Product, lanes: int) -> bool:
     if spec.a[2] != 1 or spec.b[1] != 1 or (spec.b[2] == 1 and spec.n > 1):
         return False
     near = spec.n * spec.k * BYTES[spec.element] <= NEAR
-    return spec.m <= min(128, max(4, spec.k // (6 if near else 3)))
+    return spec.m <= min(128, max(4, spec.k // (4 if near else 2)))
 
 
 def _dots(spec: Product, lanes: int, registers: int, last: int = 0) -> Stage:
@@ -188,8 +196,8 @@ def _dots(spec: Product, lanes: int, registers: int, last: int = 0) -> Stage:
     seconds = _seconds(spec, lanes)
     units = _units_for(seconds)
     block = max(1, column_tiles // max(1, units // spec.batch))
-    if spec.k > depth:
-        block = max(block, 8)
+    if spec.k > depth and spec.m > 4:
+        block = max(block, 8)  # columns that share each block of A while it is near
     stage = dots(spec, Dots(lanes, rows, columns, block, depth, last), 1)
     return replace(stage, chunk=_chunk(stage.units, seconds))
 
@@ -212,22 +220,28 @@ def _tiled(spec: Product, lanes: int, registers: int) -> Plan:
     return Plan((first, second), panel_bytes(spec, t))
 
 
+def _streams(spec: Product) -> bool:
+    """Few rows: B passes by once, and its memory sets the pace."""
+    nbytes = spec.n * spec.k * BYTES[spec.element]
+    return spec.b[2] == 1 and spec.m <= 8 and nbytes > NEAR // 8
+
+
 def _direct(spec: Product, lanes: int, registers: int) -> Tiling:
     """B read where it is."""
     rows, vectors = _tile(spec, lanes, registers)
     nbytes = spec.n * spec.k * BYTES[spec.element]
     row_tiles, panels = cut(spec.m, rows), cut(spec.n, lanes * vectors)
     depth, least = spec.k, 1
-    if panels > 1 and row_tiles == 1 and nbytes > NEAR // 8:
+    if panels > 1 and _streams(spec):
         # Long stretches of a few rows of B at a time, as memory likes it.
-        depth, least = 8 * spec.m, cut(1024, lanes * vectors)
+        depth, least = 8 * spec.m, cut(STRETCH, lanes * vectors)
     elif spec.k > 512:
         depth = 256
     # Where B is far, several tiles use each panel while it is near.
     block = 1 if nbytes <= NEAR else 4 if nbytes <= 16 * NEAR else 8
     block = min(row_tiles, block)
     columns = _columns(spec, lanes, rows * block, panels, least)
-    return Tiling(lanes, rows, vectors, block, columns, _even(spec.k, depth, lanes))
+    return Tiling(lanes, rows, vectors, block, columns, _even(spec.k, depth, 4))
 
 
 def _packed(spec: Product, lanes: int, registers: int) -> Tiling:
@@ -235,16 +249,16 @@ def _packed(spec: Product, lanes: int, registers: int) -> Tiling:
     rows, vectors = _tile(spec, lanes, registers)
     row_tiles, panels = cut(spec.m, rows), cut(spec.n, lanes * vectors)
     block = min(row_tiles, 8)
-    columns = _columns(spec, lanes, rows * block, panels, 8)
+    columns = _columns(spec, lanes, rows * block, panels, 4)
     depth = _even(spec.k, 2048 // BYTES[spec.element], lanes)
     return Tiling(lanes, rows, vectors, block, columns, depth, True)
 
 
-def _even(k: int, depth: int, lanes: int) -> int:
-    """About ``depth``, so that blocks of k are of one size."""
+def _even(k: int, depth: int, unit: int) -> int:
+    """About ``depth``, a multiple of ``unit``, so that blocks of k are of one size."""
     if k <= depth:
         return max(1, k)
-    return cut(cut(k, cut(k, depth)), lanes) * lanes
+    return cut(cut(k, cut(k, depth)), unit) * unit
 
 
 def _columns(spec: Product, lanes: int, rows: int, panels: int, least: int) -> int:
@@ -274,8 +288,8 @@ def _tile(spec: Product, lanes: int, registers: int) -> tuple[int, int]:
                     if height and width:
                         step = max(height * width, 0.6 * (height + width) + 1, 5)
                         cost += tall * wide * (spec.k * step + 2 * height * width + 16)
-            if rows not in (8, 6):  # kernels for other numbers of rows are seldom met again
-                cost *= 1.02
+            # Kernels without a last row tile of their own serve other numbers of rows as well.
+            cost *= 1 + 0.03 * (spec.m % rows != 0) + 0.01 * (rows != 8)
             if cost < least:
                 best, least = (rows, vectors), cost
     return best

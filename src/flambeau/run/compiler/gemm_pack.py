@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flambeau.run.compiler.emit import Function, vector
+from flambeau.run.compiler.emit import Function, mangled, vector
+from flambeau.run.compiler.gemm_dot import shuffle
 from flambeau.run.compiler.gemm_spec import BYTES, Product, cut, named, static_mask
 from flambeau.run.compiler.gemm_tiles import Tiling, add, least, split, times
 from flambeau.run.compiler.stages import Stage
@@ -37,18 +38,16 @@ def pack(spec: Product, t: Tiling, chunk: int) -> Stage:
         index = add(f, times(f, batch, panels), panel) if spec.batch > 1 else panel
         target = f.element(w, spec.element, times(f, index, spec.k * t.width))
         copy = _Copy(f, spec, t, source, target, k, stop)
-        full, over = divmod(spec.n, t.width)
-        if full:
+        if adjacent:
+            full, over = divmod(spec.n, t.width)
+            if full:
+                with f.when(f.value(f"icmp slt i64 {panel}, {full}")):
+                    copy.rows(t.width)
             if over:
-                inside = f.value(f"icmp slt i64 {panel}, {full}")
-                with f.when(inside):
-                    copy.rows(t.width) if adjacent else copy.columns(t.width)
-            else:
-                copy.rows(t.width) if adjacent else copy.columns(t.width)
-        if over:
-            last = f.value(f"icmp eq i64 {panel}, {full}")
-            with f.when(last):
-                copy.rows(over) if adjacent else copy.columns(over)
+                with f.when(f.value(f"icmp eq i64 {panel}, {full}")):
+                    copy.rows(over)
+        else:
+            copy.columns(column)
     units = spec.batch * blocks * panels
     return Stage(named(f), ("b", "w"), units, chunk)
 
@@ -88,67 +87,94 @@ class _Copy:
                     value = f.load(ty, place, self.align)
                 f.store(ty, value, f.element(target, self.element, str(j)), self.align)
 
-    def columns(self, count: int) -> None:
-        """Columns are apart: squares are transposed where k is contiguous, the rest one by one."""
-        f, lanes = self.f, self.t.lanes
-        whole = count // lanes * lanes if self.spec.b[1] == 1 else 0
-        single = self.k
-        if whole:
-            with (
-                f.loop(self.k, self.stop, str(lanes), while_room=True) as k,
-                f.loop("0", str(whole), str(lanes)) as j,
-            ):
-                self.square(k.index, j.index)
-            self.scalars(k.index, 0, whole)
-        if count > whole:
-            ty = vector(lanes, self.element)
-            if count % lanes:
-                zero = f.literal(lanes, self.element, 0.0)
-                with f.loop(single, self.stop) as k:
-                    last = self.to(k.index, str(count // lanes * lanes))
-                    f.store(ty, zero, last, self.align)
-            self.scalars(single, whole, count)
+    def columns(self, first: str) -> None:
+        """Columns are apart: transposed by squares where k is contiguous, the rest one by one."""
+        f, spec, t = self.f, self.spec, self.t
+        left = f.value(f"sub i64 {spec.n}, {first}")
+        count = least(f, left, str(t.width))
+        whole, done = "0", self.k
+        if spec.b[1] == 1 and spec.n >= t.lanes:
+            whole = f.value(f"and i64 {count}, {-t.lanes}")
+            with f.loop(self.k, self.stop, str(16 // self.align), while_room=True) as k:
+                start = [("ptr", self.at(k.index)), ("ptr", self.to(k.index))]
+                with f.loop("0", whole, str(t.lanes), carried=start) as j:
+                    source, target = j.carried
+                    # Frozen: LLVM's loop strength reduction takes 15 ms over sixteen such loads.
+                    self.square(f.value(f"freeze ptr {source}"), target)
+                    source = f.element(source, self.element, str(t.lanes * spec.b[2]))
+                    j.carry(source, f.element(target, self.element, str(t.lanes)))
+                done = k.index
+            self.scalars(done, "0", whole)
+        ragged = spec.n % t.lanes
+        if whole == "0" or ragged:
+            if ragged:
+                self.zeros(count)
+            self.scalars(self.k, whole, count)
 
-    def scalars(self, start: str, left: int, right: int) -> None:
+    def zeros(self, count: str) -> None:
+        """The last vector of columns, of which only some will be written."""
+        f, lanes = self.f, self.t.lanes
+        start = f.value(f"and i64 {count}, {-lanes}")
+        with f.when(f.value(f"icmp ne i64 {start}, {count}")), f.loop(self.k, self.stop) as k:
+            zero = f.literal(lanes, self.element, 0.0)
+            f.store(vector(lanes, self.element), zero, self.to(k.index, start), self.align)
+
+    def scalars(self, start: str, left: str, right: str) -> None:
         f = self.f
-        with f.loop(str(left), str(right)) as j, f.loop(start, self.stop) as k:
+        with f.loop(left, right) as j, f.loop(start, self.stop) as k:
             value = f.load(self.element, self.at(k.index, j.index), self.align)
             f.store(self.element, value, self.to(k.index, j.index), self.align)
 
-    def square(self, k: str, j: str) -> None:
-        """``lanes`` columns of ``lanes`` elements become as many rows."""
+    def square(self, source: str, target: str) -> None:
+        """A vector of columns, each giving 16 bytes of its elements, becomes rows.
+
+        In 16 bytes a square of columns transposes within itself; the vectors are such squares side
+        by side, which costs fewer shuffles (and much less of LLVM's time) than a large square.
+        """
         f, lanes = self.f, self.t.lanes
-        ty = vector(lanes, self.element)
-        source, target = self.at(k, j), self.to(k, j)
-        rows = [
-            f.load(ty, f.element(source, self.element, str(i * self.spec.b[2])), self.align)
-            for i in range(lanes)
-        ]
-        for i, row in enumerate(transposed(f, rows, lanes, self.element)):
+        side = 16 // self.align
+        ty, part = vector(lanes, self.element), vector(side, self.element)
+        mixed = []
+        for first in range(side):
+            whole = "poison"
+            for i in range(first, lanes, side):
+                place = f.element(source, self.element, str(i * self.spec.b[2]))
+                piece = f.load(part, place, self.align)
+                whole = self.inserted(whole, piece, i - first)
+            mixed.append(whole)
+        for i, row in enumerate(transposed(f, mixed, lanes, self.element)):
             place = f.element(target, self.element, str(i * self.t.width))
             f.store(ty, row, place, self.align)
 
+    def inserted(self, whole: str, part: str, at: int) -> str:
+        """16 bytes of a vector replaced."""
+        lanes, side = self.t.lanes, 16 // self.align
+        if lanes == side:
+            return part
+        ty, piece = vector(lanes, self.element), vector(side, self.element)
+        name = f"llvm.vector.insert.{mangled(ty)}.{mangled(piece)}"
+        self.f.declared.add(f"declare {ty} @{name}({ty}, {piece}, i64 immarg)")
+        return self.f.value(f"call {ty} @{name}({ty} {whole}, {piece} {part}, i64 {at})")
+
 
 def transposed(f: Function, rows: list[str], lanes: int, element: str) -> list[str]:
-    """The square matrix's columns: at each level the off-diagonal halves of blocks swap."""
-    ty = vector(lanes, element)
-    size = lanes // 2
-    while size:
-        low = [i + lanes - size if i & size else i for i in range(lanes)]
-        high = [i + lanes if i & size else i + size for i in range(lanes)]
-        after = list(rows)
-        for i in range(lanes):
-            if not i & size:
-                after[i] = _shuffle(f, ty, rows[i], rows[i + size], low)
-                after[i + size] = _shuffle(f, ty, rows[i], rows[i + size], high)
-        rows = after
-        size //= 2
-    return rows
+    """Two or four vectors as squares side by side: the columns of each."""
+    side, ty = len(rows), vector(lanes, element)
 
+    def woven(x: str, y: str, size: int) -> tuple[str, str]:
+        """Pieces of ``size`` of x and y in turn: from the squares' lower and upper halves."""
+        low = []
+        for square in range(0, lanes, side):
+            for piece in range(square, square + side // 2, size):
+                low += range(piece, piece + size)
+                low += range(lanes + piece, lanes + piece + size)
+        high = [i + side // 2 for i in low]
+        return shuffle(f, ty, x, y, low), shuffle(f, ty, x, y, high)
 
-def _shuffle(f: Function, ty: str, a: str, b: str, order: list[int]) -> str:
-    lanes = ", ".join(f"i32 {i}" for i in order)
-    return f.value(f"shufflevector {ty} {a}, {ty} {b}, <{len(order)} x i32> <{lanes}>")
+    if side == 2:
+        return list(woven(rows[0], rows[1], 1))
+    low, high = zip(woven(rows[0], rows[1], 1), woven(rows[2], rows[3], 1), strict=True)
+    return [*woven(*low, 2), *woven(*high, 2)]
 
 
 def partial_sums(spec: Product, parts: int, lanes: int, chunk: int) -> Stage:

@@ -1,8 +1,8 @@
 """Matrix products by tiles of C: vectors along its columns, elements of A broadcast.
 
 One nest serves all sizes [Goto & van de Geijn 2008]: a unit of work is a block of rows by a block
-of columns; inside it run blocks of k, panels of columns, tiles of rows. A is read where it is; where B is large and used
-by many rows, it comes packed by panels (`gemm_pack`).
+of columns; inside it run blocks of k, panels of columns, tiles of rows. A is read where it is;
+where B is large and used by many rows, it comes packed by panels (`gemm_pack`).
 """
 
 from __future__ import annotations

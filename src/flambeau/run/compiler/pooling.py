@@ -220,9 +220,7 @@ def max_pool(
                     best = f.value(
                         f"select <{count} x i1> {win}, {n.type} {value}, {n.type} {best}"
                     )
-                    place = f.value(
-                        f"select <{count} x i1> {win}, {whole} {here}, {whole} {place}"
-                    )
+                    place = f.value(f"select <{count} x i1> {win}, {whole} {here}, {whole} {place}")
                 return [best, place]
 
             carried = [(n.type, lowest), (whole, places_of(line, start))]
@@ -444,9 +442,7 @@ def avg_pool(
 
             def add(found: list[str], line: str, inside: str | None) -> list[str]:
                 total = found[0]
-                for _, value in columns.load(
-                    f.along(source, (line, w.size[2] * n.size)), inside
-                ):
+                for _, value in columns.load(f.along(source, (line, w.size[2] * n.size)), inside):
                     total = f.value(f"fadd {n.type} {total}, {value}")
                 return [total]
 
@@ -535,12 +531,8 @@ def avg_pool_gradient(
                     inner = [(n.type, b.carried[0])]
                     with f.loop("0", str(over[2]), carried=inner) as c:
                         back = f.value(f"trunc i64 {c.index} to i32")
-                        window = f.value(
-                            f"sub {whole} {newest}, {f.splat(count, 'i32', back)}"
-                        )
-                        real = f.value(
-                            f"icmp ult {whole} {window}, splat (i32 {w.output[2]})"
-                        )
+                        window = f.value(f"sub {whole} {newest}, {f.splat(count, 'i32', back)}")
+                        real = f.value(f"icmp ult {whole} {window}, splat (i32 {w.output[2]})")
                         end = f.value(f"mul {whole} {window}, splat (i32 {w.stride[2]})")
                         end = f.value(f"add {whole} {end}, splat (i32 {w.kernel[2]})")
                         covers = f.value(f"icmp sgt {whole} {end}, {shifted}")
@@ -558,9 +550,7 @@ def avg_pool_gradient(
                 a.carry(b.result[0])
             at_row = f.add(f.mul(unit.index, w.size[2]), j.index)
             mask = f.mask(count, f.add(str(w.size[2]), negative(f, j.index)))
-            f.store_masked(
-                count, n.element, a.result[0], f.along(result, (at_row, n.size)), mask
-            )
+            f.store_masked(count, n.element, a.result[0], f.along(result, (at_row, n.size)), mask)
     units = w.planes * w.size[0] * w.size[1]
     work = units * -(-w.size[2] // count) * prod(over) * 40
     kernel = f.kernel(prefix="pool")

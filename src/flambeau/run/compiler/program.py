@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.run.compiler import code, launch, memory, rules, threads
+from flambeau.run.compiler import code, launch, layers, memory, rules, threads
 from flambeau.run.compiler.fuse import Group, fuse
 from flambeau.run.compiler.lower import Lowering, element_or_raw
 from flambeau.run.compiler.nest import FAULT, NUMBER_MEMORY, Nest, build
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Faulty", "Draft"]
 
-del rules  # imported for what it registers
+del layers, rules  # imported for what it registers
 
 # Arrays handed out that are at least this large (bytes) come from memory used before.
 POOLED = 1 << 16
@@ -284,6 +284,7 @@ class Compiled:
         self.out_shapes = draft.out_shapes
         self.bytes = [math.prod(s) * d.itemsize for s, d in self.out_shapes]
         self.donations = draft.donations(candidates)
+        self.replaced = {k for k, _ in self.donations}
         self.arena_bytes = draft.arena_bytes
         self.base = 0
         self.fault = np.zeros(1, np.int64)
@@ -372,7 +373,7 @@ class Compiled:
         outs = []
         pool = self.pool
         for k, (shape, dtype) in enumerate(self.out_shapes):
-            if self.bytes[k] >= POOLED:
+            if self.bytes[k] >= POOLED and k not in self.replaced:
                 a = pool[k]
                 # The pool, this variable, and the argument: nobody else.
                 if a is None or sys.getrefcount(a) > HELD:
