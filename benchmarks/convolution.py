@@ -1,7 +1,7 @@
 """Convolution kernels beside PyTorch's: forward, gradient of the input, gradient of the weights.
 
-``python benchmarks/convolution.py [--threads N] [name...]``. Ours run on one thread, PyTorch's on as
-many as are asked for; medians of alternating runs, in microseconds.
+``python benchmarks/convolution.py [--threads N] [name...]``. Ours run on one thread, PyTorch's on
+as many as are asked for; medians of alternating runs, in microseconds.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from native_plans import Runner
-
 from flambeau import dtypes
 from flambeau.ir.graph import Aval
 from flambeau.ir.reference import convolution_output_size
 from flambeau.run.compiler.convolution import PLANS
 from flambeau.run.compiler.target import host
+from native_plans import Runner
 
 # Name: image, kernels, stride, padding, dilation, groups.
 CASES: dict[str, tuple] = {
@@ -62,7 +61,6 @@ def functions(case: tuple, name: str, dtype: str = "float32"):
     rng = np.random.default_rng(0)
     x, w, g = (rng.standard_normal(s).astype(dtype) for s in (x_shape, w_shape, y_shape))
     tx, tw, tg = map(torch.from_numpy, (x, w, g))
-    shapes, arrays = ([x_shape, w_shape], [x, w]), y_shape
     inputs = {
         NAMES[0]: ([x, w], y_shape),
         NAMES[1]: ([g, w], x_shape),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from native_plans import Runner
 
 from flambeau import dtypes
 from flambeau.ir import reference
@@ -15,6 +16,7 @@ from flambeau.run.compiler.convolution_blocks import Code, Lanes
 from flambeau.run.compiler.convolution_winograd import SIDE, Transforms
 from flambeau.run.compiler.stages import Plan, Stage
 from flambeau.run.compiler.target import Target, host
+from native_plans import Runner
 
 PLANS = convolution.PLANS | pooling.PLANS
 
@@ -44,7 +46,7 @@ def results(name, attrs, *inputs, target=None):
 def shuffled(rng, units):
     """Ranges of units that cover them, in any order."""
     cuts = sorted({0, units, *rng.integers(0, units + 1, 1 + units // 2).tolist()})
-    ranges = list(zip(cuts[:-1], cuts[1:], strict=True))
+    ranges = list(itertools.pairwise(cuts))
     rng.shuffle(ranges)
     return [(int(a), int(b)) for a, b in ranges]
 

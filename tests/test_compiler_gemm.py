@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -36,7 +37,7 @@ def fenced(nbytes):
 class Case:
     """A product with memory for it; C lies between marks."""
 
-    def __init__(self, spec, seed=0, epilogue=()):
+    def __init__(self, spec, seed=0, epilogue=(), target=None):
         self.spec = spec
         self.dtype = dtype = DTYPES[spec.element]
         rng = np.random.default_rng(seed)
@@ -50,7 +51,7 @@ class Case:
         self.memory["c"] = self.room[64:]
         for i, array in enumerate(epilogue):
             self.memory[f"e{i}"] = array
-        self.plan = product(spec, host())
+        self.plan = product(spec, target or host())
 
     def operand(self, name, shape, strides, rng):
         size = 1 + sum((e - 1) * s for e, s in zip(shape, strides, strict=True))
@@ -135,6 +136,15 @@ def test_shapes(shape, kinds):
 @pytest.mark.parametrize("shape", [(20, 30, 40), (1, 77, 33), (200, 170, 400)])
 def test_double(shape, kinds):
     Case(plain(*shape, kinds, element="double")).check()
+
+
+@pytest.mark.parametrize("bits", [128, 256])
+@pytest.mark.parametrize("kinds", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("shape", [(20, 30, 40), (1, 77, 33), (200, 170, 70), (3, 20, 90)])
+def test_narrower_vectors(shape, kinds, bits):
+    target = replace(host(), bits=bits, registers=16)
+    Case(plain(*shape, kinds), target=target).check()
+    Case(plain(*shape, kinds, element="double"), target=target).check()
 
 
 @pytest.mark.parametrize("kinds", ["nn", "nt", "tn", "tt"])

@@ -62,10 +62,11 @@ def _dropped(
         if len(shape) < 2:
             raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
         shape = (*shape[:2], *(1,) * (len(shape) - 2))
-    mask = bernoulli(engine(), shape, 1 - p, kind)
     if not alpha:
-        mask /= kind.type(1 - p)
-        return masked(input, made(mask, m.dtype))
+        # In the type of the input, as PyTorch divides the mask.
+        on = kind.type(1) / kind.type(1 - p)
+        return masked(input, made(bernoulli(engine(), shape, 1 - p, kind, on), m.dtype))
+    mask = bernoulli(engine(), shape, 1 - p, kind)
     a = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     shift = (mask - kind.type(1)) * kind.type(_ALPHA * a) + kind.type(_ALPHA * a * p)
     mask *= kind.type(a)

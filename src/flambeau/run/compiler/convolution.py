@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from math import prod
+from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler.convolution_blocks import Geometry, Lanes, aligned
 from flambeau.run.compiler.convolution_direct import direct

@@ -124,6 +124,11 @@ class Code(Function):
             return str(int(a) + int(b))
         return self.value(f"add i64 {a}, {b}")
 
+    def sub(self, a: str | int, b: str | int) -> str:
+        if known(b):
+            return self.add(a, -int(b))
+        return self.value(f"sub i64 {a}, {b}")
+
     def mul(self, a: str | int, b: int) -> str:
         if known(a):
             return str(int(a) * b)
@@ -165,6 +170,11 @@ class Code(Function):
         for index, size in terms:
             total = self.add(total, self.mul(index, size))
         return self.byte(pointer, total)
+
+    def prefetch(self, pointer: str, to_write: bool = False) -> None:
+        """Asks for the memory at an address, which need not exist."""
+        self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(to_write)}, i32 3, i32 1)")
 
     def broadcast(self, lanes: Lanes, pointer: str) -> str:
         """One element in memory, in every lane."""
@@ -247,7 +257,7 @@ class Code(Function):
             for h in (0, half)
         )
         if part == 2:
-            return [self.shuffle(lanes, *rows, picks) for picks in (low, high)]
+            return [self.shuffle(lanes, rows[0], rows[1], picks) for picks in (low, high)]
         u = [self.shuffle(lanes, rows[i], rows[i + 1], m) for i in (0, 2) for m in (low, high)]
         pairs = [
             [x for s in starts for x in (s + h, s + h + 1, n + s + h, n + s + h + 1)]
@@ -488,7 +498,7 @@ class Slab:
             to = f.along(into, (j.index, n.bytes))
             for phase in (0, 1):
                 picks = range(phase, 2 * n.count, 2)
-                value = f.shuffle(n, *halves, picks)
+                value = f.shuffle(n, halves[0], halves[1], picks)
                 f.store(n.type, value, f.byte(to, phase * self.phase_pitch), n.size)
 
     def _spread_pairs(self, f: Code, first: str, into: str, limit: str) -> None:

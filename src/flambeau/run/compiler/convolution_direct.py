@@ -22,7 +22,7 @@ from flambeau.run.compiler.convolution_blocks import (
     aligned,
     chunk_of,
 )
-from flambeau.run.compiler.convolution_narrow import Correlation, negative
+from flambeau.run.compiler.convolution_narrow import Correlation
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -386,7 +386,7 @@ class _Direct:
         )
         count = str(b.count)
         if self.row_blocks > 1:
-            count = f.least(f.add(count, negative(f, top)), self.rows)
+            count = f.least(f.sub(count, top), self.rows)
         if a.count < p.most[0]:
             # The last slices have fewer phases.
             fits = f.value(f"icmp slt i64 {slice_}, {a.count}")
@@ -493,11 +493,11 @@ class _Direct:
         apart = f.byte("%scratch", aligned(self.slab.bytes, 64))
         depth = str(spacing[0])
         if p.result[0] % spacing[0]:
-            left = f.add(str(p.result[0]), negative(f, f.mul(slice_, spacing[0])))
+            left = f.sub(str(p.result[0]), f.mul(slice_, spacing[0]))
             depth = f.least(left, spacing[0])
         rows = str(min(self.rows * spacing[1], p.result[1]))
         if self.row_blocks > 1:
-            left = f.add(str(p.result[1]), negative(f, f.mul(top, spacing[1])))
+            left = f.sub(str(p.result[1]), f.mul(top, spacing[1]))
             rows = f.least(left, self.rows * spacing[1])
         width = p.result[2]
         with (
@@ -535,7 +535,7 @@ class _Direct:
             here = f.along(source, (j.index, n.bytes))
             even, odd = f.load(n.type, here), f.load(n.type, f.byte(here, run))
             to = f.along(into, (j.index, 2 * n.bytes))
-            left = f.add(str(width), negative(f, f.mul(j.index, 2 * n.count)))
+            left = f.sub(str(width), f.mul(j.index, 2 * n.count))
             for half in (0, 1):
                 picks = [x + half * n.count // 2 for x in low]
                 value = f.shuffle(n, even, odd, picks)

@@ -130,9 +130,7 @@ def narrow(c: Correlation, lanes: Lanes, operands: tuple[str, str, str]) -> Plan
     with f.loop("%begin", "%end") as unit:
         sample, group, slice_, block = f.split(unit.index, c.groups, c.output[0], blocks)
         top = f.mul(block, rows)
-        count = (
-            f.least(f.add(str(c.output[1]), negative(f, top)), rows) if blocks > 1 else str(rows)
-        )
+        count = f.least(f.sub(str(c.output[1]), top), rows) if blocks > 1 else str(rows)
         start = f.add(f.mul(sample, c.groups), group)
         source = slab.fill(
             f,
@@ -173,10 +171,6 @@ def narrow(c: Correlation, lanes: Lanes, operands: tuple[str, str, str]) -> Plan
     work = c.samples * c.groups * c.outputs * c.inputs * prod(c.kernel) * prod(c.output) / n
     kernel = f.kernel(slab.bytes + 64 * 64)
     return Plan((Stage(kernel, operands, units, chunk_of(units, work)),))
-
-
-def negative(f: Code, a: str) -> str:
-    return str(-int(a)) if not a.startswith("%") else f.value(f"sub i64 0, {a}")
 
 
 @dataclass
@@ -287,7 +281,7 @@ def narrow_weights(g: Geometry, lanes: Lanes) -> Plan:
     blocks = -(-c.output[1] // rows)
     items = c.samples * c.output[0] * blocks
     parts, each = shares(items, _PARTS)
-    taps, elements = prod(c.kernel), c.groups * c.of_group
+    elements = c.groups * c.of_group
     f = Code()
     gradient, image, result = (f.pointer(i) for i in range(3))
     with f.loop("%begin", "%end") as unit:
@@ -299,7 +293,7 @@ def narrow_weights(g: Geometry, lanes: Lanes) -> Plan:
         with f.loop(first, f.least(f.add(first, each), items)) as item:
             sample, slice_, block = f.split(item.index, c.output[0], blocks)
             top = f.mul(block, rows)
-            left = f.add(str(c.output[1]), negative(f, top))
+            left = f.sub(str(c.output[1]), top)
             count = f.least(left, rows) if blocks > 1 else str(rows)
             start = f.add(f.mul(sample, c.groups), group)
             source = slab.fill(
@@ -355,7 +349,7 @@ def summed(lanes: Lanes, elements: int, parts: int) -> Stage:
         start = f.mul(unit.index, block)
         stop = f.least(f.add(start, block), elements)
         with f.loop(start, stop, str(lanes.count)) as i:
-            mask = f.mask(lanes.count, f.add(stop, negative(f, i.index)))
+            mask = f.mask(lanes.count, f.sub(stop, i.index))
             at = f.along(memory, (i.index, lanes.size))
             total = f.load_masked(lanes.count, lanes.element, at, mask)
             with f.loop("1", str(parts), carried=[(lanes.type, total)]) as part:

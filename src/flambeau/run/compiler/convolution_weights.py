@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, Geometry, Lanes, Slab, aligned, chunk_of
 from flambeau.run.compiler.convolution_direct import multiply
-from flambeau.run.compiler.convolution_narrow import Correlation, negative, shares
+from flambeau.run.compiler.convolution_narrow import Correlation, shares
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class _Weights:
             with f.loop(first, f.least(f.add(first, self.each), self.items)) as item:
                 sample, slice_, block = f.split(item.index, c.output[0], self.blocks)
                 top = f.mul(block, self.rows)
-                left = f.add(str(c.output[1]), negative(f, top))
+                left = f.sub(str(c.output[1]), top)
                 count = f.least(left, self.rows)
                 start = f.add(f.mul(sample, c.groups), group)
                 source = slab.fill(
@@ -132,7 +132,7 @@ class _Weights:
     def _turn(self, f: Code, source: str, into: str, pixels: str) -> None:
         c, n = self.c, self.lanes
         with f.loop("0", str(self.wide)) as v, f.loop("0", pixels, str(n.count)) as p:
-            mask = f.mask(n.count, f.add(pixels, negative(f, p.index)))
+            mask = f.mask(n.count, f.sub(pixels, p.index))
             here = f.along(source, (p.index, n.size))
             channel = f.mul(v.index, n.count)
             to = f.along(into, (p.index, self.outputs * n.size), (v.index, n.bytes))
@@ -189,7 +189,7 @@ class _Weights:
         with f.loop("%begin", "%end") as unit:
             group, vector, piece = f.split(unit.index, self.wide, pieces)
             start = f.mul(piece, n.count)
-            left = f.least(f.add(str(depth), negative(f, start)), n.count)
+            left = f.least(f.sub(str(depth), start), n.count)
             at = f.along(
                 memory,
                 (group, self.group),

@@ -1,8 +1,7 @@
 """Convolution by Winograd's minimal filtering, F(4x4, 3x3) and F(2x2, 5x5) [Lavin and Gray 2016].
 
-An output tile of m x m is ``A' [(G w G') . (B' d B)] A`` of kernels ``w`` and an image tile ``d`` of
-6 x 6: of the products of a direct sum, 36 of 144 (or of 100) are left, as 36 matrix products. The
-gradient of the weights is the same with the result's gradient as the kernels, of 4 x 4.
+An output tile of m x m is ``A' [(G w G') . (B' d B)] A`` of kernels ``w`` and an image tile ``d``
+of 6 x 6: of the products of a direct sum, 36 of 144 (or of 100) are left, as 36 matrix products.
 
 The points of the transforms are 0, 3/4, -3/4, 3/2, -3/2 and infinity: exact in binary, and four
 times more accurate in float32 than the usual small integers (1e-6 of the result's scale).
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, aligned, chunk_of
 from flambeau.run.compiler.convolution_direct import multiply
-from flambeau.run.compiler.convolution_narrow import Correlation, negative
+from flambeau.run.compiler.convolution_narrow import Correlation
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -183,22 +182,17 @@ class Tiles:
         """Bytes from one place of the transformed tiles to the next: not a power of two."""
         return self.count * self.inputs * self.lanes.size + 64
 
-    @property
-    def columns(self) -> int:
-        return aligned(self.across * self.m + SIDE - self.m, self.lanes.count)
-
-    def row(self, f: Code, item: str, q: str, last: bool = False) -> tuple[str, str]:
-        """Sample and row of tiles of row ``q`` of a block; what is too many repeats the last.
-
-        ``last``: gives the row past the end instead of repeating one.
-        """
+    def first(self, f: Code, item: str) -> tuple[str, str]:
+        """The first sample and row of tiles of a block."""
         if self.images > 1:
-            which, row = f.divided(q, self.down)
-            sample = f.add(f.mul(item, self.images), which)
-            return (sample if last else f.least(sample, self.c.samples - 1)), row
+            return f.mul(item, self.images), "0"
         sample, block = f.divided(item, self.blocks)
-        row = f.add(f.mul(block, self.rows), q)
-        return sample, row if last else f.least(row, self.down - 1)
+        return sample, f.mul(block, self.rows)
+
+    @property
+    def rows_each(self) -> int:
+        """Rows of tiles of each image of a block."""
+        return self.rows // self.images
 
 
 @dataclass(frozen=True)
@@ -209,6 +203,17 @@ class Image:
     of_sample: int
     size: tuple[int, int]
     low: tuple[int, int]
+
+    def columns(self, t: Tiles, side: int) -> tuple[int, int, int, int]:
+        """Of a row of tiles: the first of the image, where it goes, where zeros follow, the end."""
+        end = (t.across - 1) * t.m + side
+        first = max(0, -self.low[1])
+        run = aligned(max(0, min(self.size[1] - first, end - first - self.low[1])), t.lanes.count)
+        return first, first + self.low[1], first + self.low[1] + run, end
+
+    def line(self, t: Tiles, side: int) -> int:
+        """Columns that a row of tiles needs in memory."""
+        return max(self.columns(t, side)[2:])
 
 
 def transformed(
@@ -222,65 +227,90 @@ def transformed(
     room: str,
     into: str,
     place: int,
-    drop_repeated: bool = False,
 ) -> None:
     """Tiles of ``side`` x ``side`` of all rows of a block, ``matrix`` applied to both axes.
 
-    They go to ``into`` as (place, tile, channel). ``room``: memory for a row of tiles.
-    ``drop_repeated``: rows that only fill up the block are zeros.
+    They go to ``into`` as (place, tile, channel); tiles past the image are zeros. ``room`` is
+    memory for ``2 * SIDE`` lines of ``image.line`` vectors.
     """
     n, size = t.lanes, t.lanes.size
-    columns, channels = t.columns, aligned(image.channels, n.count)
+    channels = aligned(image.channels, n.count)
     rows, width = image.size
-    half = f.byte(room, SIDE * columns * n.bytes)
-    with f.loop("0", str(t.rows)) as q, f.loop("0", str(channels // n.count)) as part:
-        sample, row = t.row(f, item, q.index, drop_repeated)
+    first, start, stop, end = image.columns(t, side)
+    line = image.line(t, side) * n.bytes
+    half = f.byte(room, SIDE * line)
+    kept = side - t.m
+    with f.loop("0", str(side)) as a:
+        for left, right in ((0, start), (stop, end)):
+            if left < right:
+                with f.loop(str(left), str(right)) as x:
+                    at = f.along(room, (a.index, line), (x.index, n.bytes))
+                    f.store(n.type, "zeroinitializer", at, n.size)
+    first_sample, first_row = t.first(f, item)
+    with (
+        f.loop("0", str(t.images)) as which,
+        f.loop("0", str(channels // n.count)) as part,
+        f.loop("0", str(t.rows_each)) as q,
+    ):
+        sample = f.add(first_sample, which.index)
         channel = f.mul(part.index, n.count)
         source = f.along(base, (sample, image.of_sample * size))
-        top = f.add(f.mul(row, t.m), -image.low[0])
-        with f.loop("0", str(side)) as a:
+        top = f.add(f.mul(f.add(first_row, q.index), t.m), -image.low[0])
+        # The last rows of the tiles above are still there.
+        fresh = "0"
+        if kept and t.rows_each > 1:
+            begins = f.value(f"icmp eq i64 {q.index}, 0")
+            fresh = f.value(f"select i1 {begins}, i64 0, i64 {kept}")
+        with f.loop(fresh, str(side)) as a:
             y = f.add(top, a.index)
             inside = f.value(f"icmp ult i64 {y}, {rows}")
-            if drop_repeated:
-                bound = (sample, t.c.samples) if t.images > 1 else (row, t.down)
-                real = f.value(f"icmp slt i64 {bound[0]}, {bound[1]}")
+            if t.images > 1:
+                real = f.value(f"icmp slt i64 {sample}, {t.c.samples}")
                 inside = f.value(f"and i1 {inside}, {real}")
             limit = f.value(f"select i1 {inside}, i64 {width}, i64 0")
             limit = f.value(f"trunc i64 {limit} to i32")
-            line = f.along(source, (y, width * size))
-            with f.loop("0", str(columns // n.count)) as chunk:
-                start = f.add(f.mul(chunk.index, n.count), -image.low[1])
-                first = f.splat(n.count, "i32", f.value(f"trunc i64 {start} to i32"))
+            pixels = f.along(source, (y, width * size))
+            with f.loop("0", str((stop - start) // n.count)) as chunk:
+                skipped = f.add(f.mul(chunk.index, n.count), first)
+                base_column = f.splat(n.count, "i32", f.value(f"trunc i64 {skipped} to i32"))
                 steps = ", ".join(f"i32 {i}" for i in range(n.count))
-                x = f.value(f"add <{n.count} x i32> {first}, <{steps}>")
+                x = f.value(f"add <{n.count} x i32> {base_column}, <{steps}>")
                 wide = f.splat(n.count, "i32", limit)
                 mask = f.value(f"icmp ult <{n.count} x i32> {x}, {wide}")
-                here = f.along(line, (start, size))
-                to = f.along(room, (a.index, columns * n.bytes), (chunk.index, n.count * n.bytes))
+                here = f.along(pixels, (skipped, size))
+                to = f.along(
+                    room, (a.index, line), (chunk.index, n.count * n.bytes), (start, n.bytes)
+                )
 
-                def pixels(k: str, here: str = here, mask: str = mask) -> str:
+                def row(k: str, here: str = here, mask: str = mask) -> str:
                     # Lanes past the last channel repeat it; nobody reads them.
                     which = f.least(f.add(channel, k), image.channels - 1)
                     at = f.along(here, (which, rows * width * size))
+                    # Planes are too many for the processor to foresee: the next tiles' rows.
+                    f.prefetch(f.byte(at, t.m * width * size))
                     return f.load_masked(n.count, n.element, at, mask)
 
-                def channels_of(k: str, value: str, to: str = to) -> None:
+                def column(k: str, value: str, to: str = to) -> None:
                     f.store(n.type, value, f.along(to, (k, n.bytes)), n.size)
 
                 # The second half of the memory is not in use yet.
-                f.turn(n, half, pixels, channels_of)
-        with f.loop("0", str((t.across - 1) * t.m + side)) as x:
+                f.turn(n, half, row, column)
+        with f.loop("0", str(end)) as x:
             at = f.along(room, (x.index, n.bytes))
-            found = [f.load(n.type, f.byte(at, a * columns * n.bytes)) for a in range(side)]
+            found = [f.load(n.type, f.byte(at, a * line)) for a in range(side)]
             to = f.along(half, (x.index, n.bytes))
             for a, value in enumerate(combined(f, n, matrix, found)):
-                f.store(n.type, value, f.byte(to, a * columns * n.bytes), n.size)
+                f.store(n.type, value, f.byte(to, a * line), n.size)
+            for a in range(kept):
+                f.store(n.type, found[t.m + a], f.byte(at, a * line), n.size)
+        row_of_tiles = f.add(f.mul(which.index, t.rows_each), q.index)
+        first_tile = f.mul(row_of_tiles, t.across)
         with f.loop("0", str(t.across)) as j:
-            tile = f.add(f.mul(q.index, t.across), j.index)
+            tile = f.add(first_tile, j.index)
             to = f.along(into, (tile, channels * size), (channel, size))
             at = f.along(half, (j.index, t.m * n.bytes))
             with f.loop("0", str(SIDE)) as a:
-                here = f.along(at, (a.index, columns * n.bytes))
+                here = f.along(at, (a.index, line))
                 found = [f.load(n.type, f.byte(here, b * n.bytes)) for b in range(side)]
                 there = f.along(to, (a.index, SIDE * place))
                 for b, value in enumerate(combined(f, n, matrix, found)):
@@ -339,7 +369,7 @@ class _Winograd:
                 def column(k: str, value: str, start: int = start) -> None:
                     place = f.add(k, start)
                     if c.of_tap[2] < 0:
-                        place = f.add(negative(f, place), taps - 1 + n.count)
+                        place = f.sub(str(taps - 1 + n.count), place)
                     f.store(n.type, value, f.along(tile, (place, n.bytes)), n.size)
 
                 f.turn(n, "%scratch", row, column)
@@ -370,16 +400,27 @@ class _Winograd:
         kernel = f.kernel((3 * n.count + taps + SIDE * t.r) * n.bytes)
         return Stage(kernel, (weights, "w"), units, chunk_of(units, units * 250))
 
+    @property
+    def image(self) -> Image:
+        c = self.c
+        return Image(c.inputs, c.groups * c.inputs * prod(c.size), c.size[1:], c.low[1:])
+
+    @property
+    def _line(self) -> int:
+        """Vectors to a line of memory: for a row of tiles, or of the result's transforms."""
+        t = self.tiles
+        columns = aligned(self.c.output[2], self.lanes.count)
+        return max(self.image.line(t, SIDE), t.across * SIDE, columns)
+
     def main(self, operands: Sequence[str]) -> Stage:
         c, n, t = self.c, self.lanes, self.tiles
         f = Code()
         image, memory, result = (f.pointer(i) for i in range(3))
         sums_place = t.count * self.outputs * n.size + 64
-        room_bytes = 2 * SIDE * max(t.columns, t.across * SIDE) * n.bytes
-        values_at = room_bytes
+        values_at = 2 * SIDE * self._line * n.bytes
         sums_at = values_at + aligned(PLACES * t.values_place, 64)
         pixels = prod(c.size)
-        source = Image(c.inputs, c.groups * c.inputs * pixels, c.size[1:], c.low[1:])
+        source = self.image
         with f.loop("%begin", "%end") as unit:
             item, group = f.divided(unit.index, c.groups)
             values = f.byte("%scratch", values_at)
@@ -415,12 +456,24 @@ class _Winograd:
         c, n, t, m = self.c, self.lanes, self.tiles, self.transforms.m
         plane, width = prod(c.output), c.output[2]
         matrix = self.transforms.result
-        half = f.byte("%scratch", SIDE * max(t.columns, t.across * SIDE) * n.bytes)
-        run, line = t.across * SIDE * n.bytes, t.columns * n.bytes
-        with f.loop("0", str(t.rows)) as q, f.loop("0", str(self.wide)) as vector:
-            sample, row = t.row(f, item, q.index)
+        half = f.byte("%scratch", SIDE * self._line * n.bytes)
+        run, line = t.across * SIDE * n.bytes, self._line * n.bytes
+        first_sample, first_row = t.first(f, item)
+        # Images and rows of tiles that only fill up the block are left out.
+        images, rows = str(t.images), str(t.rows_each)
+        if c.samples % t.images:
+            images = f.least(f.sub(str(c.samples), first_sample), t.images)
+        if t.down % t.rows_each:
+            rows = f.least(f.sub(str(t.down), first_row), t.rows)
+        with (
+            f.loop("0", images) as which,
+            f.loop("0", rows) as q,
+            f.loop("0", str(self.wide)) as vector,
+        ):
+            sample = f.add(first_sample, which.index)
+            row = f.add(first_row, q.index)
             channel = self._channel(f, vector.index)
-            first = f.mul(q.index, t.across)
+            first = f.mul(f.add(f.mul(which.index, t.rows_each), q.index), t.across)
             with f.loop("0", str(t.across)) as j:
                 tile = f.add(first, j.index)
                 at = f.along(sums, (tile, self.outputs * n.size), (vector.index, n.bytes))
@@ -438,7 +491,7 @@ class _Winograd:
                 for b, value in enumerate(combined(f, n, matrix, found)):
                     f.store(n.type, value, f.byte(to, b * n.bytes), n.size)
             top = f.mul(row, m)
-            left = f.least(f.add(str(c.output[1]), negative(f, top)), m)
+            left = f.least(f.sub(str(c.output[1]), top), m)
             image = f.along(
                 out,
                 (sample, c.groups * c.outputs * plane * n.size),
@@ -449,7 +502,7 @@ class _Winograd:
                 start = f.mul(chunk.index, n.count)
                 here = f.along("%scratch", (a.index, line), (start, n.bytes))
                 into = f.along(image, (a.index, width * n.size), (start, n.size))
-                mask = f.mask(n.count, f.add(str(width), negative(f, start)))
+                mask = f.mask(n.count, f.sub(str(width), start))
 
                 def pixel(k: str, here: str = here) -> str:
                     return f.load(n.type, f.along(here, (k, n.bytes)))

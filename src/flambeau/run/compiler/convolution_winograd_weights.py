@@ -64,12 +64,12 @@ class _Weights:
         f = Code()
         gradient, image, memory = (f.pointer(i) for i in range(3))
         pixels, plane = prod(c.size), prod(c.output)
-        room = 2 * SIDE * t.columns * n.bytes
         gradients_place = t.count * self.outputs * n.size + 64
-        gradients_at = room + aligned(PLACES * t.values_place, 64)
-        block = self.vectors * n.count
         x = Image(c.inputs, c.groups * c.inputs * pixels, c.size[1:], c.low[1:])
         g = Image(c.outputs, c.groups * c.outputs * plane, c.output[1:], (0, 0))
+        room = 2 * SIDE * max(x.line(t, SIDE), g.line(t, self.side)) * n.bytes
+        gradients_at = room + aligned(PLACES * t.values_place, 64)
+        block = self.vectors * n.count
         with f.loop("%begin", "%end") as unit:
             part, group = f.divided(unit.index, c.groups)
             values = f.byte("%scratch", room)
@@ -83,11 +83,11 @@ class _Weights:
             with f.loop(first, f.least(f.add(first, self.each), t.items)) as item:
                 transformed(
                     f, t, x, SIDE, self.transforms.image, x_base, item.index,
-                    "%scratch", values, t.values_place, True,
+                    "%scratch", values, t.values_place,
                 )  # fmt: skip
                 transformed(
                     f, t, g, self.side, self.transforms.kernel, g_base, item.index,
-                    "%scratch", gradients, gradients_place, True,
+                    "%scratch", gradients, gradients_place,
                 )  # fmt: skip
                 with (
                     f.loop("0", str(PLACES)) as place,

@@ -337,7 +337,7 @@ def fuse(nodes: Sequence[Node]) -> list[Group]:
     # Faults are found before anything else that need not come earlier.
     guards = 0
     for i, g in groups.items():
-        if any(n.kind == "guard" for n in g.nodes):
+        if any(n.faults and n.kind != "host" for n in g.nodes):
             guards |= (1 << i) | g.deps
     ready: list[tuple[bool, int, int]] = []
     waiting = {i: g.deps for i, g in groups.items()}

@@ -187,8 +187,7 @@ def _dots(spec: Product, lanes: int, registers: int, last: int = 0) -> Stage:
         rows, columns = (1, 8) if spec.m == 1 else (2, 4)
     else:
         rows, columns = (3, 8) if spec.m == 3 else (4, 4)
-    if columns > 4 and spec.n <= 4:
-        columns = 4
+    columns = min(columns, lanes, 4 if spec.n <= 4 else 8)
     rows = min(rows, spec.m)
     depth = 1024 if spec.m > 4 else 8192
     depth = max(lanes, cut(cut(spec.k, cut(spec.k, depth) or 1), lanes) * lanes)
@@ -209,7 +208,7 @@ def _tiled(spec: Product, lanes: int, registers: int) -> Plan:
     seconds = _seconds(spec, lanes)
     adjacent = spec.b[2] == 1
     far = spec.n * spec.k * BYTES[spec.element] > NEAR
-    if adjacent and not (far and spec.m > 128):
+    if adjacent and not (far and spec.m > 512):
         stage = tiles(spec, _direct(spec, lanes, registers), 1)
         return Plan((replace(stage, chunk=_chunk(stage.units, seconds)),), 0)
     t = _packed(spec, lanes, registers)
@@ -238,8 +237,9 @@ def _direct(spec: Product, lanes: int, registers: int) -> Tiling:
     elif spec.k > 512:
         depth = 256
     # Where B is far, several tiles use each panel while it is near.
-    block = 1 if nbytes <= NEAR else 4 if nbytes <= 16 * NEAR else 8
-    block = min(row_tiles, block)
+    block = 1
+    if nbytes > NEAR:
+        block, least = min(row_tiles, 8 if spec.m <= 64 else 32), max(least, 4)
     columns = _columns(spec, lanes, rows * block, panels, least)
     return Tiling(lanes, rows, vectors, block, columns, _even(spec.k, depth, 4))
 

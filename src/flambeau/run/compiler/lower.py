@@ -182,13 +182,16 @@ class Lowering:
 
     def stages(
         self, name: str, plan: Any, operands: Sequence[Ref], outs: Sequence[tuple[int, ...]],
-        els: Sequence[Element],
+        els: Sequence[Element], faults: bool = False,
     ) -> list[Ref]:  # fmt: skip
-        """Kernels of their own, on whole buffers."""
+        """Kernels of their own, on whole buffers; ``faults``: they may refuse values."""
         slots = [self.fresh(math.prod(s), el) for s, el in zip(outs, els, strict=True)]
         node = Node("stages", name, list(operands), outs[0], None, None, slots[0])
         node.slots = tuple(slots)
         node.plan = plan
+        if faults:
+            node.attrs["faults"] = True
+            self.guards.append(node)
         self.nodes.append(node)
         return [Ref(slot, contiguous(s)) for slot, s in zip(slots, outs, strict=True)]
 

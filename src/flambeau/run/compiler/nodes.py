@@ -79,6 +79,11 @@ class Node:
         # Slots whose earlier writers must have run.
         self.after: tuple[int, ...] = ()
 
+    @property
+    def faults(self) -> bool:
+        """Whether it may refuse values: then nothing of the inputs is written before it ran."""
+        return self.kind in ("guard", "host") or "faults" in self.attrs
+
     def __repr__(self) -> str:
         read = ", ".join(
             f"{o.slot}" if o.__class__.__name__ == "Ref" else f"{o[0]}" for o in self.operands

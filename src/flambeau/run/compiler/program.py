@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.run.compiler import code, launch, layers, memory, rules, threads
+from flambeau.run.compiler import code, launch, layers, memory, rules, tables, threads
 from flambeau.run.compiler.fuse import Group, fuse
 from flambeau.run.compiler.lower import Lowering, element_or_raw
 from flambeau.run.compiler.nest import FAULT, NUMBER_MEMORY, Nest, build
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Faulty", "Draft"]
 
-del layers, rules  # imported for what it registers
+del layers, rules, tables  # imported for what it registers
 
 # Arrays handed out that are at least this large (bytes) come from memory used before.
 POOLED = 1 << 16
@@ -159,6 +159,7 @@ class Draft:
                 for k, slot in enumerate(node.slots):
                     names[f"out{k}"] = (slot, 0)
                 names["c"] = names["out0"]
+                names["fault"] = (FAULT, 0)
                 for stage in node.plan.stages:
                     if work is not None:
                         names["w"] = (work, 0)
@@ -210,7 +211,7 @@ class Draft:
             (
                 i
                 for i, g in enumerate(self.groups)
-                if any(n.kind in ("guard", "host") for n in g.nodes)
+                if any(n.faults for n in g.nodes)
             ),
             default=-1,
         )

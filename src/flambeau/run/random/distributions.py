@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import native
 from ._arithmetic import (
     BFLOAT16,
     FLOAT16,
@@ -195,9 +196,9 @@ def _standard_pairs(engine: MersenneTwister, n: int) -> np.ndarray:
 
 
 def bernoulli(
-    engine: MersenneTwister, shape: Shape, p: float, dtype: Any = np.float32
+    engine: MersenneTwister, shape: Shape, p: float, dtype: Any = np.float32, on: float = 1.0
 ) -> np.ndarray:
-    """1 with probability ``p``, else 0: whether 53 bits of a 64-bit draw, over 2**53, are below p.
+    """``on`` with probability ``p``, else 0: are 53 bits of a 64-bit draw, over 2**53, below p.
 
     Raises ``RuntimeError`` if ``p`` is not in [0, 1].
 
@@ -209,10 +210,18 @@ def bernoulli(
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
     if dtype != np.bool_ and dtype not in _COUNTS:
         raise not_implemented("bernoulli_scalar_cpu_", dtype)
-    draws = engine.random64(size_of(shape))
-    draws &= _MASK53
     # u < p for u = k / 2**53 is k < ceil(p * 2**53), without going through floating point.
-    return (draws < np.uint64(math.ceil(p * 2.0**53))).astype(dtype, copy=False).reshape(shape)
+    limit, n = math.ceil(p * 2.0**53), size_of(shape)
+    if dtype == FLOAT32 and 2 * n >= native.LARGE:
+        numbers = native.bernoulli(engine, n, limit, on)
+        if numbers is not None:
+            return numbers.reshape(shape)
+    draws = engine.random64(n)
+    draws &= _MASK53
+    result = (draws < np.uint64(limit)).astype(dtype, copy=False).reshape(shape)
+    if on != 1.0:
+        result *= dtype.type(on)
+    return result
 
 
 def bernoulli_array(engine: MersenneTwister, p: np.ndarray, dtype: Any = None) -> np.ndarray:

@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 
+from . import native
+
 __all__ = ["MersenneTwister", "STATE_SIZE", "DEFAULT_SEED"]
 
 DEFAULT_SEED = 67280421310721
@@ -86,6 +88,10 @@ class MersenneTwister:
 
     def random32(self, n: int) -> np.ndarray:
         """The next ``n`` 32-bit draws, as uint32."""
+        if n >= native.LARGE:
+            draws = native.random32(self, n)
+            if draws is not None:
+                return draws
         with self.lock:
             if n:
                 self._fresh = False
@@ -101,6 +107,10 @@ class MersenneTwister:
 
     def uniform32(self, n: int) -> np.ndarray:
         """``n`` float32 in [0, 1): the low 24 bits of a 32-bit draw, over 2**24."""
+        if n >= native.LARGE:
+            numbers = native.uniform32(self, n)
+            if numbers is not None:
+                return numbers
         draws = self.random32(n)
         draws &= np.uint32(0xFFFFFF)
         # Signed integers convert with one vector instruction, unsigned ones do not.
