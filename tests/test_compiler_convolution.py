@@ -126,6 +126,15 @@ def test_depthwise_and_strided(channels, outputs, groups, stride, kernel):
     check_convolutions(rng, np.float32, 2, channels, outputs, groups, (19, 37), (kernel,) * 2, how)
 
 
+@pytest.mark.parametrize("size", [(49,), (7, 7), (14, 14), (28, 12), (3, 5, 11)])
+@pytest.mark.parametrize(("channels", "outputs", "groups"), [(3, 5, 2), (16, 40, 1)])
+def test_pointwise(size, channels, outputs, groups):
+    d = len(size)
+    how = {"stride": (1,) * d, "padding": ((0, 0),) * d, "dilation": (1,) * d}
+    rng = np.random.default_rng(0)
+    check_convolutions(rng, np.float32, 2, channels, outputs, groups, size, (1,) * d, how)
+
+
 @pytest.mark.parametrize("bits", [128, 256])
 def test_narrower_vectors(bits):
     machine = host()

@@ -181,9 +181,40 @@ def test_a_long_k_is_summed_in_parts(m, n, k, kinds):
     case.check()
 
 
-def test_nothing_to_sum_gives_zeros():
-    case = Case(plain(5, 20, 0))
-    assert (case.run() == 0).all()
+@pytest.mark.parametrize("kinds", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("m", [1, 5, 200])
+def test_nothing_to_sum_gives_zeros(m, kinds):
+    assert (Case(plain(m, 20, 0, kinds)).run() == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((0, 0, 1), (0, 40, 1)),
+        ((0, 50, 0), (0, 40, 1)),
+        ((0, 50, 1), (0, 0, 1)),
+        ((0, 50, 1), (0, 1, 0)),
+        ((0, 0, 0), (0, 0, 0)),
+    ],
+)
+def test_operands_expanded_by_strides_of_zero(a, b):
+    Case(Product(30, 40, 50, 1, a, b, (0, 40, 1), "float")).check()
+
+
+@pytest.mark.parametrize("kinds", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_operands_flipped_by_negative_strides(kinds, axis):
+    straight = plain(30, 40, 50, kinds)
+    case = Case(straight)
+    flipped = []
+    for name, array, strides in (("a", case.a, straight.a), ("b", case.b, straight.b)):
+        view = np.flip(array, axis + 1)
+        case.memory[name] = view  # its address is that of the first element in the new order
+        flipped.append((view, tuple(-s if i == axis + 1 else s for i, s in enumerate(strides))))
+    (case.a, a), (case.b, b) = flipped
+    case.spec = replace(straight, a=a, b=b)
+    case.plan = product(case.spec, host())
+    case.check()
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 4), (4, 0, 4)])

@@ -33,6 +33,7 @@ def _lanes(avals: Sequence[Aval], target: Target) -> Lanes | None:
 
 def _plan(g: Geometry, lanes: Lanes, target: Target, backward: bool) -> Plan:
     operands = ("0", "1", "out0")
+    g = g.folded(lanes.count)
     c = Correlation.backward(g) if backward else Correlation.forward(g)
     if winograd_gain(c, lanes) > 1.15:
         return winograd(c, lanes, target, operands)
@@ -50,8 +51,10 @@ def worth_direct(g: Geometry, lanes: Lanes, backward: bool) -> bool:
             return False
     columns = g.size[2] if backward else g.output[2]
     full = outputs / aligned(outputs, lanes.count)
-    strided = prod(g.stride) > 1
     across = columns / aligned(columns, lanes.at_most(columns).count)
+    if g.pointwise:
+        return full >= across * 1.08
+    strided = prod(g.stride) > 1
     depth = inputs * g.taps
     turned = depth / (depth + 6 * lanes.count / 16)
     return full * turned >= across * (0.5 if strided else 1.0) * 0.9

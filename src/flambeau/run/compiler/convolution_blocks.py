@@ -22,7 +22,7 @@ Triple = tuple[int, int, int]
 
 # What a core does in a microsecond: multiply-adds of whole vectors.
 _VECTORS_EACH_MICROSECOND = 3000
-_WORTH_SHARING_MICROSECONDS = 30
+_WORTH_SHARING_MICROSECONDS = 10
 
 
 def aligned(n: int, to: int) -> int:
@@ -170,6 +170,10 @@ class Code(Function):
         for index, size in terms:
             total = self.add(total, self.mul(index, size))
         return self.byte(pointer, total)
+
+    def disguised(self, pointer: str) -> str:
+        """The same address, of which LLVM does not know that it is: loads are not shared."""
+        return self.value(f'call ptr asm "", "=r,0"(ptr {pointer})')
 
     def prefetch(self, pointer: str, to_write: bool = False) -> None:
         """Asks for the memory at an address, which need not exist."""
@@ -330,6 +334,25 @@ class Geometry:
             three([low for low, _ in how["padding"]], 0),
             three(how["dilation"], 1),
         )
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each position's result depends on that position alone."""
+        return self.taps == prod(self.stride) == 1 and self.size == self.output
+
+    def folded(self, lanes: int) -> Geometry:
+        """With rows joined to longer ones that fill vectors, where the image's shape is free."""
+        if not self.pointwise:
+            return self
+        rows, width = self.size[0] * self.size[1], self.size[2]
+        options = []
+        for joined in (k for k in range(1, rows + 1) if rows % k == 0):
+            row = width * joined
+            waste = max(1.04, aligned(row, 2 * lanes) / row)
+            options.append((waste, -(rows // joined), row))
+        _, count, row = min(options)
+        size = (1, -count, row)
+        return replace(self, size=size, output=size)
 
     @property
     def inputs_each(self) -> int:

@@ -29,6 +29,7 @@ _UNROLLED = 110
 _SLAB_BYTES = 192 << 10
 # Shares of the samples that add up weights' gradients of their own, at most.
 _PARTS = 16
+_FEWEST_UNITS = 8
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ class Correlation:
         """Rows of the output to a unit of work: what its slab leaves room for."""
         rows = self.output[1]
         while rows > 4 and self.slab(lanes, rows, self.inputs).bytes > _SLAB_BYTES:
+            rows = -(-rows // 2)
+        # Few samples are shared out by rows.
+        units = self.samples * self.groups * self.output[0]
+        while rows > 4 and units * -(-self.output[1] // rows) < _FEWEST_UNITS:
             rows = -(-rows // 2)
         return rows
 

@@ -509,6 +509,7 @@ class _Winograd:
 
                 def channel_of(lane: str, value: str, into: str = into, mask: str = mask) -> None:
                     to = f.along(into, (lane, plane * n.size))
+                    f.prefetch(f.byte(to, m * width * n.size), True)
                     with f.only(lane, c.outputs, n.count):
                         if width % n.count:
                             f.store_masked(n.count, n.element, value, to, mask)

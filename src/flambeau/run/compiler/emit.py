@@ -108,9 +108,7 @@ class Function:
             return scalar
         ty = vector(lanes, element)
         one = self.value(f"insertelement {ty} poison, {element} {scalar}, i64 0")
-        return self.value(
-            f"shufflevector {ty} {one}, {ty} poison, <{lanes} x i32> zeroinitializer"
-        )
+        return self.value(f"shufflevector {ty} {one}, {ty} poison, <{lanes} x i32> zeroinitializer")
 
     def literal(self, lanes: int, element: str, value: float) -> str:
         """A constant in every lane."""
@@ -155,9 +153,7 @@ class Function:
         ty = vector(lanes, element)
         name = f"llvm.masked.store.{mangled(ty)}.p0"
         self.declared.add(f"declare void @{name}({ty}, ptr, <{lanes} x i1>)")
-        self.line(
-            f"call void @{name}({ty} {value}, ptr {pointer}, <{lanes} x i1> {mask})"
-        )
+        self.line(f"call void @{name}({ty} {value}, ptr {pointer}, <{lanes} x i1> {mask})")
 
     # Control
 

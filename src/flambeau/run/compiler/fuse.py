@@ -59,7 +59,9 @@ class Group:
         """A kept value, read at every point of the space."""
         strides = iter(row_major(self.kept))
         dims = self.dims or ()
-        return View(self.space, tuple([0 if d in dims else next(strides) for d in range(len(self.space))]))
+        return View(
+            self.space, tuple([0 if d in dims else next(strides) for d in range(len(self.space))])
+        )
 
     def __repr__(self) -> str:
         return f"Group({self.index}: {self.space}, over {self.dims}, {self.nodes})"
@@ -78,7 +80,9 @@ def same_places(view: View, other: View) -> bool:
     )
 
 
-def fit(group: Group, node: Node, space: tuple[int, ...], dims: tuple[int, ...] | None) -> tuple[bool, list[View | None]] | None:
+def fit(
+    group: Group, node: Node, space: tuple[int, ...], dims: tuple[int, ...] | None
+) -> tuple[bool, list[View | None]] | None:
     """How the node would stand in the group over ``space``: (full or kept, views); None if not."""
     full = math.prod(space)
     size = math.prod(node.shape)
@@ -108,7 +112,12 @@ def fit(group: Group, node: Node, space: tuple[int, ...], dims: tuple[int, ...] 
                         break
                 elif is_full:
                     strides = iter(row_major(kept_shape))
-                    whole = View(space, tuple([0 if d in (dims or ()) else next(strides) for d in range(len(space))]))
+                    whole = View(
+                        space,
+                        tuple(
+                            [0 if d in (dims or ()) else next(strides) for d in range(len(space))]
+                        ),
+                    )
                     if not same_places(view, whole):
                         break
                 elif not same_places(view, contiguous(shape)):

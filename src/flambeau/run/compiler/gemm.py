@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Epilogue", "Plan", "Product", "Stage", "product"]
 
-CALLER_ONLY = 30e-6  # seconds of work that are not worth waking a thread
+CALLER_ONLY = 8e-6
 UNIT = 8e-6  # seconds of work that are worth handing out
 UNITS = 32  # of them are enough for any number of threads
 NEAR = 512 << 10  # bytes of B that stay in a core's own cache
@@ -83,7 +83,7 @@ def _oriented(spec: Product) -> tuple[Product, bool]:
         a, b, c = spec.a, spec.b, spec.c
     # Strides that nothing steps along are of no account.
     if spec.k <= 1:
-        a, b = (*a[:2], 1), (b[0], 1, b[2])
+        a, b = (*a[:2], 1), (b[0], 1, b[2] if spec.k else 1)
     if spec.m == 1:
         a, c = (a[0], 0, a[2]), (c[0], 0, c[2])
     if spec.n == 1:
@@ -160,7 +160,7 @@ def _in_parts(spec: Product, parts: int, lanes: int, target: Target) -> Plan:
     a, b = (depth * spec.a[2], *spec.a[1:]), (depth * spec.b[1], *spec.b[1:])
     partial = Product(m, n, depth, parts, a, b, (m * n, n, 1), spec.element)
     last = k - depth * (parts - 1)
-    if _wants_dots(partial, lanes):
+    if _wants_dots(spec, lanes):
         stage = _dots(partial, lanes, target.registers, last)
     else:
         t = replace(_direct(partial, lanes, target.registers), last=last)
@@ -196,7 +196,7 @@ def _dots(spec: Product, lanes: int, registers: int, last: int = 0) -> Stage:
     units = _units_for(seconds)
     block = max(1, column_tiles // max(1, units // spec.batch))
     if spec.k > depth and spec.m > 4:
-        block = max(block, 8)  # columns that share each block of A while it is near
+        block = max(block, 2)  # columns that share each block of A while it is near
     stage = dots(spec, Dots(lanes, rows, columns, block, depth, last), 1)
     return replace(stage, chunk=_chunk(stage.units, seconds))
 
@@ -239,7 +239,7 @@ def _direct(spec: Product, lanes: int, registers: int) -> Tiling:
     # Where B is far, several tiles use each panel while it is near.
     block = 1
     if nbytes > NEAR:
-        block, least = min(row_tiles, 8 if spec.m <= 64 else 32), max(least, 4)
+        block, least = min(row_tiles, 8 if spec.m <= 64 else 32), max(least, 2)
     columns = _columns(spec, lanes, rows * block, panels, least)
     return Tiling(lanes, rows, vectors, block, columns, _even(spec.k, depth, 4))
 

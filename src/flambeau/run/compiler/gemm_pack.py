@@ -27,9 +27,7 @@ def pack(spec: Product, t: Tiling, chunk: int) -> Stage:
     adjacent = spec.b[2] == 1
     with f.loop("%begin", "%end") as unit:
         rest, panel = split(f, unit.index, panels)
-        batch, block = split(f, rest, blocks)
-        if spec.batch == 1:
-            batch, block = "0", rest
+        batch, block = split(f, rest, blocks) if spec.batch > 1 else ("0", rest)
         k = times(f, block, ROWS)
         stop = least(f, add(f, k, str(ROWS)), str(spec.k))
         column = times(f, panel, t.width)

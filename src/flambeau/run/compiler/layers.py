@@ -22,8 +22,6 @@ def _stages(low: Lowering, e: Entry, *xs: Operand) -> list[Ref]:
         raise Refused("no kernels for this case")
     if any(a.dtype is None for a in e.in_avals):
         raise Refused("a number as operand")
-    given = [
-        low.dense(x, a.shape, element(a.dtype)) for x, a in zip(xs, e.in_avals, strict=True)
-    ]
+    given = [low.dense(x, a.shape, element(a.dtype)) for x, a in zip(xs, e.in_avals, strict=True)]
     els = [element(a.dtype) for a in e.out_avals]
     return low.stages(e.prim.name, plan, given, [a.shape for a in e.out_avals], els)

@@ -76,6 +76,9 @@ class Lowering:
         self.env: dict[int, Operand] = {}
         self.numbers: set[Number] = set()
         self.guards: list[Node] = []
+        # Right operands of products that lie across, how often they were read, their copies.
+        self.read_across: dict[Ref, int] = {}
+        self.copies: dict[Ref, Ref] = {}
         self.host_reasons: list[tuple[str, str]] = []
         self._next = 1 + max((s for e in entries for s in e.outputs), default=-1)
         self._consts: dict[int, int] = {}
@@ -339,9 +342,7 @@ def _pointwise(low: Lowering, e: Entry, *xs: Operand) -> Ref:
 def scalar(low: Lowering, o: Operand, compute: Element) -> Operand:
     """A number as operand of a computation on ``compute``."""
     if o.__class__ is Literal:
-        if isinstance(o.value, complex) or (
-            compute.kind != "f" and isinstance(o.value, float)
-        ):
+        if isinstance(o.value, complex) or (compute.kind != "f" and isinstance(o.value, float)):
             raise Refused("a number of another kind")
         if compute.kind in "iu" and not -(1 << 63) <= int(o.value) < 1 << 64:
             raise Refused("a number out of range")

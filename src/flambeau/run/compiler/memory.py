@@ -26,9 +26,7 @@ def layout(lives: Mapping[int, tuple[int, int, int]]) -> tuple[dict[int, int], i
     for slot, (size, first, last) in sorted(lives.items(), key=lambda item: -item[1][0]):
         size = -(-size // ALIGN) * ALIGN
         at = 0
-        for start, end, _, _ in sorted(
-            p for p in placed if not (p[3] < first or last < p[2])
-        ):
+        for start, end, _, _ in sorted(p for p in placed if not (p[3] < first or last < p[2])):
             if at + size <= start:
                 break
             at = max(at, end)

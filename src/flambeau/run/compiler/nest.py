@@ -38,7 +38,7 @@ FAULT, NUMBER_MEMORY = -2_000_000_001, -2_000_000_002
 COST = {"div": 2.0, "sqrt": 2.0, "rsqrt": 3.0, "reciprocal": 2.0, "copy": 0.1}
 ELEMENTARY = 4.0
 # Work of less than this many nanoseconds is not shared out.
-WORTH = 25_000.0
+WORTH = 10_000.0
 
 
 class Nest(NamedTuple):
@@ -417,10 +417,7 @@ class Builder:
     def reads_back(self, k: int, stage: int) -> bool:
         node = self.group.nodes[k]
         return (
-            k in self.plan.writes
-            and node.target is None
-            and self.full(k)
-            and self.stage[k] < stage
+            k in self.plan.writes and node.target is None and self.full(k) and self.stage[k] < stage
         )
 
     def reduce_axes(
@@ -445,8 +442,7 @@ class Builder:
                 neutral = {k: self.neutral(k) for k in order}
                 part = self.reduce_axes(stage, rest, inner, kept, neutral, used)
                 total = {
-                    k: self.combine(k, c, part[k])
-                    for k, c in zip(order, loop.carried, strict=True)
+                    k: self.combine(k, c, part[k]) for k, c in zip(order, loop.carried, strict=True)
                 }
             else:
                 given = dict(zip(order, loop.carried, strict=True))
@@ -558,9 +554,7 @@ class Builder:
         if e.lanes > 1:
             if mask is not None:
                 condition = f.value(f"and {e.bits()} {condition}, {mask}")
-            condition = f.call(
-                f"llvm.vector.reduce.or.v{e.lanes}i1", "i1", (e.bits(), condition)
-            )
+            condition = f.call(f"llvm.vector.reduce.or.v{e.lanes}i1", "i1", (e.bits(), condition))
         with f.when(condition):
             f.store("i64", "1", self.bases[FAULT, 0], 8)
 
@@ -859,9 +853,13 @@ def narrow(value: float, el: Element) -> float:
 def apply(e: Lanes, node: Node, xs: list[str]) -> str:
     """The node's value from its operands'."""
     if node.op == "copy":
-        return xs[0] if not isinstance(node.operands[0], Literal) else e.f.value(
-            f"select i1 true, {e.type(node.result.register)} {xs[0]}, "
-            f"{e.type(node.result.register)} {xs[0]}"
+        return (
+            xs[0]
+            if not isinstance(node.operands[0], Literal)
+            else e.f.value(
+                f"select i1 true, {e.type(node.result.register)} {xs[0]}, "
+                f"{e.type(node.result.register)} {xs[0]}"
+            )
         )
     if node.op == "where":
         return e.select(xs[0], xs[1], xs[2], node.compute.register)
@@ -912,7 +910,7 @@ def build(group: Group, stored: set[int], buffers: dict[int, Buffer], target: Ta
     each = cost(plan)
     if not reduced and len(axes) == 1:
         units = axes[0]
-        chunk = units if each * units < WORTH else max(1024, int(WORTH / each / 4) // 64 * 64)
+        chunk = units if each * units < WORTH else max(1024, int(WORTH / each / 3) // 64 * 64)
     else:
         if not reduced:
             units, per = math.prod(axes[:-1]), axes[-1]
@@ -925,5 +923,5 @@ def build(group: Group, stored: set[int], buffers: dict[int, Buffer], target: Ta
             units = math.prod(kept)
         per = max(per, plan.lanes)
         work = each * per
-        chunk = units if work * units < WORTH else max(1, int(WORTH / work / 4))
+        chunk = units if work * units < WORTH else max(1, int(WORTH / work / 3))
     return Nest(kernel, tuple(builder.pointers), units, chunk)

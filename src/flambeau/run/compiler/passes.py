@@ -140,7 +140,12 @@ def _joined(
             attrs = {"shape": shape, "dtype": out.dtype}
             kept.append(
                 Entry(
-                    PRIMITIVES["full"], (Const(0),), (fresh,), attrs, (Aval((), None),), (aval,),
+                    PRIMITIVES["full"],
+                    (Const(0),),
+                    (fresh,),
+                    attrs,
+                    (Aval((), None),),
+                    (aval,),
                     False,
                 )  # fmt: skip
             )

@@ -167,9 +167,7 @@ class Draft:
                     self.add(stage.kernel, pointers, stage.units, stage.chunk)
                     for slot, _ in pointers:
                         touch(slot)
-                    self.described.append(
-                        f"{node.op}: {stage.kernel.name}, {stage.units} units"
-                    )
+                    self.described.append(f"{node.op}: {stage.kernel.name}, {stage.units} units")
                     step += 1
                 step -= 1
                 if work is not None:
@@ -190,9 +188,7 @@ class Draft:
                 lives[slot] = (max(low.buffers[slot].bytes, 1), at, last[slot])
         self.offsets, self.arena_bytes = memory.layout(lives)
 
-    def add(
-        self, kernel: Kernel, pointers: list[tuple[int, int]], units: int, chunk: int
-    ) -> None:
+    def add(self, kernel: Kernel, pointers: list[tuple[int, int]], units: int, chunk: int) -> None:
         self.kernels.setdefault(kernel.name, kernel)
         self.scratch = max(self.scratch, kernel.scratch)
         if not self.parts or not isinstance(self.parts[-1], Run):
@@ -208,11 +204,7 @@ class Draft:
         """
         found = []
         faults = max(
-            (
-                i
-                for i, g in enumerate(self.groups)
-                if any(n.faults for n in g.nodes)
-            ),
+            (i for i, g in enumerate(self.groups) if any(n.faults for n in g.nodes)),
             default=-1,
         )
         place = {id(g): i for i, g in enumerate(self.groups)}
@@ -334,7 +326,10 @@ class Compiled:
                 ]
                 steps.append(
                     launch.Step(
-                        addresses[kernel.name], tuple(w for w, _ in where), units, chunk,
+                        addresses[kernel.name],
+                        tuple(w for w, _ in where),
+                        units,
+                        chunk,
                         tuple(o for _, o in where),
                     )  # fmt: skip
                 )
@@ -497,5 +492,3 @@ def make_prelude(draft: Draft) -> Callable[[list[Any]], list[Any]] | None:
     source = "def prelude(n):\n" + "\n".join(lines) + f"\n return [*n, {made}]"
     exec(compile(source, "<numbers>", "exec"), scope)
     return scope["prelude"]
-
-

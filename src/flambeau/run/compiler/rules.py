@@ -530,6 +530,10 @@ def _where(low: Lowering, e: Entry, condition: Operand, x: Operand, y: Operand) 
 
 # ---------------------------------------------------------------------- kernels of their own
 
+# Right operands of more elements than this are not copied to turn them.
+TURNED = 1 << 20
+
+
 
 @lowering("matmul")
 def _matmul(low: Lowering, e: Entry, a: Operand, b: Operand) -> Ref:
@@ -559,9 +563,28 @@ def _matmul(low: Lowering, e: Entry, a: Operand, b: Operand) -> Ref:
                 flat = _flat_batch(copy.view, batch)
             x = copy
         sides.append(Ref(x.slot, flat))
+    sides[1] = turned(low, sides[1], out[:-2], el)
     (sa, sb) = (s.view.strides for s in sides)
     spec = Product(m, n, k, batch, sa, sb, (m * n, n, 1), el.memory)
     return low.stages("matmul", product(spec, code.target()), sides, [out], [el])[0]
+
+
+def turned(low: Lowering, b: Ref, stack: tuple[int, ...], el: Element) -> Ref:
+    """The right operand, its rows laid out in order once it has been read often across them.
+
+    A recurrent layer multiplies by the same transposed weights at each step: a copy is cheaper than
+    packing them each time.
+    """
+    _, across, along = b.view.strides
+    if stack or along == 1 or across != 1 or b.view.size > TURNED:
+        return b
+    low.read_across[b] = low.read_across.get(b, 0) + 1
+    if low.read_across[b] < 3:
+        return b
+    found = low.copies.get(b)
+    if found is None:
+        found = low.copies[b] = low.map("copy", [b], b.view.shape, el)
+    return found
 
 
 def _flat_batch(view: View, batch: int) -> View | None:

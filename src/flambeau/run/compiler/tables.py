@@ -34,7 +34,9 @@ def _row(f: Function, index: str, at: str, index_el: Element, rows: int) -> tupl
     raw = f.load(index_el.memory, f.element(index, index_el.memory, at), index_el.size)
     row = raw
     if index_el.memory != "i64":
-        row = f.value(f"{'zext' if index_el.kind == 'u' else 'sext'} {index_el.memory} {raw} to i64")
+        row = f.value(
+            f"{'zext' if index_el.kind == 'u' else 'sext'} {index_el.memory} {raw} to i64"
+        )
     # Negative ones are the greatest as unsigned numbers.
     return row, f.value(f"icmp ult i64 {row}, {rows}")
 
