@@ -395,8 +395,6 @@ def flush_other(tr: Trace | None) -> None:
         if tr is not None and tr.error is not None:
             raise tr.error
         return
-    if tr is open_.trace:
-        flush(tr)
-        return
+    # Its own as well: while a program is compiled another thread may want the same values.
     with LOCK:
         flush(tr)

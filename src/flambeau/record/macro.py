@@ -260,6 +260,10 @@ def special(tr: Trace, wrapper: Callable, fn: Function, args: tuple) -> Any:
         renew(tr)
         return wrapper(*positional, **keywords)
     with LOCK:
+        if tr.closed:
+            # By another thread that needed its values, while this one waited.
+            renew(tr)
+            tr = open_.trace
         tr.special = False
         try:
             result = wrapper(*positional, **keywords)

@@ -12,7 +12,10 @@ from flambeau.record.macro import take
 from flambeau.record.trace import LOCK, Ambient, Trace, open_, renew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    # Numbers, and how many parameters in a row have them.
+    Runs = list[tuple[dict[str, Any], int]]
 
 # Names of numbers that a rule has looked at, by rule: attributes from then on.
 _static: dict[Hashable, set[str]] = {}
@@ -38,6 +41,9 @@ def recorded_update(
             if not tr.special:
                 return _record(tr, rule, tensors, numbers, body)
             with LOCK:
+                if tr.closed:
+                    renew(tr)
+                    tr = open_.trace
                 tr.special = False
                 try:
                     return _record(tr, rule, tensors, numbers, body)
@@ -62,23 +68,8 @@ def _record(
     body: Callable[[list[dict[str, Any]]], Sequence[Any]],
 ) -> list[Any]:
     static = _static.get(rule, ())
-    bind, noted = alias.bind, tr.numbers
-    parts: list[Any] = [t._slot if t._trace is tr else bind(tr, t) for t in tensors]
-    previous: dict[str, Any] | None = None
-    for d in numbers:
-        if d == previous:
-            # The parameters of a group mostly share their numbers.
-            parts.append("same")
-            continue
-        previous = d
-        for name, v in d.items():
-            kind = v.__class__
-            if kind is float and name not in static:
-                noted.append(v)
-                parts.append(float)
-            else:
-                parts.append(struct.pack("d", v) if kind is float else (kind, v))
-    key = (rule, *parts)
+    parts = bound(tr, tensors)
+    key = (rule, *parts, *number_parts(tr, runs_of(numbers), static))
     node = tr.node.edges.get(key)
     # Without an edge for the change of mode: the rule is part of the key, and never has history.
     state = open_.state
@@ -96,6 +87,86 @@ def _record(
         open_.state = state
     flush.flush(tr)
     return fresh
+
+
+def bound(tr: Trace, tensors: Sequence[Any]) -> list[Any]:
+    """What the tensors add to the key."""
+    parts = []
+    inputs = tr.inputs
+    for t in tensors:
+        if t._trace is tr:
+            parts.append(t._slot)
+            continue
+        storage = t._storage
+        if storage is not None and storage.plain:
+            inputs.append(t)
+            t._trace = tr
+            t._slot = -len(inputs)
+            parts.append(t._meta)
+        else:
+            parts.append(alias.bind(tr, t))
+    return parts
+
+
+def number_parts(tr: Trace, runs: Runs, static: Any) -> list[Any]:
+    """What the numbers add to the key; notes those that are given at run time."""
+    noted = tr.numbers
+    parts: list[Any] = []
+    for d, count in runs:
+        parts.append(count)
+        for name, v in d.items():
+            kind = v.__class__
+            if kind is not float:
+                parts.append((kind, v))
+            elif name in static:
+                parts.append(struct.pack("d", v))
+            else:
+                noted.append(v)
+                parts.append(float)
+    return parts
+
+
+def runs_of(numbers: Iterable[dict[str, Any]]) -> Runs:
+    """The parameters of a group mostly share their numbers."""
+    runs: Runs = []
+    previous = None
+    for d in numbers:
+        if d is previous or d == previous:
+            runs[-1] = (previous, runs[-1][1] + 1)  # type: ignore[arg-type]
+        else:
+            runs.append((d, 1))
+            previous = d
+    return runs
+
+
+def quick_update(
+    rule: Hashable, tensors: Sequence[Any], numbers: Callable[[], Runs]
+) -> tuple[bool, Runs | None]:
+    """A step that was taken here before, done and flushed at once: its writes are never pending.
+
+    ``numbers`` is asked for them once all else is known. Gives whether it was done, and them; if
+    it was not, nothing is recorded.
+    """
+    tr = open_.trace
+    if tr.special or tr.pending or tr.marks:
+        return False, None
+    runs = None
+    try:
+        parts = bound(tr, tensors)
+        runs = numbers()
+        parts += number_parts(tr, runs, _static.get(rule, ()))
+        node = tr.node.edges.get((rule, *parts))
+        if node is not None and flush.flush_writes(tr, node, tensors):
+            return True, runs
+    except (alias.Restart, AttributeError):
+        # What is no plain tensor goes the long way, which says what is wrong.
+        if runs is not None:
+            raise
+    except BaseException:
+        undo_binding(tr)
+        raise
+    undo_binding(tr)
+    return False, runs
 
 
 def _proxies(first: int, numbers: Sequence[dict[str, Any]], static: Any) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ class Program:
 
     __slots__ = (
         "entries", "outs", "visits", "function", "native", "ticket", "storages", "places", "fixed",
+        "scalars",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +63,8 @@ class Program:
         self.places: dict[int, int] | None = None
         # What they must be for the native code to run: (take them out, their values).
         self.fixed: tuple[Any, Any] | None = None
+        # Inputs that are numbers (saved ones of a forward): native code takes them among those.
+        self.scalars: tuple[int, ...] = ()
 
     def __call__(
         self, inputs: list[np.ndarray], numbers: Sequence[Any], donate: Any = None
@@ -77,6 +80,8 @@ class Program:
             native.kept_outs = None
             given = () if donate is None else donate(native.donations)
             try:
+                if self.scalars:
+                    return native(*self.apart(inputs, numbers), given)
                 return native(inputs, numbers, given)
             except native.Faulty:
                 # The references know what is wrong with which value.
@@ -84,7 +89,7 @@ class Program:
         self.visits += 1
         self.watch(numbers)
         if self.visits >= START and TIER != "interpret" and self.ticket is None:
-            self.begin(len(inputs), list(numbers))
+            self.begin(inputs, numbers)
         if self.visits >= PROMOTE and self.ticket is not None:
             self.promote(numbers)
             if self.native is not None:
@@ -118,7 +123,14 @@ class Program:
         elif any(numbers[i] != n for i, n in self.places.items()):
             self.places = {i: n for i, n in self.places.items() if numbers[i] == n}
 
-    def begin(self, inputs: int, numbers: list[Any]) -> None:
+    def apart(
+        self, inputs: Sequence[Any], numbers: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """The inputs with arrays only, the numbers among them with the others."""
+        arrays = [_NOTHING if i in self.scalars else a for i, a in enumerate(inputs)]
+        return arrays, [*numbers, *[inputs[i] for i in self.scalars]]
+
+    def begin(self, inputs: Sequence[Any], numbers: Sequence[Any]) -> None:
         """Asks for native code; the interpreter goes on meanwhile."""
         if not self.entries:
             self.ticket = _NEVER
@@ -128,12 +140,28 @@ class Program:
         entries, places = self.entries, dict(self.places or {})
         if places:
             entries = [_placed(e, places) for e in entries]
+        self.scalars = tuple(
+            sorted(
+                {
+                    -1 - i
+                    for e in entries
+                    for i, aval in zip(e.inputs, e.in_avals, strict=True)
+                    if i.__class__ is int and NUMBERS < i < 0 and aval.dtype is None
+                }
+            )
+        )
+        if self.scalars:
+            first = NUMBERS - len(numbers)
+            moved = {-1 - i: first - k for k, i in enumerate(self.scalars)}
+            entries = [_moved(e, moved) for e in entries]
+        count = len(inputs)
+        samples = [*numbers, *[inputs[i] for i in self.scalars]]
 
         def work() -> Any:
             from flambeau.run.compiler.compile import compiled
 
             simple = needed(simplify(entries, self.outs), self.outs)
-            return compiled(simple, self.outs, inputs, numbers, self.storages)
+            return compiled(simple, self.outs, count, samples, self.storages)
 
         self.ticket = code.defer(work)
         if places:
@@ -181,6 +209,7 @@ class Program:
 
 
 _NEVER: Any = object()
+_NOTHING = np.zeros(1, np.float32)
 # Primitives whose numbers are places in a value.
 _PLACED = frozenset({"slice", "unslice", "as_strided", "unstrided", "write_strided"})
 
@@ -195,4 +224,10 @@ def _placed(entry: Entry, places: dict[int, int]) -> Entry:
         else i
         for i in entry.inputs
     )
+    return entry if inputs == entry.inputs else with_inputs(entry, inputs)
+
+
+def _moved(entry: Entry, places: dict[int, int]) -> Entry:
+    """The entry with some slots it reads called otherwise."""
+    inputs = tuple(places.get(i, i) if i.__class__ is int else i for i in entry.inputs)
     return entry if inputs == entry.inputs else with_inputs(entry, inputs)

@@ -171,10 +171,6 @@ class Code(Function):
             total = self.add(total, self.mul(index, size))
         return self.byte(pointer, total)
 
-    def disguised(self, pointer: str) -> str:
-        """The same address, of which LLVM does not know that it is: loads are not shared."""
-        return self.value(f'call ptr asm "", "=r,0"(ptr {pointer})')
-
     def prefetch(self, pointer: str, to_write: bool = False) -> None:
         """Asks for the memory at an address, which need not exist."""
         self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")

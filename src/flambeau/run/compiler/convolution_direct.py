@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tiling", "direct", "multiply", "phases_of"]
 
-_UNROLLED = 1
+_UNROLLED = 100
 _SLAB_BYTES = 288 << 10
 _FEWEST_UNITS = 8
 
@@ -419,21 +419,27 @@ class _Direct:
         )
         strides = (b.taps * w.taps * tap_bytes, w.taps * tap_bytes, tap_bytes)
         counts = (a.taps, b.taps, w.taps)
-        # The innermost axes are written out, as many as fit; the others are loops.
+        # The innermost axes are written out, as many as fit; the others are loops. Never where
+        # taps share pixels: LLVM would keep those in registers, and spill the sums.
         loops = 3
-        while loops and prod(counts[loops - 1 :]) * size <= _UNROLLED:
+        while loops:
+            offsets = [
+                sum(k * s for k, s in zip(at, steps[loops - 1 :], strict=True)) + pixel
+                for at in itertools.product(*(range(k) for k in counts[loops - 1 :]))
+                for pixel in pixels
+            ]
+            if len(offsets) * t.vectors > _UNROLLED or len(set(offsets)) < len(offsets):
+                break
             loops -= 1
         written = list(itertools.product(*(range(k) for k in counts[loops:])))
 
         def body(level: int, packed: str, x: str, sums: list[str]) -> list[str]:
             if level == loops:
                 for at in written:
-                    # Taps share pixels. LLVM would keep them in registers, and spill the sums.
-                    there = f.disguised(x) if len(written) > 1 else x
                     offset = sum(k * s for k, s in zip(at, steps[loops:], strict=True))
                     weight = sum(k * s for k, s in zip(at, strides[loops:], strict=True))
                     sums = multiply(
-                        f, n, sums, packed, there, weight, [offset + pixel for pixel in pixels]
+                        f, n, sums, packed, x, weight, [offset + pixel for pixel in pixels]
                     )
                 return sums
             carried = [(n.type, s) for s in sums]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["direct_weights"]
 
-_PARTS = 16
+_UNITS = 16
 _BLOCK_BYTES = 288 << 10
 
 
@@ -36,18 +36,22 @@ class _Weights:
         self.c = c = Correlation.forward(g)
         self.wide = -(-c.outputs // lanes.count)
         self.outputs = self.wide * lanes.count
+        self.vectors, self.channels, self.pieces = self._tile(target)
+        # Blocks of channels are units of their own: shares of large kernels are few.
+        self.channel_blocks = self.wide // self.vectors
+        self.pixel = self.vectors * lanes.bytes
         rows = c.output[1]
         while rows > 1 and self._slab(rows).bytes + self._turned(rows) > _BLOCK_BYTES:
             rows = -(-rows // 2)
         self.rows, self.blocks = rows, -(-c.output[1] // rows)
         self.slab = self._slab(rows)
         self.items = c.samples * c.output[0] * self.blocks
-        self.parts, self.each = shares(self.items, _PARTS)
-        # Each tap's vectors: (input, tap, output channel).
+        most = -(-_UNITS // (c.groups * self.channel_blocks))
+        self.parts, self.each = shares(self.items, max(1, min(_UNITS, most)))
+        # Sums: (part, group, block, input, tap, channel of the block).
         self.depth = c.inputs * g.taps
-        self.group = self.depth * self.outputs * lanes.size
-        self.part = c.groups * self.group
-        self.vectors, self.channels, self.pieces = self._tile(target)
+        self.block = self.depth * self.pixel
+        self.part = c.groups * self.channel_blocks * self.block
 
     def _slab(self, rows: int) -> Slab:
         c, reach = self.c, self.c.reach
@@ -60,9 +64,9 @@ class _Weights:
         return Slab(self.lanes, c.inputs, c.size, c.low, extent, step, whole=c.inside)
 
     def _turned(self, rows: int) -> int:
-        """Bytes of the gradient turned over: (pixel, channel)."""
+        """Bytes of a block of the gradient turned over: (pixel, channel)."""
         pixels = aligned(rows * self.c.output[2], self.lanes.count)
-        return pixels * self.outputs * self.lanes.size
+        return pixels * self.pixel
 
     @property
     def _room_at(self) -> int:
@@ -95,9 +99,9 @@ class _Weights:
         gradient, image, memory = (f.pointer(i) for i in range(3))
         plane, width = prod(c.output), c.output[2]
         with f.loop("%begin", "%end") as unit:
-            part, group = f.divided(unit.index, c.groups)
-            sums = f.along(memory, (part, self.part), (group, self.group))
-            with f.loop("0", str(self.group), str(n.bytes)) as i:
+            part, group, channels = f.split(unit.index, c.groups, self.channel_blocks)
+            sums = f.along(memory, (unit.index, self.block))
+            with f.loop("0", str(self.block), str(n.bytes)) as i:
                 f.store(n.type, "zeroinitializer", f.byte(sums, i.index), n.size)
             first = f.mul(part, self.each)
             with f.loop(first, f.least(f.add(first, self.each), self.items)) as item:
@@ -119,23 +123,20 @@ class _Weights:
                     (top, width * n.size),
                 )
                 turned = f.byte("%scratch", aligned(slab.bytes, 64))
-                self._turn(f, here, turned, f.mul(count, width))
-                with f.loop("0", str(self.wide // self.vectors)) as k:
-                    at = f.along(turned, (k.index, self.vectors * n.bytes))
-                    to = f.along(sums, (k.index, self.vectors * n.bytes))
-                    self._add(f, source, at, to, count)
-        units = self.parts * c.groups
+                self._turn(f, here, turned, f.mul(count, width), channels)
+                self._add(f, source, turned, sums, count)
+        units = self.parts * c.groups * self.channel_blocks
         kernel = f.kernel(self._room_at + n.count * n.bytes)
         work = self.g.work / c.outputs * self.outputs / n.count
         return Stage(kernel, ("0", "1", "w"), units, chunk_of(units, work))
 
-    def _turn(self, f: Code, source: str, into: str, pixels: str) -> None:
+    def _turn(self, f: Code, source: str, into: str, pixels: str, block: str) -> None:
         c, n = self.c, self.lanes
-        with f.loop("0", str(self.wide)) as v, f.loop("0", pixels, str(n.count)) as p:
+        with f.loop("0", str(self.vectors)) as v, f.loop("0", pixels, str(n.count)) as p:
             mask = f.mask(n.count, f.sub(pixels, p.index))
             here = f.along(source, (p.index, n.size))
-            channel = f.mul(v.index, n.count)
-            to = f.along(into, (p.index, self.outputs * n.size), (v.index, n.bytes))
+            channel = f.mul(f.add(f.mul(block, self.vectors), v.index), n.count)
+            to = f.along(into, (p.index, self.pixel), (v.index, n.bytes))
 
             def row(lane: str) -> str:
                 which = f.least(f.add(channel, lane), c.outputs - 1)
@@ -143,13 +144,13 @@ class _Weights:
                 return f.load_masked(n.count, n.element, at, mask)
 
             def column(k: str, value: str) -> None:
-                f.store(n.type, value, f.along(to, (k, self.outputs * n.size)), n.size)
+                f.store(n.type, value, f.along(to, (k, self.pixel)), n.size)
 
             f.turn(n, f.byte("%scratch", self._room_at), row, column)
 
     def _add(self, f: Code, source: str, gradients: str, sums: str, count: str) -> None:
         c, n, slab, taps = self.c, self.lanes, self.slab, self.g.taps
-        tap_bytes = self.outputs * n.size
+        tap_bytes = self.pixel
         offsets = [
             sum(
                 k * d * p for k, d, p in zip(at, c.dilation, (*slab.pitch[1:], n.size), strict=True)
@@ -190,14 +191,15 @@ class _Weights:
             group, vector, piece = f.split(unit.index, self.wide, pieces)
             start = f.mul(piece, n.count)
             left = f.least(f.sub(str(depth), start), n.count)
+            block, v = f.divided(vector, self.vectors)
             at = f.along(
                 memory,
-                (group, self.group),
-                (start, self.outputs * n.size),
-                (vector, n.bytes),
+                (f.add(f.mul(group, self.channel_blocks), block), self.block),
+                (start, self.pixel),
+                (v, n.bytes),
             )
             with f.loop("0", left) as k:
-                here = f.along(at, (k.index, self.outputs * n.size))
+                here = f.along(at, (k.index, self.pixel))
                 first = f.load(n.type, here, n.size)
                 with f.loop("1", str(self.parts), carried=[(n.type, first)]) as part:
                     more = f.load(n.type, f.along(here, (part.index, self.part)), n.size)

@@ -32,8 +32,9 @@ PLACES = SIDE * SIDE
 POINTS = tuple(Fraction(k, 4) for k in (0, 3, -3, 6, -6))
 _TILES = 16
 _UNROLLED = 26
-# A core's second-level cache, and the bytes a cycle that come from behind it.
+# A core's second-level cache, the cache behind it, and the bytes a cycle that come from there.
 _CACHE_BYTES = 768 << 10
+_SHARED_CACHE_BYTES = 16 << 20
 _FETCHED = 8
 
 Matrix = tuple[tuple[Fraction, ...], ...]
@@ -135,10 +136,12 @@ def winograd_gain(c: Correlation, lanes: Lanes, weights: bool = False) -> float:
     pairs = c.inputs * wide
     each = 1.1 * PLACES * pairs + 340 * deep + 320 * wide
     # Transforming the kernels; where they do not fit the cache, fetching them again and again.
-    kernels = 250 * pairs
-    if PLACES * pairs * lanes.bytes > _CACHE_BYTES:
-        each += (2 if weights else 1) * PLACES * pairs * lanes.bytes / _FETCHED / _TILES
-        kernels += 2 * PLACES * pairs * lanes.bytes / _FETCHED
+    kernels, room = 250 * pairs, PLACES * pairs * lanes.bytes
+    if room > _CACHE_BYTES:
+        each += (2 if weights else 1) * room / _FETCHED / _TILES
+        kernels += 2 * room / _FETCHED
+    if weights and room > _SHARED_CACHE_BYTES:
+        return 0.0
     direct = c.samples * prod(c.output) * r * r * pairs * 1.1 + 60 * pairs
     return direct / (tiles * each + kernels)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau import dtypes
+from flambeau.ir.graph import Aval
 from flambeau.run.compiler import code, launch, layers, memory, rules, tables, threads
 from flambeau.run.compiler.fuse import Group, fuse
 from flambeau.run.compiler.lower import Lowering, element_or_raw
@@ -73,12 +75,18 @@ class Draft:
     def claims(self, low: Lowering, entries: Sequence[Entry]) -> None:
         """A buffer for each output, its own."""
         self.out_slots: list[int] = []
+        self.number_outs: list[tuple[int, int]] = []
         self.out_shapes: list[tuple[tuple[int, ...], np.dtype]] = []
         taken: set[int] = set()
         avals = low.avals
         for slot in self.outs:
             aval = avals[slot]
             value = low.env.get(slot)
+            if aval.dtype is None:
+                # A run-time number: ``__call__`` puts it where its buffer stands.
+                self.number_outs.append((len(self.out_slots), value.index))
+                aval = Aval((1,), dtypes.float32)
+                value = Literal(0.0)
             el = element_or_raw(aval)
             if value is None:
                 # An input that no entry reads.
@@ -276,6 +284,7 @@ class Compiled:
         self.draft = draft
         self.out_shapes = draft.out_shapes
         self.bytes = [math.prod(s) * d.itemsize for s, d in self.out_shapes]
+        self.number_outs = draft.number_outs
         self.donations = draft.donations(candidates)
         self.replaced = {k for k, _ in self.donations}
         self.arena_bytes = draft.arena_bytes
@@ -397,6 +406,8 @@ class Compiled:
             went = self.single(inputs, outs, numbers)
             if went:
                 self.again(self.single, went, inputs, outs, numbers)
+            for k, index in self.number_outs:
+                outs[k] = numbers[index]
             return outs
         for part in self.parts:
             if part.__class__ is Node:
@@ -405,6 +416,8 @@ class Compiled:
                 went = part.call(inputs, outs, numbers)
                 if went:
                     self.again(part.call, went, inputs, outs, numbers)
+        for k, index in self.number_outs:
+            outs[k] = numbers[index]
         return outs
 
     def again(self, call: Any, went: int, inputs: list, outs: list, numbers: list) -> None:
