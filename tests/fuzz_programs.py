@@ -133,6 +133,8 @@ class Generator:
         self.special = rng.random() < 0.12
         self.main = rng.choices(FLOATS, (76, 12, 6, 6))[0]
         self.program.coarse = self.main in ("float16", "bfloat16")
+        # NumPy's own writes to memory it was given.
+        self.numpy_writes = rng.random() < 0.06
         self.most = 60_000 if rng.random() < 0.06 else 2_500
         self.dims = [rng.choice(SIZES) for _ in range(3)] + [rng.choice((1, 2, 3, 4))]
         if rng.random() < 0.04:
@@ -326,9 +328,16 @@ class Generator:
         while len(p.lines) < wanted and tries < wanted * 6:
             tries += 1
             step = theme if theme and self.chance(0.25) else rng.choices(names, weights)[0]
-            STEPS[step][0](self)
+            self.take(STEPS[step][0])
         self.finish()
         return p
+
+    def take(self, step: Any) -> None:
+        """One step, unless PyTorch does not even let it look at a tensor."""
+        try:
+            step(self)
+        except RuntimeError:
+            self.program.kinds.add("refused step")
 
     def finish(self) -> None:
         """Ends with a backward and a step, perhaps, and chooses what is given back."""
@@ -337,7 +346,7 @@ class Generator:
         p, rng = self.program, self.rng
         leaves = [i.name for i in p.inputs if i.role == "w"]
         if leaves and self.chance(0.7):
-            backward(self)
+            self.take(backward)
         if p.optimizer:
             p.lines.append("opt.step()")
             p.lines.append(self.one(("opt.zero_grad()", "opt.zero_grad(set_to_none=False)")))

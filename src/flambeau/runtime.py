@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from flambeau.run import program
 from flambeau.run.compiler import threads
 
 _state = {
@@ -51,6 +52,7 @@ def get_num_interop_threads() -> int:
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """Asks for the same bits on every run: what tier 0 gives anyway."""
     _state["deterministic"], _state["warn_only"] = bool(mode), bool(warn_only)
+    program.compile_at_once(bool(mode))
 
 
 def are_deterministic_algorithms_enabled() -> bool:

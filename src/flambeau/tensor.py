@@ -493,6 +493,10 @@ class Tensor(Handle):
 
     def _export(self) -> np.ndarray:
         self._value()
+        # Foreign code may write to it from now on: what was recorded on it is computed first.
+        storage, tr = self._storage, open_.trace
+        if any(t._storage is storage for t in tr.inputs):
+            flush.flush_other(tr)
         array = self._array()
         alias.mark_foreign(self)
         return array.view()

@@ -11,6 +11,7 @@ from flambeau.autograd import engine
 from flambeau.autograd.api import grad
 from flambeau.autograd.modes import enable_grad
 from flambeau.record.storage import Handle as Tensor
+from flambeau.run.program import steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +70,11 @@ def gradcheck(
         )
     check = _Check(func, _listed(inputs), eps, atol, rtol, nondet_tol)
     try:
-        check.run(
-            fast_mode, check_backward_ad, check_forward_ad, check_undefined_grad,
-            check_grad_dtypes, check_batched_grad,
-        )  # fmt: skip
+        with steady():
+            check.run(
+                fast_mode, check_backward_ad, check_forward_ad, check_undefined_grad,
+                check_grad_dtypes, check_batched_grad,
+            )  # fmt: skip
     except GradcheckError:
         if raise_exception:
             raise

@@ -13,6 +13,7 @@ from flambeau.autograd.history import PyNode, history_of, origin, origin_of, res
 from flambeau.autograd.open_trace import (
     backward_in_trace,
     keep_saved,
+    known_backward,
     leaves_of,
     pull_step,
     reach,
@@ -26,7 +27,7 @@ from flambeau.record.macro import apply
 from flambeau.record.meta import meta
 from flambeau.record.segment import TWICE, Segment
 from flambeau.record.storage import Handle
-from flambeau.record.trace import LOCK, Trace, open_, renew, set_state
+from flambeau.record.trace import LOCK, Trace, open_, renew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -402,6 +403,18 @@ def run_backward(
         with LOCK:
             _run_backward(tensors, gradients, retain, create, inputs)
         return
+    t = tensors[0]
+    if (
+        t._trace is tr
+        and t._storage is None
+        and len(tensors) == 1
+        and gradients[0] is None
+        and inputs is None
+        and not create
+        and not anomaly.is_anomaly_enabled()
+        and known_backward(tr, t, retain)
+    ):
+        return
     _run_backward(tensors, gradients, retain, create, inputs)
 
 
@@ -421,9 +434,6 @@ def _run_backward(
         history = history_of(t)
         tr = open_.trace
         if history is not None and history[0] is tr and t._trace is tr:
-            state = open_.state.grad
-            if state:
-                set_state(grad=True)
             if backward_in_trace(tr, t, seeds[0], retain):
                 return
     run = Pass(retain, create)

@@ -14,6 +14,7 @@ from flambeau.record.builder import (
     construct,
     finish,
     new_tensor,
+    shared,
     undo_binding,
 )
 from flambeau.record.meta import meta
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Whether writes to values that backward needs are allowed (graph.allow_mutation_on_saved_tensors).
 keep_saved = [0]
+_new = object.__new__
 
 
 def reach(node: Node, slot: int) -> frozenset[int]:
@@ -118,40 +120,67 @@ def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -
     return attach(tr, key, node)
 
 
+def known_backward(tr: Trace, t: Any, retain: bool) -> bool:
+    """``backward_in_trace`` where it was done before to leaves without gradients.
+
+    False where it was not, or something is in its way: then nothing is done.
+    """
+    memo = tr.node.memo
+    way = None if memo is None else memo.get(("way", t._slot, retain))
+    if way is None or tr.hooks or keep_saved[0]:
+        return False
+    reached, node, made = way
+    inputs = tr.inputs
+    leaves = [inputs[i] for i in reached]
+    for x in leaves:
+        if x._grad is not None or x._hooks or x._post_hooks or not x._meta.leaf:
+            return False
+    kind = shared["Tensor"]
+    grads = []
+    for slot, m in made:
+        g = _new(kind)
+        g._trace = tr
+        g._slot = slot
+        g._meta = m
+        grads.append(g)
+    live = tr.live
+    first = len(live)
+    interrupt = None
+    while True:
+        try:
+            # All may be done twice.
+            tr.node = node
+            live[first:] = grads
+            for x, g in zip(leaves, grads, strict=True):
+                x._grad = g
+            break
+        except KeyboardInterrupt as e:
+            interrupt = e
+    if node.length > flush.LENGTH or tr.cut:
+        flush.flush(tr)
+    if interrupt is not None:
+        raise interrupt
+    return True
+
+
 def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
     """``t.backward()`` as one edge; False where hooks or other histories ask for more."""
     if tr.hooks or keep_saved[0]:
         return False
-    reached = leaves_of(tr.node, t._slot)
+    slot = t._slot
+    reached = leaves_of(tr.node, slot)
     inputs = tr.inputs
-    leaves = []
-    for i in reached:
-        leaf = inputs[i]
-        if not leaf._meta.leaf or leaf._hooks or leaf._post_hooks:
+    leaves = [inputs[i] for i in reached]
+    for leaf in leaves:
+        if leaf._hooks or leaf._post_hooks or not leaf._meta.leaf:
             return False
-        leaves.append(leaf)
     try:
-        slot = t._slot
         given = None if gradient is None else key_for(tr, gradient)
         states = [None if x._grad is None else key_for(tr, x._grad) for x in leaves]
         key = ("backward", slot, given, retain, *states)
-
-        def make(builder: Builder) -> tuple:
-            seeds = {slot: seed_var(builder, t._meta, gradient)}
-            grads, freed = pull(tr, builder, seeds, retain, False)
-            results = []
-            for i, leaf in zip(reached, leaves, strict=True):
-                g = grads.get(-1 - i)
-                if g is None:
-                    results.append(None)
-                    continue
-                old = leaf._grad
-                if old is not None:
-                    g = Var(builder.slot_of(old), old._meta.aval) + g
-                results.append((g.slot, meta(g.shape, g.dtype)))
-            return results, freed
-
-        node = edge_for(tr, key, "backward", make)
+        node = tr.node.edges.get(key)
+        if node is None:
+            node = backward_edge(tr, key, t, gradient, retain, reached, leaves)
     except alias.Restart as restart:
         undo_binding(tr)
         (restart.action or (lambda: flush.flush(open_.trace)))()
@@ -159,13 +188,16 @@ def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
     except BaseException:
         undo_binding(tr)
         raise
+    results = node.template
+    if gradient is None and None not in results and all(x._grad is None for x in leaves):
+        tr.node.memo["way", slot, retain] = (reached, node, results)  # type: ignore[index]
     interrupt = None
     done = 0
     while True:
         try:
             tr.node = node
             while done < len(leaves):
-                result = node.template[done]
+                result = results[done]
                 if result is not None:
                     store(tr, leaves[done], *result)
                 done += 1
@@ -177,6 +209,35 @@ def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
     if interrupt is not None:
         raise interrupt
     return True
+
+
+def backward_edge(
+    tr: Trace,
+    key: Any,
+    t: Any,
+    gradient: Any,
+    retain: bool,
+    reached: Sequence[int],
+    leaves: Sequence[Any],
+) -> Node:
+    """The edge of a backward pass that is taken here for the first time."""
+
+    def make(builder: Builder) -> tuple:
+        seeds = {t._slot: seed_var(builder, t._meta, gradient)}
+        grads, freed = pull(tr, builder, seeds, retain, False)
+        results = []
+        for i, leaf in zip(reached, leaves, strict=True):
+            g = grads.get(-1 - i)
+            if g is None:
+                results.append(None)
+                continue
+            old = leaf._grad
+            if old is not None:
+                g = Var(builder.slot_of(old), old._meta.aval) + g
+            results.append((g.slot, meta(g.shape, g.dtype)))
+        return results, freed
+
+    return edge_for(tr, key, "backward", make)
 
 
 def store(tr: Trace, leaf: Any, slot: int, m: Any) -> None:

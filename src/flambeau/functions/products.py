@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.dtypes import float32
 from flambeau.functions import promotion as _promotion
 from flambeau.functions.inplace import inplace
 from flambeau.functions.precision import lowered
@@ -216,6 +217,12 @@ def addmm(
     for name, m in (("mat1", mat1), ("mat2", mat2)):
         if m.dim() != 2:
             raise RuntimeError(f"{name} must be a matrix, got {m.dim()}-D tensor")
+    kind = mat1.dtype
+    if kind.category == 2 and kind.itemsize == 2 and input.dtype is mat2.dtype is kind:
+        # Rounded once, at the end.
+        wide = [ops.cast(t, dtype=float32) for t in (input, mat1, mat2)]
+        total = _plus(wide[0], _product(wide[1], wide[2]), beta, alpha, strict=True)
+        return ops.cast(total, dtype=kind)
     return _plus(input, _product(mat1, mat2), beta, alpha, strict=True)
 
 

@@ -46,6 +46,13 @@ def with_hooks(step: Callable) -> Callable:
         # A step that calls its parent's step is still one step.
         if self.__dict__.get("_stepping"):
             return step(self, *args, **kwargs)
+        if not (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_pre_hooks
+            or _global_post_hooks
+        ):
+            return step(self, *args, **kwargs)
         for hook in [*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()]:
             result = hook(self, args, kwargs)
             if result is None:

@@ -121,7 +121,9 @@ class Optimizer:
         if closure is not None:
             with flambeau.enable_grad():
                 loss = closure()
-        self._apply(self._items())
+        recipe = self._recipe
+        if recipe is None or not recipe.take(self):
+            self._apply(self._items())
         return loss
 
     def init_state(self, param: flambeau.Tensor, group: Group) -> State:
@@ -169,12 +171,14 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients; with ``set_to_none=False`` fills them with zeros instead."""
+        if set_to_none:
+            for group in self.param_groups:
+                for param in group["params"]:
+                    param._grad = None
+            return
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is None:
-                    continue
-                if set_to_none:
-                    param.grad = None
                     continue
                 if param.grad.grad_fn is not None:
                     param.grad.detach_()
@@ -322,6 +326,8 @@ class Optimizer:
                     entry["step"] = _apply.new_counter(entry["step"])
 
     _counts_in_tensors = True
+    # What the last step found out.
+    _recipe: _apply.Recipe | None = None
 
     def __repr__(self) -> str:
         lines = []

@@ -22,11 +22,12 @@ NUMBER = Aval((), None)
 
 # Namespace that the generated wrappers share; ``Tensor`` is set when its class exists.
 shared: dict[str, Any] = {"Handle": Handle, "TENSORS": set()}
+_new = object.__new__
 
 
 def new_tensor(tr: Trace, slot: int, m: Any) -> Any:
     """A tensor pending on ``slot``."""
-    t = shared["Tensor"].__new__(shared["Tensor"])
+    t = _new(shared["Tensor"])
     t._trace = tr
     t._slot = slot
     t._meta = m

@@ -11,21 +11,21 @@ import numpy as np
 
 from flambeau.ir.derive import depending
 from flambeau.ir.graph import NUMBERS, Const
-from flambeau.record.segment import Segment, Spec, histories
+from flambeau.record.segment import Segment, Spec
 from flambeau.record.storage import Storage
-from flambeau.record.trace import LENGTH, LOCK, Node, Trace, open_, renew, trie
+from flambeau.record.trace import LENGTH, LOCK, Node, Trace, renew, trie
 from flambeau.run.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from flambeau.ir.graph import Aval
-    from flambeau.record.meta import Meta
 
 __all__ = ["LENGTH", "flush", "flush_other", "stats"]
 
 # Different sets of live tensors at one node before all are always kept.
 VARIANTS = 16
+_new = object.__new__
 
 
 @dataclass
@@ -55,12 +55,14 @@ DEAD = _calibrate()
 class Plan:
     """What a flush at a node does for one set of live tensors."""
 
-    __slots__ = ("program", "private", "storages", "history", "spec", "n_outs", "spent")
+    __slots__ = (
+        "program", "private", "storages", "history", "spec", "n_outs", "spent", "pairs", "places",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.program: Program
-        # (index in live, index among outputs) of tensors with memory of their own.
-        self.private: tuple[tuple[int, int], ...] = ()
+        # (index in live, index among outputs, shape) of tensors with memory of their own.
+        self.private: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
         # (index in pending, index among outputs) of storages that get a value.
         self.storages: tuple[tuple[int, int], ...] = ()
         # (index in live, slot) of tensors with history.
@@ -68,40 +70,52 @@ class Plan:
         self.spec: Spec | None = None
         self.n_outs = 0
         self.spent: frozenset[int] = frozenset()
+        # The donations of the native program, and their outputs, storages and inputs.
+        self.pairs: Any = None
+        self.places: list[list[int]] = []
 
-    def run(self, arrays: list[Any], numbers: list[Any], tr: Trace) -> list[Any]:
+    def run(self, arrays: list[Any], numbers: list[Any], pending: Sequence[Storage]) -> list[Any]:
         """The outputs of the program."""
         if self.program.native is None or not self.program.native.donations:
             return self.program(arrays, numbers)
-        return self.program(arrays, numbers, lambda pairs: donated(self, pairs, arrays, tr))
+        return self.program(arrays, numbers, lambda pairs: donated(self, pairs, arrays, pending))
 
 
 def donated(
-    plan: Plan, pairs: Iterable[tuple[int, int]], arrays: list[Any], tr: Trace
-) -> list[tuple[int, Any]]:
+    plan: Plan, pairs: Sequence[tuple[int, int]], arrays: list[Any], pending: Sequence[Storage]
+) -> Iterable[tuple[int, Any]]:
     """Of (output, input) pairs of one storage, those whose memory nobody else has: (output, it)."""
-    first = plan.storages[0][1]
-    found = []
-    for k, i in pairs:
-        storage = tr.pending[plan.storages[k - first][0]]
-        a = arrays[i]
-        if (
-            getrefcount(a) <= ALONE
-            and storage.array is a
-            and not storage.foreign
-            and a.base is None
-            and a.flags.c_contiguous
-        ):
-            found.append((k, a))
-    return found
+    if plan.pairs is not pairs:
+        first = plan.storages[0][1]
+        plan.places = [
+            [k for k, _ in pairs],
+            [plan.storages[k - first][0] for k, _ in pairs],
+            [i for _, i in pairs],
+        ]
+        plan.pairs = pairs
+    outs, where, inputs = plan.places
+    storages = [pending[j] for j in where]
+    found = [arrays[i] for i in inputs]
+    counts = list(map(getrefcount, found))
+    if (
+        max(counts) <= ALONE
+        and all([s.array is a and a.base is None for s, a in zip(storages, found)])
+        and not any([s.foreign for s in storages])
+    ):
+        return list(zip(outs, found))
+    return [
+        (k, a)
+        for k, s, a, n in zip(outs, storages, found, counts)
+        if n <= ALONE and s.array is a and a.base is None and not s.foreign
+    ]
 
 
 def _alone() -> int:
-    """What the count of references is where a storage and a list hold an array."""
+    """What the count of references is where a storage and two lists hold an array."""
     storage = Storage(np.empty(1))
     arrays = [storage.array]
-    a = arrays[0]
-    return getrefcount(a)
+    found = [arrays[0]]
+    return next(map(getrefcount, found))
 
 
 ALONE = _alone()
@@ -150,10 +164,10 @@ def flush(tr: Trace) -> None:
     while True:
         try:
             if outs is None:
-                outs = plan.run(arrays, tr.numbers, tr)
+                outs = plan.run(arrays, tr.numbers, tr.pending)
             # Closing the trace is the last step: a closed one was handed out wholly.
             if not tr.closed:
-                commit(tr, plan, outs, arrays)
+                commit(tr, plan, outs, arrays, node)
             break
         except KeyboardInterrupt as e:
             # A native program may have written its outputs over its inputs: never twice.
@@ -167,6 +181,93 @@ def flush(tr: Trace) -> None:
             raise
     if interrupt is not None:
         raise interrupt
+
+
+class Writes:
+    """What the last edge of a path writes: which of its tensors, and the slots of the values."""
+
+    __slots__ = ("places", "slots", "mask")
+
+    def __init__(self, node: Node) -> None:
+        last = {at: slot for at, slot, _ in node.effects}
+        self.places = tuple(last)
+        self.slots = tuple(last.values())
+        self.mask: Any = None
+
+
+def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
+    """Moves to ``node`` and flushes at once: what its edge writes to is never pending.
+
+    For an edge that only writes, to whole memory of its own. False, with nothing changed, where
+    ``take`` and ``flush`` are to do it: for other memory, and the first time.
+    """
+    memo = node.memo
+    writes = None if memo is None else memo.get("writes")
+    if writes is None:
+        return memo is not None and note_writes(node, tensors)
+    if writes is UNFIT:
+        return False
+    storages = [tensors[at]._storage for at in writes.places]
+    if not all([s.plain for s in storages]):
+        return False
+    counts = tuple(map(getrefcount, tr.live))
+    plan = node.plans.get((counts,))
+    if plan is None:
+        alive = tuple([c > DEAD for c in counts])
+        plan = node.memo.get(("plan", alive, writes.slots, ()))  # type: ignore[union-attr]
+        if plan is None or len(plan.storages) != len(storages):
+            return False
+        node.plans[(counts,)] = plan
+    node.stamp = next(trie.clock)
+    arrays = [t._storage.array if t._spec is None else t._array() for t in tr.inputs]
+    if tr.snapshots:
+        for i, a in tr.snapshots.items():
+            arrays[i] = a
+    stats.flushes += 1
+    versions = [s.version + 1 for s in storages]
+    interrupt = None
+    outs = None
+    program = plan.program
+    before = program.done
+    while True:
+        try:
+            if outs is None:
+                native = program.native
+                if native is None or native.single is None or program.fixed is not None:
+                    outs = plan.run(arrays, tr.numbers, storages)
+                else:
+                    outs = native.write(arrays, tr.numbers)
+            # Closing the trace is the last step: a closed one was handed out wholly.
+            if not tr.closed:
+                commit(tr, plan, outs, arrays, node, storages, versions)
+            break
+        except KeyboardInterrupt as e:
+            outs = outs or program.finished(before)
+            if outs is None and not tr.closed:
+                raise
+            interrupt = e
+        except Exception:
+            if outs is not None or program.done != before:
+                raise
+            # The long way raises it, and keeps what does not depend on it.
+            return False
+    if interrupt is not None:
+        raise interrupt
+    return True
+
+
+UNFIT: Any = object()
+
+
+def note_writes(node: Node, tensors: Sequence[Any]) -> bool:
+    """Works out what an edge writes; False: this once it goes the long way."""
+    fit = not node.fresh and not node.cut
+    for at, _, m in node.effects:
+        t = tensors[at]
+        # With history or hooks of its own a write is more than a new value.
+        fit = fit and t._meta.leaf and not m.requires_grad and not t._retains
+    node.memo["writes"] = Writes(node) if fit else UNFIT  # type: ignore[index]
+    return False
 
 
 def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
@@ -243,7 +344,7 @@ def make_plan(tr: Trace, node: Node, alive: tuple[bool, ...]) -> Plan:
         if not alive[i]:
             continue
         if t._storage is None:
-            private.append((i, len(outs)))
+            private.append((i, len(outs), t._meta.shape))
             outs.append(t._slot)
         else:
             shared.add(id(t._storage))
@@ -319,50 +420,72 @@ def owned(a: Any, taken: set[int]) -> np.ndarray:
     return a
 
 
-def commit(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
-    """Hands out the values; may be begun again after an interrupt."""
-    live, pending = tr.live, tr.pending
-    taken = set(map(id, arrays))
-    for _, k in plan.storages:
-        # Written in place.
-        taken.discard(id(outs[k]))
-    for i, k in plan.private:
+def commit(
+    tr: Trace,
+    plan: Plan,
+    outs: list[Any],
+    arrays: list[Any],
+    node: Node,
+    written: Sequence[Storage] | None = None,
+    versions: Sequence[int] = (),
+) -> None:
+    """Hands out the values; may be begun again after an interrupt.
+
+    ``written``: plain storages that take the place of the pending ones, and their ``versions``
+    from now on.
+    """
+    live = tr.live
+    pending = tr.pending if written is None else written
+    native = plan.program.native
+    if native is None or native.kept_outs is not outs or native.number_outs:
+        # Native code writes to arrays of its own, all others may be views and twins.
+        own(plan, outs, arrays)
+    for i, k, shape in plan.private:
         t = live[i]
-        a = outs[k]
-        if (
-            a.__class__ is not np.ndarray
-            or a.base is not None
-            or id(a) in taken
-            or not a.flags.c_contiguous
-        ):
-            a = outs[k] = owned(a, taken)
-        else:
-            taken.add(id(a))
-        t._storage = Storage(a)
+        s = _new(Storage)
+        s.array = outs[k]
+        s.shape = shape
+        t._storage = s
         t._trace = None
-    for j, k in plan.storages:
-        s = pending[j]
-        a = outs[k] = owned(outs[k], taken)
-        if s.array is not None and s.held_elsewhere():
-            s.array[...] = a.reshape(s.array.shape)
-        else:
-            s.array = a if a.shape == s.shape else a.reshape(s.shape)
-        s.trace = None
-        s.plain = not s.shared and not s.foreign
+    if written is None:
+        for j, k in plan.storages:
+            s, a = pending[j], outs[k]
+            if s.array is not None and s.foreign and s.held_elsewhere():
+                s.array[...] = a.reshape(s.array.shape)
+            else:
+                s.array = a if a.shape == s.shape else a.reshape(s.shape)
+            s.trace = None
+            s.plain = not s.shared and not s.foreign
+    else:
+        for s, (_, k), version in zip(written, plan.storages, versions):
+            s.array = outs[k]
+            s.version = version
     if plan.history:
-        attach_history(tr, plan, outs, arrays)
+        attach_history(tr, plan, outs, arrays, node)
     renew(tr)
+    if native is not None and native.kept_outs is outs:
+        # Whoever counts references need not see these.
+        native.kept_outs = None
 
 
-def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
+def own(plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
+    """Makes what is handed out memory that is nobody else's."""
+    taken = set(map(id, arrays))
+    for _, k, _ in plan.private:
+        outs[k] = owned(outs[k], taken)
+    for _, k in plan.storages:
+        outs[k] = owned(outs[k], taken)
+
+
+def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any], node: Node) -> None:
     """Gives live tensors their place in a segment."""
     spec = plan.spec
     segment = spent = None
     if spec is not None:
-        segment = Segment(spec, tr.node, tuple(tr.inputs), tuple(arrays), tuple(tr.numbers))
+        segment = Segment(spec, node, tuple(tr.inputs), tuple(arrays), tuple(tr.numbers))
         segment.saved = dict(zip(spec.residuals, outs[plan.n_outs :], strict=True))
         # An input may get another history below, by a write in this very trace.
-        segment.origins = origins(spec.metas, tr.inputs)
+        segment.origins = origins(node, tr.inputs)
         segment.bound = [0 if t._storage is None else t._storage.version for t in tr.inputs]
         for i, t in enumerate(tr.inputs):
             if -1 - i in spec.reads and t._storage is not None:
@@ -372,8 +495,15 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) ->
         t = tr.live[i]
         if slot in plan.spent:
             if spent is None:
-                spent = Segment(None, tr.node, histories(tr.inputs), (), ())
-                spent.origins = origins(tr.node.input_metas(), tr.inputs)
+                reached = origins(node, tr.inputs)
+                spent = Segment(
+                    None,
+                    node,
+                    [t if o else None for t, o in zip(tr.inputs, reached)],
+                    (),
+                    (),
+                )
+                spent.origins = reached
             t._hist = (spent, slot)
         else:
             t._hist = (segment, slot)
@@ -381,12 +511,20 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any]) ->
                 segment.versions.append((slot, t._storage, t._storage.version))
 
 
-def origins(metas: Sequence[Meta], inputs: Sequence[Any]) -> list[Any]:
+def origins(node: Node, inputs: Sequence[Any]) -> list[Any]:
     """Where gradients of inputs go: their histories; (None, 0) for leaves that want one."""
-    return [
-        None if not m.requires_grad else (None, 0) if m.leaf else t._hist
-        for m, t in zip(metas, inputs, strict=True)
-    ]
+    known = node.memo.get("origins")  # type: ignore[union-attr]
+    if known is None:
+        metas = node.input_metas()
+        leaves = [(None, 0) if m.requires_grad and m.leaf else None for m in metas]
+        inner = tuple([i for i, m in enumerate(metas) if m.requires_grad and not m.leaf])
+        known = node.memo["origins"] = (leaves, inner)  # type: ignore[index]
+    leaves, inner = known
+    if inner:
+        leaves = list(leaves)
+        for i in inner:
+            leaves[i] = inputs[i]._hist
+    return leaves
 
 
 def flush_other(tr: Trace | None) -> None:

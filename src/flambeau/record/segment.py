@@ -240,3 +240,23 @@ class Segment:
             self.saved = {}
             self.arrays = (None,) * len(self.arrays)
             self.inputs = histories(self.inputs)
+
+
+class Spent(Segment):
+    """A segment that a backward in its own trace has used up: it only shows the graph."""
+
+    __slots__ = ()
+    spec = None  # type: ignore[assignment]
+    arrays = numbers = bound = ()  # type: ignore[assignment]
+    versions = ()  # type: ignore[assignment]
+    saved = {}  # type: ignore[misc]
+    freed = True  # type: ignore[misc]
+    spent: frozenset[int] = frozenset()  # type: ignore[misc]
+
+    def __init__(self, node: Any, inputs: Sequence[Any], origins: Sequence[Any]) -> None:
+        self.order = next_order()
+        self.node = node
+        self.inputs = inputs
+        self.origins = origins
+        self.hooks = None
+        self.again = None

@@ -69,7 +69,9 @@ def _record(
 ) -> list[Any]:
     static = _static.get(rule, ())
     parts = bound(tr, tensors)
-    key = (rule, *parts, *number_parts(tr, runs_of(numbers), static))
+    given_numbers = Given(runs_of(numbers), static)
+    tr.numbers += given_numbers.values
+    key = (rule, *parts, *given_numbers.parts)
     node = tr.node.edges.get(key)
     # Without an edge for the change of mode: the rule is part of the key, and never has history.
     state = open_.state
@@ -108,22 +110,32 @@ def bound(tr: Trace, tensors: Sequence[Any]) -> list[Any]:
     return parts
 
 
-def number_parts(tr: Trace, runs: Runs, static: Any) -> list[Any]:
-    """What the numbers add to the key; notes those that are given at run time."""
-    noted = tr.numbers
-    parts: list[Any] = []
-    for d, count in runs:
-        parts.append(count)
-        for name, v in d.items():
-            kind = v.__class__
-            if kind is not float:
-                parts.append((kind, v))
-            elif name in static:
-                parts.append(struct.pack("d", v))
-            else:
-                noted.append(v)
-                parts.append(float)
-    return parts
+class Given:
+    """The numbers of a step: what they add to the key, and those that are given at run time."""
+
+    __slots__ = ("runs", "parts", "values")
+
+    def __init__(self, runs: Runs, static: Any) -> None:
+        self.runs = runs
+        self.values: list[float] = []
+        self.parts: list[Any] = []
+        parts = self.parts
+        for d, count in runs:
+            parts.append(count)
+            for name, v in d.items():
+                kind = v.__class__
+                if kind is not float:
+                    parts.append((kind, v))
+                elif name in static:
+                    parts.append(struct.pack("d", v))
+                else:
+                    self.values.append(v)
+                    parts.append(float)
+
+
+def given(rule: Hashable, runs: Runs) -> Given:
+    """The numbers of a step by a rule."""
+    return Given(runs, _static.get(rule, ()))
 
 
 def runs_of(numbers: Iterable[dict[str, Any]]) -> Runs:
@@ -139,34 +151,27 @@ def runs_of(numbers: Iterable[dict[str, Any]]) -> Runs:
     return runs
 
 
-def quick_update(
-    rule: Hashable, tensors: Sequence[Any], numbers: Callable[[], Runs]
-) -> tuple[bool, Runs | None]:
+def quick_update(rule: Hashable, tensors: Sequence[Any], numbers: Given) -> bool:
     """A step that was taken here before, done and flushed at once: its writes are never pending.
 
-    ``numbers`` is asked for them once all else is known. Gives whether it was done, and them; if
-    it was not, nothing is recorded.
+    Gives whether it was done; if it was not, nothing is recorded.
     """
     tr = open_.trace
     if tr.special or tr.pending or tr.marks:
-        return False, None
-    runs = None
+        return False
     try:
         parts = bound(tr, tensors)
-        runs = numbers()
-        parts += number_parts(tr, runs, _static.get(rule, ()))
-        node = tr.node.edges.get((rule, *parts))
+        tr.numbers += numbers.values
+        node = tr.node.edges.get((rule, *parts, *numbers.parts))
         if node is not None and flush.flush_writes(tr, node, tensors):
-            return True, runs
-    except (alias.Restart, AttributeError):
-        # What is no plain tensor goes the long way, which says what is wrong.
-        if runs is not None:
-            raise
+            return True
+    except alias.Restart:
+        pass
     except BaseException:
         undo_binding(tr)
         raise
     undo_binding(tr)
-    return False, runs
+    return False
 
 
 def _proxies(first: int, numbers: Sequence[dict[str, Any]], static: Any) -> list[dict[str, Any]]:

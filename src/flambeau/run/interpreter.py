@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from flambeau.dtypes import bfloat16
 from flambeau.ir.graph import NUMBERS, Const, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    import numpy as np
 
 
 def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
@@ -22,6 +23,30 @@ def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
             wanted.update(entry.inputs)
     kept.reverse()
     return kept
+
+
+def narrow(value: Any) -> Any:
+    """A result of dtype bfloat16 in its own type: with a Python number NumPy makes it float32."""
+    numpy = bfloat16.numpy
+    return value if value.dtype == numpy else value.astype(numpy)
+
+
+def called(entry: Entry, args: Sequence[Any]) -> Any:
+    """The reference's result; Python integers that an integer dtype does not hold wrap, as in C."""
+    try:
+        return entry.prim.reference(*args, **entry.attrs)
+    except OverflowError:
+        kinds = [a.dtype.numpy for a in entry.in_avals if a.dtype is not None]
+        if not kinds or kinds[0].kind not in "iu":
+            raise
+        kind, bits = kinds[0], 8 * kinds[0].itemsize
+        wrapped = [
+            np.array(a & ((1 << bits) - 1), f"u{bits // 8}").view(kind)[()]
+            if a.__class__ is int
+            else a
+            for a in args
+        ]
+        return entry.prim.reference(*wrapped, **entry.attrs)
 
 
 def walk(
@@ -37,9 +62,10 @@ def walk(
     last = last_uses(entries, outs)
     for position, entry in enumerate(entries):
         args = [i.value if i.__class__ is Const else env[i] for i in entry.inputs]
-        result = entry.prim.reference(*args, **entry.attrs)
+        result = called(entry, args)
         if len(entry.outputs) == 1:
-            env[entry.outputs[0]] = result
+            aval = entry.out_avals[0]
+            env[entry.outputs[0]] = narrow(result) if aval.dtype is bfloat16 else result
         else:
             env.update(zip(entry.outputs, result, strict=True))
         for slot in last.get(position, ()):
@@ -88,7 +114,10 @@ def straight_line(entries: Sequence[Entry], outs: Sequence[int]) -> Callable:
         args = [constant(i.value) if i.__class__ is Const else _name(i) for i in entry.inputs]
         args += [f"{k}={constant(v)}" for k, v in entry.attrs.items()]
         targets = ", ".join(map(_name, entry.outputs))
-        lines.append(f" {targets} = {constant(entry.prim.reference)}({', '.join(args)})")
+        call = f"{constant(entry.prim.reference)}({', '.join(args)})"
+        if entry.out_avals[0].dtype is bfloat16 and len(entry.outputs) == 1:
+            call = f"{constant(narrow)}({call})"
+        lines.append(f" {targets} = {call}")
         dead = last.get(position)
         if dead:
             lines.append(f" {' = '.join(map(_name, dead))} = None")

@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.ir.graph import NUMBERS, Const
+from flambeau.dtypes import from_numpy_dtype
+from flambeau.ir.graph import NUMBERS, Aval, Const
 from flambeau.run import tier
 from flambeau.run.interpreter import needed, straight_line, walk
 from flambeau.run.simplify import simplify, with_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from flambeau.ir.graph import Entry
     from flambeau.run.compiler.code import Ticket
     from flambeau.run.compiler.program import Compiled
 
-__all__ = ["Program"]
+__all__ = ["Program", "compile_at_once", "steady"]
 
 TIER = tier.chosen()
 # The run at which compilation begins, in the background, and the one that is the first compiled:
 # counts, not times, so that two runs of a script give the same bits.
-START, PROMOTE = (1, 1) if TIER == "compile" else (2, 6)
+START, PROMOTE = (1, 1) if TIER == "compile" else (2, 4)
+# Blocks in which no program changes its tier.
+_steady = [0]
+
+
+def compile_at_once(mode: bool) -> None:
+    """Whether programs are compiled at their first run: then the same bits come out each time."""
+    global START, PROMOTE
+    START, PROMOTE = (1, 1) if mode or TIER == "compile" else (2, 4)
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """Within, a program that is interpreted stays so: a repetition gives the same bits."""
+    _steady[0] += 1
+    try:
+        yield
+    finally:
+        _steady[0] -= 1
 
 
 class Program:
@@ -86,6 +106,8 @@ class Program:
             except native.Faulty:
                 # The references know what is wrong with which value.
                 return self.interpret(inputs, numbers)
+        if _steady[0] and TIER != "compile":
+            return self.interpret(inputs, numbers)
         self.visits += 1
         self.watch(numbers)
         if self.visits >= START and TIER != "interpret" and self.ticket is None:
@@ -100,11 +122,14 @@ class Program:
         """Tier 0."""
         with np.errstate(all="ignore"):
             if self.function is None:
-                if self.visits <= 1:
+                if self.visits <= 1 and not _steady[0]:
                     return walk(self.entries, self.outs, inputs, numbers)
                 self.entries = self.simplified()
                 self.function = straight_line(self.entries, self.outs)
-            return self.function(inputs, numbers)
+            try:
+                return self.function(inputs, numbers)
+            except OverflowError:
+                return walk(self.entries, self.outs, inputs, numbers)
 
     def simplified(self) -> list[Entry]:
         return needed(simplify(self.entries, self.outs), self.outs)
@@ -155,13 +180,19 @@ class Program:
             moved = {-1 - i: first - k for k, i in enumerate(self.scalars)}
             entries = [_moved(e, moved) for e in entries]
         count = len(inputs)
+        # Outputs that are inputs, which perhaps no entry reads.
+        passed = {
+            i: Aval(inputs[-1 - i].shape, from_numpy_dtype(inputs[-1 - i].dtype))
+            for i in self.outs
+            if NUMBERS < i < 0 and -1 - i not in self.scalars
+        }
         samples = [*numbers, *[inputs[i] for i in self.scalars]]
 
         def work() -> Any:
             from flambeau.run.compiler.compile import compiled
 
             simple = needed(simplify(entries, self.outs), self.outs)
-            return compiled(simple, self.outs, count, samples, self.storages)
+            return compiled(simple, self.outs, count, samples, self.storages, passed)
 
         self.ticket = code.defer(work)
         if places:

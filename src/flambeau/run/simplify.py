@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.ir.graph import Aval, Const, Entry
+from flambeau.run.interpreter import called
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -40,7 +41,7 @@ def fold_constants(entries: Sequence[Entry], outs: Collection[int]) -> list[Entr
         )
         if foldable:
             with np.errstate(all="ignore"):
-                value = e.prim.reference(*[i.value for i in inputs], **e.attrs)
+                value = called(e, [i.value for i in inputs])
             known[e.outputs[0]] = Const(
                 np.ascontiguousarray(value) if e.out_avals[0].shape else value
             )

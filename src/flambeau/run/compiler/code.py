@@ -257,6 +257,8 @@ class Compiler:
         self.llvm = llvm
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        # Addresses are written as they are wanted: rewriting them doubles the time to compile.
+        llvm.set_option("", "-disable-lsr")
         target = host()
         self.machine = llvm.Target.from_triple(target.triple).create_target_machine(
             cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"

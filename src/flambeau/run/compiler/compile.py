@@ -12,9 +12,9 @@ from flambeau.run.compiler.program import Compiled, Draft
 from flambeau.run.interpreter import needed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from flambeau.ir.graph import Entry
+    from flambeau.ir.graph import Aval, Entry
 
 __all__ = ["compiled"]
 
@@ -28,18 +28,34 @@ def compiled(
     inputs: int,
     numbers: list[Any],
     storages: Sequence[tuple[int, int]],
+    passed: Mapping[int, Aval],
 ) -> Callable[[], Compiled] | None:
     """Plans a program and has its kernels compiled; what makes it, or None if there are none.
 
+    ``passed`` are the shapes and dtypes of outputs that are inputs.
     The compiler's thread calls this.
     """
-    draft = Draft(needed(rewrite(entries, outs), outs), outs, numbers)
+    rewritten = needed(rewrite(entries, outs), outs)
+    draft = Draft(rewritten, outs, numbers, passed)
+    if "passes" in LOG:
+        print(counts(entries, rewritten, draft), file=sys.stderr)
     if "program" in LOG:
         print(report(draft), file=sys.stderr)
     if not draft.kernels:
         return None
     found = code.addresses([*launch.kernels(), *draft.kernels.values()])
     return lambda: Compiled(draft, found, inputs, storages)
+
+
+def counts(before: Sequence[Entry], after: Sequence[Entry], draft: Draft) -> str:
+    """What the passes made of a program, in numbers."""
+    nests = [g for g in draft.groups if g.nest]
+    nodes = sum(len(g.nodes) for g in nests)
+    return (
+        f"passes: {len(before)} entries, {len(after)} rewritten; {len(draft.low.nodes)} nodes, "
+        f"{nodes} of them in {len(nests)} nests, {len(draft.groups) - len(nests)} on their own; "
+        f"{len(draft.offsets)} temporaries in {draft.arena_bytes} bytes"
+    )
 
 
 def report(draft: Draft) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +12,13 @@ from flambeau import dtypes
 from flambeau.ir.graph import Aval
 from flambeau.run.compiler import code, launch, layers, memory, rules, tables, threads
 from flambeau.run.compiler.fuse import Group, fuse
-from flambeau.run.compiler.lower import Lowering, element_or_raw
+from flambeau.run.compiler.lower import Buffer, Lowering, element_or_raw
 from flambeau.run.compiler.nest import FAULT, NUMBER_MEMORY, Nest, build
 from flambeau.run.compiler.nodes import Literal, Node, Number, Ref
+from flambeau.run.interpreter import called
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from flambeau.ir.graph import Entry
     from flambeau.run.compiler.emit import Kernel
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "Faulty", "Draft"]
 
 del layers, rules, tables  # imported for what it registers
-
-# Arrays handed out that are at least this large (bytes) come from memory used before.
-POOLED = 1 << 16
 
 
 class Faulty(Exception):
@@ -59,10 +57,15 @@ class Draft:
     """A program planned: its kernels are known, but not yet compiled."""
 
     def __init__(
-        self, entries: Sequence[Entry], outs: Sequence[int], samples: Sequence[Any]
+        self,
+        entries: Sequence[Entry],
+        outs: Sequence[int],
+        samples: Sequence[Any],
+        passed: Mapping[int, Aval] | None = None,
     ) -> None:
         self.outs = tuple(outs)
         low = Lowering(entries, outs, samples)
+        low.avals.update(passed or {})
         low.run(entries)
         self.low = low
         self.n_given = len(samples)
@@ -90,9 +93,7 @@ class Draft:
             el = element_or_raw(aval)
             if value is None:
                 # An input that no entry reads.
-                low.buffers[slot] = type(low.buffers[next(iter(low.buffers))])(
-                    math.prod(aval.shape), el
-                )
+                low.buffers[slot] = Buffer(math.prod(aval.shape), el)
                 value = low.env[slot] = Ref(slot, _whole(aval.shape))
             own = (
                 value.__class__ is Ref
@@ -268,6 +269,51 @@ def describe(group: Group, nest: Nest, stored: set[int]) -> str:
     )
 
 
+# What ``map`` over a list counts of an array that only the list holds.
+FREE = next(map(getrefcount, [np.empty(1)]))
+
+
+# A program with no more temporary memory (bytes) has it for itself.
+OWN_ARENA = 1 << 16
+
+
+class Pool:
+    """Arrays for some outputs, each handed out again when nobody holds it any more."""
+
+    __slots__ = ("places", "shapes", "turns", "free", "sets")
+
+    def __init__(self, places: list[int], shapes: Sequence[tuple[Any, Any]], turns: int) -> None:
+        self.places = places
+        self.shapes = [shapes[k] for k in places]
+        # So many sets take turns.
+        self.turns = turns
+        self.free = (FREE,) * len(places)
+        self.sets: list[list[np.ndarray]] = []
+
+    def fill(self, outs: list[Any]) -> None:
+        """Puts an array in each place."""
+        sets = self.sets
+        found = None
+        try:
+            # A thread takes a set out, so that no other gets what it finds free.
+            found = sets.pop(0)
+        except IndexError:
+            pass
+        if found is None:
+            found = [np.empty(*s) for s in self.shapes]
+        elif tuple(map(getrefcount, found)) != self.free:
+            if len(sets) + 1 < self.turns:
+                sets.append(found)
+                found = [np.empty(*s) for s in self.shapes]
+            else:
+                for i, s in enumerate(self.shapes):
+                    if getrefcount(found[i]) > FREE:
+                        found[i] = np.empty(*s)
+        for k, a in zip(self.places, found):
+            outs[k] = a
+        sets.append(found)
+
+
 class Compiled:
     """A program that runs."""
 
@@ -283,7 +329,6 @@ class Compiled:
         low = draft.low
         self.draft = draft
         self.out_shapes = draft.out_shapes
-        self.bytes = [math.prod(s) * d.itemsize for s, d in self.out_shapes]
         self.number_outs = draft.number_outs
         self.donations = draft.donations(candidates)
         self.replaced = {k for k, _ in self.donations}
@@ -363,9 +408,19 @@ class Compiled:
             threads.ensure_scratch(draft.scratch)
         self.arena_slots = [(slots[s], offset) for s, offset in draft.offsets.items()]
         self.prelude = make_prelude(draft)
-        self.pool: list[np.ndarray | None] = [None] * len(outs)
+        self.arena: np.ndarray | None = None
+        if self.arena_bytes <= OWN_ARENA and all(p.__class__ is not Node for p in self.parts):
+            # Asking the thread for its arena would take longer than some kernels.
+            self.arena = np.empty(self.arena_bytes + memory.ALIGN, np.uint8)
+            self.place(-(-self.arena.ctypes.data // memory.ALIGN) * memory.ALIGN)
+        self.blank: list[Any] = [None] * len(outs)
+        replacing = {k for k, _ in candidates} - self.replaced
+        own = [k for k in range(len(outs)) if k not in replacing and k not in self.replaced]
+        # The new value of a storage is made while the one from the last run is still held.
+        sets = ((own, 1), (sorted(replacing), 2))
+        self.pools = [Pool(ks, self.out_shapes, turns) for ks, turns in sets if ks]
         self.single = self.parts[0].call if len(self.runs) == 1 == len(self.parts) else None
-        self.done = self.runs[-1].done if self.runs else None
+        self.done = memoryview(self.runs[-1].done) if self.runs else None  # type: ignore[arg-type]
         self.kept_outs: list[np.ndarray] | None = None
 
     @staticmethod
@@ -373,34 +428,35 @@ class Compiled:
         """Whether other Python threads should run meanwhile."""
         return any(units > chunk for _, _, units, chunk in run.steps)
 
-    def allocate(self) -> list[np.ndarray]:
-        """Arrays for the outputs; large ones in memory that nobody holds any more."""
-        outs = []
-        pool = self.pool
-        for k, (shape, dtype) in enumerate(self.out_shapes):
-            if self.bytes[k] >= POOLED and k not in self.replaced:
-                a = pool[k]
-                # The pool, this variable, and the argument: nobody else.
-                if a is None or sys.getrefcount(a) > HELD:
-                    a = pool[k] = np.empty(shape, dtype)
-                outs.append(a)
-            else:
-                outs.append(np.empty(shape, dtype))
+    def place(self, base: int) -> None:
+        """Temporaries lie from this address on."""
+        for table in self.tables:
+            for at, offset in self.arena_slots:
+                table[at] = base + offset
+        self.base = base
+
+    def allocate(self, given: Sequence[tuple[int, np.ndarray]] = ()) -> list[Any]:
+        """Arrays for the outputs: those given, and memory that nobody holds any more."""
+        outs = self.blank.copy()
+        for pool in self.pools:
+            pool.fill(outs)
+        for k, a in given:
+            outs[k] = a
+        if len(given) < len(self.replaced):
+            for k in self.replaced:
+                if outs[k] is None:
+                    outs[k] = np.empty(*self.out_shapes[k])
         return outs
 
     def __call__(self, inputs: list[Any], numbers: list[Any], given: Any = ()) -> list[Any]:
         """The outputs. ``given``: (output, array) pairs that are written in place."""
-        outs = self.allocate()
-        for k, a in given:
-            outs[k] = a
+        outs = self.allocate(given)
         if self.prelude is not None:
             numbers = self.prelude(numbers)
-        base = memory.arena.at_least(self.arena_bytes)
-        if base != self.base:
-            for table in self.tables:
-                for at, offset in self.arena_slots:
-                    table[at] = base + offset
-            self.base = base
+        if self.arena is None:
+            base = memory.arena.at_least(self.arena_bytes)
+            if base != self.base:
+                self.place(base)
         self.kept_outs = outs
         if self.single is not None:
             went = self.single(inputs, outs, numbers)
@@ -420,6 +476,34 @@ class Compiled:
             outs[k] = numbers[index]
         return outs
 
+    def write(self, inputs: list[Any], numbers: list[Any]) -> list[Any]:
+        """``__call__``, writing over inputs that only ``inputs`` and their storage hold.
+
+        For a program of one native call, whose ``donations`` have storages of their own.
+        """
+        self.kept_outs = None
+        outs = self.blank.copy()
+        for pool in self.pools:
+            pool.fill(outs)
+        for k, i in self.donations:
+            a = inputs[i]
+            if getrefcount(a) > HELD or a.base is not None:
+                a = np.empty(*self.out_shapes[k])
+            outs[k] = a
+        if self.prelude is not None:
+            numbers = self.prelude(numbers)
+        if self.arena is None:
+            base = memory.arena.at_least(self.arena_bytes)
+            if base != self.base:
+                self.place(base)
+        self.kept_outs = outs
+        went = self.single(inputs, outs, numbers)  # type: ignore[misc]
+        if went:
+            self.again(self.single, went, inputs, outs, numbers)
+        for k, index in self.number_outs:
+            outs[k] = numbers[index]
+        return outs
+
     def again(self, call: Any, went: int, inputs: list, outs: list, numbers: list) -> None:
         """After an input that lies otherwise: copies; after a fault: ``Faulty``."""
         while went:
@@ -427,7 +511,10 @@ class Compiled:
                 self.fault[0] = 0
                 raise Faulty
             if went < 0:
-                raise AssertionError("an output that is no plain array")
+                # Memory to write in place that lies otherwise.
+                outs[-1 - went] = np.empty(*self.out_shapes[-1 - went])
+                went = call(inputs, outs, numbers)
+                continue
             inputs[went - 1] = np.array(inputs[went - 1], order="C", copy=True, subok=False)
             went = call(inputs, outs, numbers)
 
@@ -464,7 +551,7 @@ class Compiled:
                 a = self.view(o.slot, o.view.offset, aval.shape, aval.dtype.numpy, inputs, outs)
                 args.append(a)
         with np.errstate(all="ignore"):
-            result = entry.prim.reference(*args, **entry.attrs)
+            result = called(entry, args)
         results = (result,) if len(entry.outputs) == 1 else result
         for slot, aval, value in zip(node.slots, entry.out_avals, results, strict=True):
             target = slot in self.draft.offsets or slot in self.draft.out_slots
@@ -474,10 +561,13 @@ class Compiled:
 
 
 def _held() -> int:
-    """What the count of references is where only the pool and ``allocate`` hold an array."""
-    pool = [np.empty(1)]
-    a = pool[0]
-    return sys.getrefcount(a)
+    """What the count of references is where a holder, a list and a variable have an array."""
+    inputs = [np.empty(1)]
+    holder = inputs.copy()
+    a = inputs[0]
+    count = getrefcount(a)
+    del holder
+    return count
 
 
 HELD = _held()

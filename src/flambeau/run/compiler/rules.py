@@ -537,12 +537,18 @@ TURNED = 1 << 20
 
 @lowering("matmul")
 def _matmul(low: Lowering, e: Entry, a: Operand, b: Operand) -> Ref:
-    from flambeau.run.compiler.gemm import Product, product
     from flambeau.run.compiler import code
+    from flambeau.run.compiler.gemm import Product, product
 
-    el = element(e.out_avals[0].dtype)
-    if el.memory not in ("float", "double"):
+    narrow = el = element(e.out_avals[0].dtype)
+    if el.kind != "f":
         raise Refused("products of this dtype")
+    if el.size == 2:
+        el = element(dtypes.float32)
+        a, b = (
+            low.map("cast", [x], aval.shape, narrow, el)
+            for x, aval in zip((a, b), e.in_avals, strict=True)
+        )
     out = e.out_avals[0].shape
     m, n, k = out[-2], out[-1], e.in_avals[0].shape[-1]
     if 0 in (m, n, k) or 0 in out:
@@ -566,7 +572,8 @@ def _matmul(low: Lowering, e: Entry, a: Operand, b: Operand) -> Ref:
     sides[1] = turned(low, sides[1], out[:-2], el)
     (sa, sb) = (s.view.strides for s in sides)
     spec = Product(m, n, k, batch, sa, sb, (m * n, n, 1), el.memory)
-    return low.stages("matmul", product(spec, code.target()), sides, [out], [el])[0]
+    found = low.stages("matmul", product(spec, code.target()), sides, [out], [el])[0]
+    return found if narrow is el else low.map("cast", [found], out, el, narrow)
 
 
 def turned(low: Lowering, b: Ref, stack: tuple[int, ...], el: Element) -> Ref:

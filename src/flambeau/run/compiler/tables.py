@@ -52,20 +52,22 @@ def look_up(width: int, rows: int, el: Element, index_el: Element, lanes: int) -
     f = Function("k")
     table, index, out, fault = (f.pointer(i) for i in range(4))
     whole = width - width % lanes
+    # Only moved: as integers, which masked moves take at every size.
+    memory = f"i{8 * el.size}"
     with f.loop("%begin", "%end") as unit:
         row, fits = _row(f, index, unit.index, index_el, rows)
         _fault(f, fits, fault)
         with f.when(fits):
-            source = f.element(table, el.memory, f.value(f"mul i64 {row}, {width}"))
-            target = f.element(out, el.memory, f.value(f"mul i64 {unit.index}, {width}"))
+            source = f.element(table, memory, f.value(f"mul i64 {row}, {width}"))
+            target = f.element(out, memory, f.value(f"mul i64 {unit.index}, {width}"))
             with f.loop("0", str(whole), str(lanes)) as v:
-                x = f.load(vector(lanes, el.memory), f.element(source, el.memory, v.index), el.size)
-                f.store(vector(lanes, el.memory), x, f.element(target, el.memory, v.index), el.size)
+                x = f.load(vector(lanes, memory), f.element(source, memory, v.index), el.size)
+                f.store(vector(lanes, memory), x, f.element(target, memory, v.index), el.size)
             if width > whole:
                 mask = f.mask(lanes, str(width - whole))
-                at = f.element(source, el.memory, str(whole))
-                x = f.load_masked(lanes, el.memory, at, mask)
-                f.store_masked(lanes, el.memory, x, f.element(target, el.memory, str(whole)), mask)
+                at = f.element(source, memory, str(whole))
+                x = f.load_masked(lanes, memory, at, mask)
+                f.store_masked(lanes, memory, x, f.element(target, memory, str(whole)), mask)
     return _kernel(f)
 
 

@@ -1,0 +1,192 @@
+"""Plants faults in a copy of the compiler, one by one, and says which of them the fuzzer finds.
+
+    python benchmarks/mutations.py                   # all of them: some minutes
+    python benchmarks/mutations.py --only views fuse # those of some files
+    python benchmarks/mutations.py --programs 300 --jobs 2
+
+Programs that fail without a fault are left out. A fault counts as caught when one of the first
+programs that ran well without it fails with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Fault(NamedTuple):
+    """``old`` becomes ``new`` in a file of ``run``, where it is found first."""
+
+    file: str
+    what: str
+    old: str
+    new: str
+
+
+FAULTS = [
+    Fault("compiler/nest.py", "neutral element of products", '== "prod":\n            value = 1', '== "prod":\n            value = 0'),
+    Fault("compiler/nest.py", "neutral element of float maxima", "value = -math.inf if", "value = 0.0 if"),
+    Fault("compiler/nest.py", "neutral element of integer maxima", "value = low if", "value = 0 if"),
+    Fault("compiler/nest.py", "no mask in a reduction's tail", "if mask is not None and self.row_mode:", "if False:"),
+    Fault("compiler/nest.py", "tail of one element dropped", "if n > whole:", "if n > whole + 1:"),
+    Fault("compiler/nest.py", "tail of one axis off by one", '"icmp sgt i64 {left}, 0"', '"icmp sgt i64 {left}, 1"'),
+    Fault("compiler/nest.py", "first vector skipped", 'f.loop("0", str(whole), str(self.lanes), carried', 'f.loop(str(self.lanes), str(whole), str(self.lanes), carried'),
+    Fault("compiler/nest.py", "half of the lanes not combined", "half = self.lanes // 2\n        while half", "half = self.lanes // 4\n        while half"),
+    Fault("compiler/nest.py", "strides of gathers ignored", 'f"i64 {i * stride}"', 'f"i64 {i}"'),
+    Fault("compiler/nest.py", "places of outer axes", 'rest = f.value(f"udiv i64 {rest}, {n}")', 'rest = f.value(f"udiv i64 {rest}, {max(1, n - 1)}")'),
+    Fault("compiler/nest.py", "axes joined that do not follow", "if all(a.strides[last] == a.strides[d] * n for a in raw):", "if True:"),
+    Fault("compiler/nest.py", "run-time places dropped", "for slot, step in access.moving:", "for slot, step in ():"),
+    Fault("compiler/nest.py", "outer sums forgotten", "k: self.combine(k, c, part[k]) for", "k: part[k] for"),
+    Fault("compiler/nest.py", "kernels shared whatever their literals", '("literal", repr(o.value), o.value.__class__.__name__)', '("literal",)'),
+    Fault("compiler/nest.py", "kernels shared whatever their strides", "name((a.slot, a.offset)), a.strides,", "name((a.slot, a.offset)),"),
+    Fault("compiler/nest.py", "float16 not rounded", 'def rounded(e: Lanes, value: str, el: Element) -> str:\n    """A value of a 16-bit type as memory would keep it, in its register again."""\n    if el.memory == "half"', 'def rounded(e: Lanes, value: str, el: Element) -> str:\n    """A value of a 16-bit type as memory would keep it, in its register again."""\n    if el.memory == "no"'),
+    Fault("compiler/nest.py", "faults of a tail's empty lanes", 'condition = f.value(f"and {e.bits()} {condition}, {mask}")', "pass"),
+    Fault("compiler/nest.py", "faults not noted", 'f.store("i64", "1", self.bases[FAULT, 0], 8)', "pass"),
+    Fault("compiler/pointwise.py", "operands of sub swapped", "return e.op(float_op, el, *xs)", 'return e.op(float_op, el, *(xs[::-1] if name == "sub" else xs))'),
+    Fault("compiler/pointwise.py", "NaN lost in maximum", 'return e.select(e.compare("uno", el, x, x), x, best, el.register)', "return best"),
+    Fault("compiler/pointwise.py", "NaN lost in relu", 'e.select(e.compare("olt", el, xs[0], zero), zero, xs[0], el.register)', 'e.select(e.compare("ogt", el, xs[0], zero), xs[0], zero, el.register)'),
+    Fault("compiler/pointwise.py", "gate open at zero", 'e.compare("ole", el, xs[1], zero)', 'e.compare("olt", el, xs[1], zero)'),
+    Fault("compiler/pointwise.py", "unsigned widened with its sign", "{'zext' if source.kind == 'u' else 'sext'}", "{'sext'}"),
+    Fault("compiler/pointwise.py", "true is minus one", "{'uitofp' if target.kind == 'f' else 'zext'}", "{'sitofp' if target.kind == 'f' else 'zext'}"),
+    Fault("compiler/pointwise.py", "unsigned compared with its sign", 'core = ("s" if el.kind == "i" else "u") + name[1:]', 'core = "s" + name[1:]'),
+    Fault("compiler/pointwise.py", "cube is a square", 'return e.op("fmul", el, e.op("fmul", el, xs[0], xs[0]), xs[0])', 'return e.op("fmul", el, xs[0], xs[0])'),
+    Fault("compiler/pointwise.py", "unequal NaN counts as equal", '"ne": "une"', '"ne": "one"'),
+    Fault("compiler/views.py", "start of a flip", "offset += (self.shape[d] - 1) * strides[d]", "offset += (self.shape[d] - 2) * strides[d]"),
+    Fault("compiler/views.py", "steps of slices", "strides[d] *= step", "strides[d] *= 1"),
+    Fault("compiler/views.py", "starts of slices", "offset += start * strides[d]", "offset += start"),
+    Fault("compiler/views.py", "strides in a reshape", "merged[-1][1] == n * s:", "merged[-1][1] >= s:"),
+    Fault("compiler/views.py", "reshape cuts the wrong way", "strides.append(step * room)", "strides.append(step)"),
+    Fault("compiler/views.py", "size-1 dimensions not repeated", "0 if n == 1 and m != 1 else s", "s"),
+    Fault("compiler/lower.py", "offset of a dense view", "View(shape, row_major(shape), view.offset))", "View(shape, row_major(shape), 0))"),
+    Fault("compiler/lower.py", "a moving view taken for dense", "if view.moving or view._replace(", "if view._replace("),
+    Fault("compiler/lower.py", "power of three halves", "(2, 0.5, 1, -1, 3)", "(2, 0.5, 1, -1, 3, -1.5)"),
+    Fault("compiler/rules.py", "a part written before the filling", "low.nodes[-1].after = (slot,)", "pass"),
+    Fault("compiler/rules.py", "places in a concatenation", "        start += n\n    return Ref(slot, whole)", "        start += max(1, n - 1)\n    return Ref(slot, whole)"),
+    Fault("compiler/rules.py", "gradient of a slice not zero elsewhere", "slot = _filled(low, out.shape, Literal(0), el)", "slot = _filled(low, out.shape, Literal(1), el)"),
+    Fault("compiler/rules.py", "padding before ignored", "tuple([max(lo, 0) for lo, _ in pads])", "tuple([0 for lo, _ in pads])"),
+    Fault("compiler/rules.py", "cropping ignored", "tuple([max(-lo, 0) for lo, _ in pads])", "tuple([0 for lo, _ in pads])"),
+    Fault("compiler/rules.py", "a view's write forgets its base", 'copy = low.map("copy", [base], out.shape, el)', 'copy = low.map("copy", [Literal(0)], out.shape, el)'),
+    Fault("compiler/rules.py", "gradient of softmax", 'r.do("mul", y, r.total("sum", product))', 'r.total("sum", product)'),
+    Fault("compiler/rules.py", "gradient of a normalisation", 'r.do("add", r.do("mul", y, slope), mean)', "mean"),
+    Fault("compiler/rules.py", "ignored targets counted", 'self.kept = self.choose("ne", self.target, self.ignore)', 'self.kept = self.choose("ne", self.target, Literal(-100))'),
+    Fault("compiler/rules.py", "targets not checked", 'low.guard(low.map("and", [outside, self.kept], rows, self.truth))', "pass"),
+    Fault("compiler/rules.py", "any and all exchanged", 'name = "amax" if name == "any" else "amin"', 'name = "amin" if name == "any" else "amax"'),
+    Fault("compiler/rules.py", "offset of a product's operand", "*view.strides[-2:]), view.offset)", "*view.strides[-2:]), 0)"),
+    Fault("compiler/rules.py", "mean of a loss not divided", 'total = low.map("div", [total, c.count()], (), c.el)', "pass"),
+    Fault("compiler/fuse.py", "groups merged around a third", "if g is not into and g is not other:", "if False:"),
+    Fault("compiler/fuse.py", "joins that wait for themselves", "return any(i != group.index and self.groups[i].deps & bit for i in self.reads(node))", "return False"),
+    Fault("compiler/fuse.py", "offsets of views in a group", "view.offset == other.offset", "True"),
+    Fault("compiler/fuse.py", "strides of views in a group", "n == 1 or s == t", "True"),
+    Fault("compiler/fuse.py", "other dimensions reduced together", "if into.dims is not None and other.dims is not None and into.dims != other.dims:", "if False:"),
+    Fault("compiler/fuse.py", "dependencies one step deep", "new |= (1 << i) | self.groups[i].deps", "new |= 1 << i"),
+    Fault("compiler/fuse.py", "order of writes to one buffer lost", "for slot in node.after:\n            yield from self.writers.get(slot, ())", "for slot in ():\n            yield from self.writers.get(slot, ())"),
+    Fault("compiler/fuse.py", "parts read in the group that writes them", "            elif o.slot in group.slots:\n                break", "            elif False:\n                break"),
+    Fault("compiler/memory.py", "lives that touch", "p[3] < first or last < p[2]", "p[3] <= first or last <= p[2]"),
+    Fault("compiler/memory.py", "no lives at all", "not (p[3] < first or last < p[2])", "p[2] == first"),
+    Fault("compiler/program.py", "writes in place while others read", "at < step or (g is group", "True or (g is group"),
+    Fault("compiler/program.py", "writes in place at other places", "if not group.level[id(node)] or not view.is_whole(math.prod(group.space)):", "if False:"),
+    Fault("compiler/program.py", "memory used again while held", "elif tuple(map(getrefcount, found)) != self.free:", "elif False:"),
+    Fault("compiler/program.py", "two outputs in one memory", "and value.slot not in taken", ""),
+    Fault("compiler/program.py", "a view handed out for its base", "and value.view.is_whole(low.buffers[value.slot].size)", ""),
+    Fault("program.py", "places that changed", "if fixed is not None and native is not None and fixed[0](numbers) != fixed[1]:", "if False:"),
+    Fault("program.py", "places that changed while it was compiled", "if self.fixed is not None and self.fixed[1] != self.fixed[0](numbers):", "if False:"),
+    Fault("compiler/passes.py", "overlapping slices joined", "if reached <= start:", "if True:"),
+    Fault("compiler/passes.py", "slices with steps joined", 'if e.attrs["steps"] != (1,) or start.__class__', "if start.__class__"),
+    Fault("compiler/gemm_dot.py", "remainder of k", "if self.final > self.whole", "if False"),
+    Fault("compiler/gemm_dot.py", "lanes of the remainder of k", "mask = static_mask(t.lanes, self.final - self.whole)", "mask = static_mask(t.lanes, max(1, self.final - self.whole - 1))"),
+    Fault("compiler/gemm_tiles.py", "the last panel", "if self.rest:", "if self.rest > 1:"),
+    Fault("compiler/gemm_store.py", "blocks of k not added", 'return f.value(f"fadd {self.type} {before}, {value}")', "return value"),
+    Fault("compiler/convolution_blocks.py", "padding of convolutions", '[low for low, _ in how["padding"]]', '[max(0, low - 1) for low, _ in how["padding"]]'),
+    Fault("compiler/pooling.py", "NaN in pooling", 'win = f.value(f"or <{count} x i1> {more}, {nan}")', "win = more"),
+    Fault("compiler/pooling.py", "windows that share a place", 'if not attrs["disjoint"]:', "if False:"),
+    Fault("compiler/pooling_means.py", "padding counted", "if self.with_padding:\n            stop", "if True:\n            stop"),
+    Fault("compiler/tables.py", "rows of padding learn", "if padding is not None:\n                other", "if False:\n                other"),
+    Fault("compiler/tables.py", "repeated rows overwrite", 'total = f.value(f"fadd {ty} {old}, {x}")', "total = x"),
+    Fault("compiler/tables.py", "indices not checked", 'return row, f.value(f"icmp ult i64 {row}, {rows}")', 'return row, f.value(f"icmp ult i64 {row}, {rows + 1}")'),
+]  # fmt: skip
+
+
+def environment(source: Path, cache: Path) -> dict[str, str]:
+    return {
+        **os.environ, "PYTHONPATH": str(source), "FLAMBEAU_CACHE": str(cache),
+        "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+
+
+def fuzz(source: Path, cache: Path, *arguments: str) -> str:
+    command = [sys.executable, str(ROOT / "benchmarks" / "fuzz.py"), *arguments]
+    done = subprocess.run(
+        command, env=environment(source, cache), capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.stdout.strip() else f"seed -1: it does not start: {done.stderr[-300:]}"
+
+
+def plant(fault: Fault, source: Path, folder: Path) -> Path | None:
+    """A copy of the source with the fault; None where its text is not there any more."""
+    copy = folder / "src"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    path = copy / "flambeau" / "run" / fault.file
+    text = path.read_text()
+    if fault.old not in text:
+        return None
+    path.write_text(text.replace(fault.old, fault.new, 1))
+    return copy
+
+
+def trial(fault: Fault, source: Path, programs: int, without: list[str]) -> tuple[str, str]:
+    """(verdict, what the fuzzer said)."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy = plant(fault, source, folder)
+        if copy is None:
+            return "gone", "the text to change is not there"
+        begun = time.time()
+        said = fuzz(
+            copy, folder / "cache", "--programs", str(programs), "--failures", "1",
+            "--without", *without,
+        )  # fmt: skip
+    found = re.search(r"^seed (-?\d+): (.*)", said, re.MULTILINE)
+    if found is None:
+        return "missed", f"{time.time() - begun:.0f} s"
+    return "caught", f"seed {found[1]}: {found[2][:90]} ({time.time() - begun:.0f} s)"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--programs", type=int, default=300, help="of the fuzzer, for each fault")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=[], help="parts of file names or descriptions")
+    parser.add_argument("--source", type=Path, default=ROOT / "src")
+    a = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "src"
+        # The source as it is now: others may be working on it.
+        shutil.copytree(a.source, source, ignore=shutil.ignore_patterns("__pycache__"))
+        plain = fuzz(source, Path(name) / "cache", "--programs", str(a.programs))
+        without = re.findall(r"^seed (\d+):", plain, re.MULTILINE)
+        print(f"without a fault: {plain.strip().splitlines()[-1]}\n", flush=True)
+        chosen = [f for f in FAULTS if not a.only or any(o in f.file + f.what for o in a.only)]
+        rows = []
+        with ThreadPoolExecutor(a.jobs) as pool:
+            results = pool.map(lambda f: trial(f, source, a.programs, without), chosen)
+            for fault, (verdict, text) in zip(chosen, results, strict=True):
+                rows.append(verdict)
+                print(f"{verdict:7} {fault.file:32} {fault.what}: {text}", flush=True)
+    caught, planted = rows.count("caught"), len(rows) - rows.count("gone")
+    print(f"\n{caught} of {planted} faults caught; {rows.count('gone')} not planted")
+    return int(caught < planted)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
