@@ -3,7 +3,7 @@
     python benchmarks/fuzz.py                       # 10 seconds
     python benchmarks/fuzz.py --seconds 3600 --first 1000
     python benchmarks/fuzz.py --programs 300
-    python benchmarks/fuzz.py --seed 17             # one program: its listing, what differs, reduced
+    python benchmarks/fuzz.py --seed 17             # one: its listing, what differs, reduced
 
 The programs run in a process of their own, so that one that kills it is a failure like others.
 """

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuzz_programs import FuzzProgram, generate, optimizer, place
 
 import flambeau
 from flambeau.record import trace
 from flambeau.run import program as tiers
+from fuzz_programs import FuzzProgram, generate, optimizer, place
 
 __all__ = ["Failure", "check", "generate", "judge", "reduced", "run"]
 
@@ -60,7 +60,11 @@ def seen(what: str, value: Any) -> tuple[str, str, Any]:
     if value is None or isinstance(value, str):
         return what, "text", str(value)
     if isinstance(value, np.ndarray):
-        return what, value.dtype.name, np.array(value, np.float64 if value.dtype.kind == "f" else None)
+        return (
+            what,
+            value.dtype.name,
+            np.array(value, np.float64 if value.dtype.kind == "f" else None),
+        )
     if hasattr(value, "requires_grad"):
         dtype = str(value.dtype).split(".")[-1]
         array = np.array(value.detach().tolist())
@@ -221,8 +225,9 @@ def judge(p: FuzzProgram, names: tuple[str, ...] = tuple(TIERS)) -> Failure | No
         if found:
             return Failure(p, f"{name} and {names[0]}", found)
     found = disagree(first, truth, disturbed, least)
-    if found and truth.error and "refusal" not in p.kinds:
-        # What PyTorch refuses half way (a value written over) need not be refused, or not then.
+    if found and truth.error:
+        # What PyTorch refuses half way (a value written over) need not be refused, or not then;
+        # bad values are refused within the program.
         return None
     return Failure(p, f"{names[0]} and PyTorch", found) if found else None
 

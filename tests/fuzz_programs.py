@@ -46,10 +46,17 @@ class Input:
                 info = np.iinfo(self.dtype)
                 found = rng.integers(info.min, info.max, self.shape, endpoint=True)
                 return found.astype(self.dtype).astype(np.int64)
-            return rng.integers(self.low, self.high, self.shape)
+            found = rng.integers(self.low, self.high, self.shape)
+            if self.values == "bad" and iteration in (3, 7) and found.size:
+                found.reshape(-1)[seed % found.size] = self.high
+            return found
         found = np.asarray(rng.normal(size=self.shape))
         if self.values == "unit":
             found = np.asarray(rng.uniform(0.05, 0.95, self.shape))
+        elif self.values == "bad":
+            found = np.asarray(rng.uniform(0.05, 0.95, self.shape))
+            if iteration in (3, 7) and found.size:
+                found.reshape(-1)[seed % found.size] = 1.5
         elif self.values == "ties":
             found = np.round(found)
         elif self.values == "special":
@@ -82,9 +89,13 @@ class FuzzProgram:
     def text(self) -> str:
         """The function, as it is executed."""
         names = [i.name for i in self.inputs]
-        head = f"def program({', '.join(['f', 'F', 'np', 't', 'look', 'hold', 'opt', 'S', *names])}):"
+        head = (
+            f"def program({', '.join(['f', 'F', 'np', 't', 'look', 'hold', 'opt', 'S', *names])}):"
+        )
         body = [part for line in self.lines for part in line.split("\n")]
-        return "\n".join([head, *[f"    {b}" for b in body], f"    return [{', '.join(self.returns)}]"])
+        return "\n".join(
+            [head, *[f"    {b}" for b in body], f"    return [{', '.join(self.returns)}]"]
+        )
 
     def listing(self) -> str:
         """For people: inputs, then the text."""
@@ -93,7 +104,9 @@ class FuzzProgram:
             f"# {i.name}: {i.role} {i.dtype}{list(i.shape)} {i.values}{' foreign' * i.foreign}"
             for i in self.inputs
         ]
-        rows.append(f"# optimizer {self.optimizer or 'none'}, reads {self.reads}, keeps {self.keeps}")
+        rows.append(
+            f"# optimizer {self.optimizer or 'none'}, reads {self.reads}, keeps {self.keeps}"
+        )
         return "\n".join([*rows, self.text()])
 
 
@@ -108,15 +121,16 @@ def place(module: Any, i: Input, array: np.ndarray) -> Any:
 
 
 def optimizer(module: Any, name: str, leaves: list) -> Any:
+    # A large eps: where gradients vanish, their last bits must not say where a step goes.
     options: dict[str, Any] = {
         "SGD": {"lr": 0.05},
         "SGD momentum": {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-        "Adam": {"lr": 0.01},
-        "AdamW": {"lr": 0.01, "weight_decay": 0.1},
-        "RMSprop": {"lr": 0.01},
-        "Adagrad": {"lr": 0.01},
-        "Adadelta": {"lr": 0.5},
-        "Adamax": {"lr": 0.01},
+        "Adam": {"lr": 0.01, "eps": 1e-3},
+        "AdamW": {"lr": 0.01, "weight_decay": 0.1, "eps": 1e-3},
+        "RMSprop": {"lr": 0.01, "eps": 1e-3},
+        "Adagrad": {"lr": 0.01, "eps": 1e-3},
+        "Adadelta": {"lr": 0.5, "eps": 1e-3},
+        "Adamax": {"lr": 0.01, "eps": 1e-3},
     }[name]
     return getattr(module.optim, name.split()[0])(leaves, **options)
 
@@ -141,6 +155,8 @@ class Generator:
             self.dims[rng.randrange(3)] = 0
         self.count = 0
         self.tensors: dict[str, Any] = {}
+        # Running means and variances: two of them in one memory would be nonsense.
+        self.stats: set[str] = set()
         self.looks: list[Any] = []
         self.env: dict[str, Any] = {
             "f": torch, "F": torch.nn.functional, "np": np, "t": 0, "S": {},
@@ -168,7 +184,9 @@ class Generator:
         self.count += 1
         return f"v{self.count}"
 
-    def input(self, shape: tuple[int, ...], dtype: str | None = None, role: str = "", **more: Any) -> str:
+    def input(
+        self, shape: tuple[int, ...], dtype: str | None = None, role: str = "", **more: Any
+    ) -> str:
         """A new tensor from outside."""
         dtype = dtype or self.main
         if not role:
@@ -293,14 +311,20 @@ class Generator:
             if not n or self.chance(0.2):
                 parts.append(":")
             elif self.chance(0.3):
-                parts.append(self.one((f"{self.rng.randrange(n)}", f"t % {n}", f"(t // 6) % {n}", "-1")))
+                parts.append(
+                    self.one((f"{self.rng.randrange(n)}", f"t % {n}", f"(t // 6) % {n}", "-1"))
+                )
             elif n > 1 and self.chance(0.3):
                 size = self.rng.randint(1, n - 1)
                 start = self.one((f"t % {n - size + 1}", f"t // 6 % {n - size + 1}"))
                 parts.append(f"{start}:{start} + {size}")
             else:
                 a = self.rng.randrange(n)
-                b = self.rng.randint(a, n) if self.chance(0.1) else self.rng.randint(min(a + 1, n), n)
+                b = (
+                    self.rng.randint(a, n)
+                    if self.chance(0.1)
+                    else self.rng.randint(min(a + 1, n), n)
+                )
                 step = self.one(("", "", "", ":2", ":3"))
                 parts.append(f"{a or ''}:{b if b < n else ''}{step}")
         if self.chance(0.1):
@@ -310,7 +334,7 @@ class Generator:
         return ", ".join(parts)
 
     def draw(self) -> FuzzProgram:
-        from fuzz_steps import STEPS
+        from fuzz_layers import STEPS
 
         p, rng = self.program, self.rng
         for role in ["x", "w", *rng.choices("xws", k=rng.randint(0, 3))]:
@@ -318,7 +342,8 @@ class Generator:
         if self.chance(0.3):
             self.input(self.shape(), self.one((*INTS[:3], "int64", "bool")), role="x")
         if self.chance(0.45):
-            p.optimizer = self.one(OPTIMIZERS)
+            # In 16 bits squares of gradients vanish: what is divided by them is chance.
+            p.optimizer = self.one(OPTIMIZERS[:2] if p.coarse else OPTIMIZERS)
             self.env["opt"] = None
         wanted = rng.randint(4, 9) if rng.random() < 0.35 else rng.randint(8, 22)
         names, weights = list(STEPS), [w for _, w in STEPS.values()]
@@ -341,9 +366,9 @@ class Generator:
 
     def finish(self) -> None:
         """Ends with a backward and a step, perhaps, and chooses what is given back."""
-        from fuzz_steps import backward
+        from fuzz_layers import backward
 
-        p, rng = self.program, self.rng
+        p = self.program
         leaves = [i.name for i in p.inputs if i.role == "w"]
         if leaves and self.chance(0.7):
             self.take(backward)
@@ -363,7 +388,11 @@ class Generator:
 
     def at(self, name: str) -> int:
         for k, line in enumerate(self.program.lines):
-            if line.startswith((f"{name} =", f"{name},")) or f", {name} =" in line or f" {name} = " in line:
+            if (
+                line.startswith((f"{name} =", f"{name},"))
+                or f", {name} =" in line
+                or f" {name} = " in line
+            ):
                 return k
         return 0
 

@@ -171,9 +171,8 @@ def count(step: Step, first: int, number: int) -> Counts:
 
 
 # Either tier's: ``run.program.Program``, ``run.compiler.program.Compiled``.
-_PROGRAMS = ("Program.__call__", "Compiled.__call__")
+_PROGRAMS = ("Program.__call__", "Compiled.__call__", "Compiled.write")
 
 
 def _is_program(frame: Any) -> bool:
-    code = frame.f_code
-    return code.co_name == "__call__" and code.co_qualname in _PROGRAMS
+    return frame.f_code.co_qualname in _PROGRAMS

@@ -55,6 +55,7 @@ _HOOKS = (
 )
 _CALL_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _ANYWHERE = hooking.everywhere
+_NOTHING: Any = object()
 
 
 def _forward_unimplemented(self: Any, *input: Any) -> None:
@@ -122,10 +123,17 @@ class Module(Walk, State, Hooked):
 
     # ------------------------------------------------------------------------------ calling
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, input: Any = _NOTHING, /, *args: Any, **kwargs: Any) -> Any:
+        # One argument is passed on as it is: gathering and spreading it costs as much as the call.
+        if input is _NOTHING:
+            if self._hooked or _ANYWHERE:
+                return self._call_with_hooks(**kwargs)
+            return self.forward(**kwargs)
         if self._hooked or _ANYWHERE:
-            return self._call_with_hooks(*args, **kwargs)
-        return self.forward(*args, **kwargs)
+            return self._call_with_hooks(input, *args, **kwargs)
+        if args or kwargs:
+            return self.forward(input, *args, **kwargs)
+        return self.forward(input)
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         return Module.__call__(self, *args, **kwargs)

@@ -162,10 +162,12 @@ class Recipe:
 
     def take(self, optimizer: Optimizer) -> bool:
         """The step, if it is the same as the last one; False: nothing was done."""
-        known = optimizer.state.values()
-        if len(known) != len(self.states) or not all(map(is_, known, self.states)):
+        known = optimizer.state
+        if len(known) != len(self.states):
             return False
-        if sum(map(len, self.states)) != self.sizes:
+        if known and not (
+            all(map(is_, known.values(), self.states)) and sum(map(len, self.states)) == self.sizes
+        ):
             return False
         params: list[Any] = []
         kept: list[Any] = []
@@ -187,7 +189,7 @@ class Recipe:
                 kept += found if share.single else chain.from_iterable(found)
         if next(shares, None) is not None:
             return False
-        if any([t is None for t in kept]):
+        if kept and any([t is None for t in kept]):
             return False
         # First of all: they may read values.
         numbers = self.given
@@ -212,7 +214,7 @@ class Recipe:
         same = True
         for share in self.shares:
             options = share.options
-            if options is None or not all(map(is_, share.group.values(), options)):
+            if not all(map(is_, share.group.values(), options)):
                 share.options[:] = share.group.values()  # type: ignore[index]
                 same = False
         return same
@@ -241,9 +243,8 @@ def advance_together(states: Sequence[State]) -> bool:
     if [a.item() for a in arrays] != [value] * len(arrays):
         return False
     value += 1
-    for a in arrays[1:]:
+    for c, a in zip(counters[1:], arrays[1:]):
         a.fill(value)
-    for c in counters[1:]:
         c.version += 1
     return True
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from flambeau.ir.derive import depending
 from flambeau.ir.graph import NUMBERS, Const
-from flambeau.record.segment import Segment, Spec
+from flambeau.record.segment import Segment, Spec, Spent
 from flambeau.record.storage import Storage
 from flambeau.record.trace import LENGTH, LOCK, Node, Trace, renew, trie
 from flambeau.run.program import Program
@@ -233,7 +233,7 @@ def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
         try:
             if outs is None:
                 native = program.native
-                if native is None or native.single is None or program.fixed is not None:
+                if native is None or not native.direct or program.fixed or program.scalars:
                     outs = plan.run(arrays, tr.numbers, storages)
                 else:
                     outs = native.write(arrays, tr.numbers)
@@ -496,14 +496,8 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any], no
         if slot in plan.spent:
             if spent is None:
                 reached = origins(node, tr.inputs)
-                spent = Segment(
-                    None,
-                    node,
-                    [t if o else None for t, o in zip(tr.inputs, reached)],
-                    (),
-                    (),
-                )
-                spent.origins = reached
+                wanted = [t if o else None for t, o in zip(tr.inputs, reached)]
+                spent = Spent(node, wanted, reached)
             t._hist = (spent, slot)
         else:
             t._hist = (segment, slot)

@@ -347,14 +347,29 @@ def wrapper_source(fn: Function, params: list[inspect.Parameter]) -> str:
         annotation, v = str(p.annotation), p.name
         getter = "_number_key" if i in numbers else "_key_of"
         part = f"{getter}(_tr, {v}, _fn, {i})"
-        if "Tensor" in annotation and "Sequence" not in annotation and "list" not in annotation:
-            part = (
-                f"({v}._slot if {v}._trace is _tr else _bind(_tr, {v})) "
-                f"if {v}.__class__ in _TENSORS else {part}"
-            )
+        when = "if"
         if p.default is not p.empty:
-            part = f"_D if {v} is _d{i} else ({part})"
-        lines.append(f"        _k{i} = {part}")
+            lines += [f"        if {v} is _d{i}:", f"            _k{i} = _D"]
+            when = "elif"
+        if "Tensor" in annotation and "Sequence" not in annotation and "list" not in annotation:
+            lines += [
+                f"        {when} {v}.__class__ in _TENSORS:",
+                f"            if {v}._trace is _tr:",
+                f"                _k{i} = {v}._slot",
+                # As ``bind`` does it, which counts the references to other storages.
+                f"            elif {v}._storage is not None and {v}._storage.plain:",
+                f"                _tr.inputs.append({v})",
+                f"                {v}._trace = _tr",
+                f"                {v}._slot = -len(_tr.inputs)",
+                f"                _k{i} = {v}._meta",
+                "            else:",
+                f"                _k{i} = _bind(_tr, {v})",
+            ]
+            when = "elif"
+        if when == "if":
+            lines.append(f"        _k{i} = {part}")
+        else:
+            lines += ["        else:", f"            _k{i} = {part}"]
         if p.kind is p.KEYWORD_ONLY and "*" not in header:
             header.append("*")
         header.append(v if p.default is p.empty else f"{v}=_d{i}")

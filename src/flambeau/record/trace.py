@@ -166,7 +166,8 @@ class Trace:
 
     def __init__(self, state: Ambient, special: bool = False) -> None:
         self.state = state
-        self.root = self.node = trie.root(state)
+        root = trie.roots.get(state)
+        self.root = self.node = root if root is not None else trie.root(state)
         self.inputs: list[Any] = []
         self.numbers: list[Any] = []
         self.live: list[Any] = []

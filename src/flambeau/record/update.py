@@ -99,8 +99,8 @@ def bound(tr: Trace, tensors: Sequence[Any]) -> list[Any]:
         if t._trace is tr:
             parts.append(t._slot)
             continue
-        storage = t._storage
-        if storage is not None and storage.plain:
+        # As ``bind`` does it, which counts the references to other storages.
+        if t._storage is not None and t._storage.plain:
             inputs.append(t)
             t._trace = tr
             t._slot = -len(inputs)

@@ -148,9 +148,7 @@ class Program:
         elif any(numbers[i] != n for i, n in self.places.items()):
             self.places = {i: n for i, n in self.places.items() if numbers[i] == n}
 
-    def apart(
-        self, inputs: Sequence[Any], numbers: Sequence[Any]
-    ) -> tuple[list[Any], list[Any]]:
+    def apart(self, inputs: Sequence[Any], numbers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The inputs with arrays only, the numbers among them with the others."""
         arrays = [_NOTHING if i in self.scalars else a for i, a in enumerate(inputs)]
         return arrays, [*numbers, *[inputs[i] for i in self.scalars]]

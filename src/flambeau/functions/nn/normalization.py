@@ -18,6 +18,9 @@ def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """``x * weight + bias``, both ready to broadcast."""
     if weight is not None:
         x = ops.mul(x, cast(weight, x.dtype))
+    elif bias is None:
+        # Backward needs the standardised values: a write to the result must not be one to them.
+        return ops.clone(x)
     return x if bias is None else ops.add(x, cast(bias, x.dtype))
 
 

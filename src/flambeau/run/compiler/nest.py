@@ -12,18 +12,26 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from flambeau.run.compiler import pointwise
-from flambeau.run.compiler.elements import Element
 from flambeau.run.compiler.emit import Function, Kernel, constant, vector
-from flambeau.run.compiler.nodes import Literal, Number, Ref
-from flambeau.run.compiler.pointwise import Lanes, convert
-from flambeau.run.compiler.views import View, contiguous
+from flambeau.run.compiler.nest_plan import Access, Plan
+from flambeau.run.compiler.nest_values import (
+    apply,
+    memory_type,
+    narrow,
+    narrow_bfloat,
+    number_key,
+    rounded,
+    widen_bfloat,
+    zero,
+)
+from flambeau.run.compiler.nodes import Number, Ref
+from flambeau.run.compiler.pointwise import Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flambeau.run.compiler.elements import Element
     from flambeau.run.compiler.fuse import Group
     from flambeau.run.compiler.lower import Buffer
     from flambeau.run.compiler.nodes import Node
@@ -48,140 +56,6 @@ class Nest(NamedTuple):
     pointers: tuple[tuple[int, int], ...]
     units: int
     chunk: int
-
-
-class Access(NamedTuple):
-    """Where a value lies: strides over the nest's axes."""
-
-    slot: int
-    offset: int
-    strides: tuple[int, ...]
-    moving: tuple[tuple[int, int], ...]
-    element: Element
-
-
-class Plan:
-    """A group with its axes cut down to what matters, and every access over them."""
-
-    def __init__(
-        self, group: Group, stored: set[int], buffers: dict[int, Buffer], target: Target
-    ) -> None:
-        self.group = group
-        self.stored = stored
-        self.buffers = buffers
-        dims = group.dims or ()
-        space = group.space
-        self.reads: dict[tuple[int, int], Access] = {}
-        self.writes: dict[int, Access] = {}
-        raw: list[Access] = []
-        kept_axes = [d for d in range(len(space)) if d not in dims]
-
-        def wide(view: View, is_full: bool) -> tuple[int, ...]:
-            if is_full:
-                return view.strides
-            strides = dict(zip(kept_axes, view.strides, strict=True))
-            return tuple([strides.get(d, 0) for d in range(len(space))])
-
-        for k, node in enumerate(group.nodes):
-            is_full = group.level[id(node)]
-            for j, o in enumerate(node.operands):
-                if o.__class__ is Ref and o.slot not in group.made:
-                    view = group.views[id(node)][j]
-                    el = buffers[o.slot].element
-                    access = Access(o.slot, view.offset, wide(view, is_full), view.moving, el)
-                    self.reads[k, j] = access
-                    raw.append(access)
-            if not node.slots:
-                continue
-            shape = space if is_full and node.kind != "reduce" else group.kept
-            level = is_full and node.kind != "reduce"
-            if node.target is not None:
-                view = node.target.reshape(shape)
-                if view is None:
-                    raise AssertionError("a part of a buffer that does not fit its group")
-                self.writes[k] = Access(
-                    node.slot, view.offset, wide(view, level), view.moving, node.result
-                )
-                raw.append(self.writes[k])
-            elif node.slot in stored:
-                view = contiguous(shape)
-                self.writes[k] = Access(node.slot, 0, wide(view, level), (), node.result)
-                raw.append(self.writes[k])
-        self._collapse(space, dims, raw)
-        sizes = {el.size for a in raw for el in (a.element,)}
-        wide_only = sizes == {8}
-        self.lanes = target.lanes(8 if wide_only else 4)
-
-    def _collapse(self, space: tuple[int, ...], dims: tuple[int, ...], raw: list[Access]) -> None:
-        """Axes of size 1 go; neighbours that all accesses see as one become one."""
-        groups: list[list[int]] = []
-        for d, n in enumerate(space):
-            if n == 1:
-                continue
-            if groups and (groups[-1][-1] in dims) == (d in dims):
-                last = groups[-1][-1]
-                if all(a.strides[last] == a.strides[d] * n for a in raw):
-                    groups[-1].append(d)
-                    continue
-            groups.append([d])
-        if dims and not any(g[0] in dims for g in groups):
-            # All that is reduced has size 1: one such axis stays, outermost.
-            groups.insert(0, [dims[0]])
-        if not groups and space:
-            groups = [[0]]
-        self.axes = tuple([math.prod(space[d] for d in g) for g in groups]) or (1,)
-        self.reduced = tuple([k for k, g in enumerate(groups) if g[0] in dims])
-        inner = [g[-1] for g in groups]
-
-        def cut(a: Access) -> Access:
-            return a._replace(strides=tuple([a.strides[d] for d in inner]) or (0,))
-
-        self.reads = {k: cut(a) for k, a in self.reads.items()}
-        self.writes = {k: cut(a) for k, a in self.writes.items()}
-
-    def spec(self) -> tuple:
-        """All that the code depends on; slots are renamed in order of their use."""
-        names: dict[Any, int] = {}
-
-        def name(slot: Any) -> int:
-            return names.setdefault(slot, len(names))
-
-        def place(a: Access) -> tuple:
-            return (
-                name((a.slot, a.offset)), a.strides,
-                tuple([(name(("index", i)), s) for i, s in a.moving]),
-                a.element.name,
-            )  # fmt: skip
-
-        rows = []
-        made = {n.slot: k for k, n in enumerate(self.group.nodes) if n.target is None and n.slots}
-        for k, node in enumerate(self.group.nodes):
-            operands: list[Any] = []
-            for j, o in enumerate(node.operands):
-                if o.__class__ is Ref:
-                    read = self.reads.get((k, j))
-                    operands.append(("made", made[o.slot]) if read is None else place(read))
-                elif o.__class__ is Number:
-                    operands.append(("number", o.kind, name(o)))
-                else:
-                    operands.append(("literal", repr(o.value), o.value.__class__.__name__))
-            write = self.writes.get(k)
-            rows.append(
-                (
-                    node.kind, node.op, tuple(operands), tuple(sorted(node.attrs.items())),
-                    node.compute.name, node.result.name, self.group.level[id(node)],
-                    None if write is None else place(write),
-                )
-            )  # fmt: skip
-        flat = not self.reduced and len(self.axes) == 1
-        # The outermost extent is the range of units: it is no part of the code.
-        any_extent = flat or not self._needs_first()
-        axes = (("any", self.axes[0] == 1) if any_extent else self.axes[0], *self.axes[1:])
-        return (tuple(rows), axes, self.reduced, self.lanes)
-
-    def _needs_first(self) -> bool:
-        """Whether the code has the first axis's extent in it."""
-        return 0 in self.reduced or len(self.axes) == 1
 
 
 class Builder:
@@ -793,83 +667,6 @@ class Builder:
         self.store(a._replace(moving=()), value, "0", mask, {a._replace(moving=()): base})
 
 
-def number_key(number: Number) -> int:
-    """A run-time number as an offset, until the program gives it its place."""
-    return number.index * 2 + (number.kind == "i")
-
-
-def memory_type(el: Element) -> str:
-    return "i16" if el.memory == "bfloat" else el.memory
-
-
-def zero(e: Lanes, ty: str) -> str:
-    return "0" if e.lanes == 1 else "zeroinitializer"
-
-
-def widen_bfloat(e: Lanes, raw: str) -> str:
-    f = e.f
-    wide = f.value(f"zext {e.type('i16')} {raw} to {e.type('i32')}")
-    up = f.value(f"shl {e.type('i32')} {wide}, {f.literal(e.lanes, 'i32', 16)}")
-    return f.value(f"bitcast {e.type('i32')} {up} to {e.type('float')}")
-
-
-def narrow_bfloat(e: Lanes, value: str) -> str:
-    """Rounded to the nearest, ties to even; NaN stays NaN."""
-    f, ints = e.f, e.type("i32")
-
-    def lit(v: int) -> str:
-        return f.literal(e.lanes, "i32", v)
-
-    bits = f.value(f"bitcast {e.type('float')} {value} to {ints}")
-    odd = f.value(f"and {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(1)}")
-    up = f.value(f"add {ints} {f.value(f'add {ints} {bits}, {lit(0x7FFF)}')}, {odd}")
-    high = f.value(f"lshr {ints} {up}, {lit(16)}")
-    nan = f.value(f"fcmp uno {e.type('float')} {value}, {value}")
-    quiet = f.value(f"or {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(0x40)}")
-    kept = f.value(f"select {e.bits()} {nan}, {ints} {quiet}, {ints} {high}")
-    return f.value(f"trunc {ints} {kept} to {e.type('i16')}")
-
-
-def rounded(e: Lanes, value: str, el: Element) -> str:
-    """A value of a 16-bit type as memory would keep it, in its register again."""
-    if el.memory == "half":
-        low = e.f.value(f"fptrunc {e.type('float')} {value} to {e.type('half')}")
-        return e.f.value(f"fpext {e.type('half')} {low} to {e.type('float')}")
-    if el.memory == "bfloat":
-        return widen_bfloat(e, narrow_bfloat(e, value))
-    return value
-
-
-def narrow(value: float, el: Element) -> float:
-    if el.memory == "half":
-        return float(np.float16(value))
-    if el.memory == "bfloat":
-        import ml_dtypes
-
-        return float(ml_dtypes.bfloat16(value))
-    return value
-
-
-def apply(e: Lanes, node: Node, xs: list[str]) -> str:
-    """The node's value from its operands'."""
-    if node.op == "copy":
-        return (
-            xs[0]
-            if not isinstance(node.operands[0], Literal)
-            else e.f.value(
-                f"select i1 true, {e.type(node.result.register)} {xs[0]}, "
-                f"{e.type(node.result.register)} {xs[0]}"
-            )
-        )
-    if node.op == "where":
-        return e.select(xs[0], xs[1], xs[2], node.compute.register)
-    if node.op == "cast":
-        value = convert(e, xs[0], node.compute, node.result)
-    else:
-        value = pointwise.RULES[node.op](e, xs, node.compute, node.attrs)
-    return rounded(e, value, node.result)
-
-
 def cost(plan: Plan) -> float:
     """About how many nanoseconds one point of the space takes."""
     total = 0.0
@@ -883,8 +680,12 @@ def cost(plan: Plan) -> float:
 
 
 _SLOW = frozenset(
-    ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "erf", "erfc", "sin", "cos", "tan", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "pow", "atan2", "xlogy", "logaddexp", "binary_cross_entropy"]
-)
+    {
+        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "erf",
+        "erfc", "sin", "cos", "tan", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh",
+        "atanh", "pow", "atan2", "xlogy", "logaddexp", "binary_cross_entropy",
+    }
+)  # fmt: skip
 
 _memo: dict[tuple, tuple[Kernel, list[int]]] = {}
 

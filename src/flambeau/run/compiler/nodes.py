@@ -1,4 +1,4 @@
-"""What a program is between its primitives and its kernels: nodes on buffers, read through views."""
+"""What a program is between primitives and kernels: nodes on buffers, read through views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewrites of a program's entries that make better kernels: each takes entries and gives entries."""
+"""Rewrites of a program that make better kernels: each takes entries and gives entries."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _joined(
                     (Aval((), None),),
                     (aval,),
                     False,
-                )  # fmt: skip
+                )
             )
             inputs.append(fresh)
             avals.append(aval)

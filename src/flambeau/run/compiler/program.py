@@ -280,10 +280,13 @@ OWN_ARENA = 1 << 16
 class Pool:
     """Arrays for some outputs, each handed out again when nobody holds it any more."""
 
-    __slots__ = ("places", "shapes", "turns", "free", "sets")
+    __slots__ = ("places", "part", "shapes", "turns", "free", "sets")
 
     def __init__(self, places: list[int], shapes: Sequence[tuple[Any, Any]], turns: int) -> None:
         self.places = places
+        # The places in one piece, if they are.
+        whole = places == [*range(places[0], places[-1] + 1)]
+        self.part = slice(places[0], places[-1] + 1) if whole else None
         self.shapes = [shapes[k] for k in places]
         # So many sets take turns.
         self.turns = turns
@@ -309,8 +312,11 @@ class Pool:
                 for i, s in enumerate(self.shapes):
                     if getrefcount(found[i]) > FREE:
                         found[i] = np.empty(*s)
-        for k, a in zip(self.places, found):
-            outs[k] = a
+        if self.part is not None:
+            outs[self.part] = found
+        else:
+            for k, a in zip(self.places, found):
+                outs[k] = a
         sets.append(found)
 
 
@@ -385,7 +391,7 @@ class Compiled:
                         units,
                         chunk,
                         tuple(o for _, o in where),
-                    )  # fmt: skip
+                    )
                 )
             made = launch.assemble(
                 steps,
@@ -420,6 +426,8 @@ class Compiled:
         sets = ((own, 1), (sorted(replacing), 2))
         self.pools = [Pool(ks, self.out_shapes, turns) for ks, turns in sets if ks]
         self.single = self.parts[0].call if len(self.runs) == 1 == len(self.parts) else None
+        # Whether ``write`` will do.
+        self.direct = self.single is not None and not self.number_outs
         self.done = memoryview(self.runs[-1].done) if self.runs else None  # type: ignore[arg-type]
         self.kept_outs: list[np.ndarray] | None = None
 
@@ -500,8 +508,6 @@ class Compiled:
         went = self.single(inputs, outs, numbers)  # type: ignore[misc]
         if went:
             self.again(self.single, went, inputs, outs, numbers)
-        for k, index in self.number_outs:
-            outs[k] = numbers[index]
         return outs
 
     def again(self, call: Any, went: int, inputs: list, outs: list, numbers: list) -> None:

@@ -534,7 +534,6 @@ def _where(low: Lowering, e: Entry, condition: Operand, x: Operand, y: Operand) 
 TURNED = 1 << 20
 
 
-
 @lowering("matmul")
 def _matmul(low: Lowering, e: Entry, a: Operand, b: Operand) -> Ref:
     from flambeau.run.compiler import code

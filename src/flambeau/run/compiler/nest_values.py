@@ -1,0 +1,97 @@
+"""Values between memory and registers: types, rounding, and a node's own operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flambeau.run.compiler import pointwise
+from flambeau.run.compiler.nodes import Literal
+from flambeau.run.compiler.pointwise import Lanes, convert
+
+if TYPE_CHECKING:
+    from flambeau.run.compiler.elements import Element
+    from flambeau.run.compiler.nodes import Node, Number
+
+__all__ = [
+    "apply", "memory_type", "narrow", "narrow_bfloat", "number_key", "rounded", "widen_bfloat",
+    "zero",
+]  # fmt: skip
+
+
+def number_key(number: Number) -> int:
+    """A run-time number as an offset, until the program gives it its place."""
+    return number.index * 2 + (number.kind == "i")
+
+
+def memory_type(el: Element) -> str:
+    return "i16" if el.memory == "bfloat" else el.memory
+
+
+def zero(e: Lanes, ty: str) -> str:
+    return "0" if e.lanes == 1 else "zeroinitializer"
+
+
+def widen_bfloat(e: Lanes, raw: str) -> str:
+    f = e.f
+    wide = f.value(f"zext {e.type('i16')} {raw} to {e.type('i32')}")
+    up = f.value(f"shl {e.type('i32')} {wide}, {f.literal(e.lanes, 'i32', 16)}")
+    return f.value(f"bitcast {e.type('i32')} {up} to {e.type('float')}")
+
+
+def narrow_bfloat(e: Lanes, value: str) -> str:
+    """Rounded to the nearest, ties to even; NaN stays NaN."""
+    f, ints = e.f, e.type("i32")
+
+    def lit(v: int) -> str:
+        return f.literal(e.lanes, "i32", v)
+
+    bits = f.value(f"bitcast {e.type('float')} {value} to {ints}")
+    odd = f.value(f"and {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(1)}")
+    up = f.value(f"add {ints} {f.value(f'add {ints} {bits}, {lit(0x7FFF)}')}, {odd}")
+    high = f.value(f"lshr {ints} {up}, {lit(16)}")
+    nan = f.value(f"fcmp uno {e.type('float')} {value}, {value}")
+    quiet = f.value(f"or {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(0x40)}")
+    kept = f.value(f"select {e.bits()} {nan}, {ints} {quiet}, {ints} {high}")
+    return f.value(f"trunc {ints} {kept} to {e.type('i16')}")
+
+
+def rounded(e: Lanes, value: str, el: Element) -> str:
+    """A value of a 16-bit type as memory would keep it, in its register again."""
+    if el.memory == "half":
+        low = e.f.value(f"fptrunc {e.type('float')} {value} to {e.type('half')}")
+        return e.f.value(f"fpext {e.type('half')} {low} to {e.type('float')}")
+    if el.memory == "bfloat":
+        return widen_bfloat(e, narrow_bfloat(e, value))
+    return value
+
+
+def narrow(value: float, el: Element) -> float:
+    if el.memory == "half":
+        return float(np.float16(value))
+    if el.memory == "bfloat":
+        import ml_dtypes
+
+        return float(ml_dtypes.bfloat16(value))
+    return value
+
+
+def apply(e: Lanes, node: Node, xs: list[str]) -> str:
+    """The node's value from its operands'."""
+    if node.op == "copy":
+        return (
+            xs[0]
+            if not isinstance(node.operands[0], Literal)
+            else e.f.value(
+                f"select i1 true, {e.type(node.result.register)} {xs[0]}, "
+                f"{e.type(node.result.register)} {xs[0]}"
+            )
+        )
+    if node.op == "where":
+        return e.select(xs[0], xs[1], xs[2], node.compute.register)
+    if node.op == "cast":
+        value = convert(e, xs[0], node.compute, node.result)
+    else:
+        value = pointwise.RULES[node.op](e, xs, node.compute, node.attrs)
+    return rounded(e, value, node.result)
