@@ -52,7 +52,7 @@ class Report:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.begun = time.time()
+        self.begun = self.said = time.time()
         self.programs = self.lines = 0
         self.kinds: Counter[str] = Counter()
         self.failures: list[tuple[int, str, str]] = []
@@ -61,6 +61,9 @@ class Report:
         self.programs += 1
         self.lines += row.get("lines", 0)
         self.kinds.update(row["kinds"])
+        if time.time() - self.said > 60:
+            self.said = time.time()
+            print(self, flush=True)
         if "failure" in row:
             self.fail(row["end"], *row["failure"])
 
@@ -110,13 +113,10 @@ def hunt(
     seconds: float, programs: int, first: int, failures: int = 1 << 30, without: Sequence[int] = ()
 ) -> Report:
     report = Report(failures)
-    until, end, said = time.time() + seconds, first + programs, time.time()
+    until, end = time.time() + seconds, first + programs
     while first < end and time.time() < until and len(report.failures) < failures:
         # Processes are renewed: the memory that kernels take is never given back.
         first = batch(first, min(first + 500, end), until, report, without)
-        if time.time() - said > 60:
-            said = time.time()
-            print(report, flush=True)
     return report
 
 

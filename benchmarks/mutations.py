@@ -306,7 +306,6 @@ FAULTS = [
         "return any(i != group.index and self.groups[i].deps & bit for i in self.reads(node))",
         "return False",
     ),
-    Fault("compiler/fuse.py", "offsets of views in a group", "view.offset == other.offset", "True"),
     Fault("compiler/fuse.py", "strides of views in a group", "n == 1 or s == t", "True"),
     Fault(
         "compiler/fuse.py",

@@ -54,6 +54,8 @@ def reduction(g: Generator) -> None:
             f"{x}.aminmax(dim={dims[0]}).max",
             f"{x}.sort({dims[0]}).values",
             f"{x}.sum({over}) * {x}.amax({over})",
+            f"{x}.mean({dims[0]}, keepdim=True) * {x}.amax({t.dim() - 1}, keepdim=True)",
+            f"{x}.mean(0, keepdim=True) - {x}.tanh().sum(-1, keepdim=True)",
         ]
     g.let(g.one(forms))
 
@@ -161,7 +163,7 @@ def product(g: Generator) -> None:
 
 
 def within(g: Generator, shape: tuple[int, ...], **more: Any) -> str:
-    """An input of a shape, sometimes as a part of a larger one: at an offset, perhaps a moving one."""
+    """An input of a shape, sometimes a part of a larger one: at an offset, perhaps a moving one."""
     if g.chance(0.6):
         return g.input(shape, **more)
     whole = g.input((shape[0] + 2, *shape[1:]), **more)
@@ -278,14 +280,19 @@ def refusal(g: Generator) -> None:
     """What refuses some values, which come in two of the iterations."""
     name = g.name()
     how = g.one(("embedding", "cross", "nll", "bce"))
+
+    def at(given: str) -> str:
+        # What is computed is not looked at before the program runs.
+        return g.one((given, f"{given} * 1", f"({given} + {given}) - {given}"))
+
     if how == "embedding":
         table = g.input((7, g.one((1, 3, 8, 16, 17))), role="w")
         i = g.input((g.one((1, 3, 5, 17)),), "int64", "x", values="bad", low=0, high=7)
-        call = f"F.embedding({i}, {table}).sum()"
+        call = f"F.embedding({at(i)}, {table}).sum()"
     elif how == "bce":
         x = g.input(g.shape(), "float32", "x", values="bad")
         y = g.input(g.get(x).shape, "float32", "x", values="unit")
-        call = f"F.binary_cross_entropy({x}, {y})"
+        call = f"F.binary_cross_entropy({at(x)}, {y})"
     else:
         x = g.floating(2)
         shape = tuple(g.get(x).shape)
@@ -293,9 +300,9 @@ def refusal(g: Generator) -> None:
             (shape[0], *shape[2:]), "int64", "x", values="bad", low=0, high=max(shape[1], 1)
         )
         call = (
-            f"F.cross_entropy({x}, {i})"
+            f"F.cross_entropy({x}, {at(i)})"
             if how == "cross"
-            else f"F.nll_loss(F.log_softmax({x}, 1), {i}, reduction='sum')"
+            else f"F.nll_loss(F.log_softmax({x}, 1), {at(i)}, reduction='sum')"
         )
     g.emit(
         f"try: {name} = {call}\n"

@@ -157,6 +157,9 @@ class Generator:
         self.tensors: dict[str, Any] = {}
         # Running means and variances: two of them in one memory would be nonsense.
         self.stats: set[str] = set()
+        # Addresses of memory known by two storages: PyTorch would not see that a write to one
+        # spoils what a backward needs of the other.
+        self.sealed: set[int] = set()
         self.looks: list[Any] = []
         self.env: dict[str, Any] = {
             "f": torch, "F": torch.nn.functional, "np": np, "t": 0, "S": {},
@@ -193,6 +196,8 @@ class Generator:
             role = self.rng.choices("xws", (6, 3, 2))[0]
         if dtype not in FLOATS and role == "w":
             role = "x"
+        if role == "w" and self.numpy_writes:
+            role = "s"
         values = more.pop("values", None)
         if values is None:
             values = "ties" if self.chance(0.08) else "normal"
@@ -361,7 +366,7 @@ class Generator:
         """One step, unless PyTorch does not even let it look at a tensor."""
         try:
             step(self)
-        except RuntimeError:
+        except (RuntimeError, IndexError):
             self.program.kinds.add("refused step")
 
     def finish(self) -> None:

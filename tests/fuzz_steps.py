@@ -331,13 +331,14 @@ def overlaps(t: Any) -> bool:
 
 def writing(g: Generator, target: str, t: Any) -> str:
     """A statement that writes to the expression ``target``, whose value is ``t``."""
-    if overlaps(t):
+    if overlaps(t) or t.untyped_storage().data_ptr() in g.sealed:
         return "pass"
     n = g.number()
     y = None
     if t.is_floating_point():
         y = g.pick(
-            lambda o: o.is_floating_point() and expands(o.shape, t.shape), recent=False
+            lambda o: o.is_floating_point() and expands(o.shape, t.shape) and apart(o, t),
+            recent=False,
         ) or g.input(tuple([m for m in t.shape][g.rng.randint(0, t.dim()) :]), role="x")
         forms = [
             f"{target}.mul_({n})",
@@ -369,6 +370,11 @@ def writing(g: Generator, target: str, t: Any) -> str:
             f"{target}.clamp_(-2, 3)",
         ]
     return g.one(forms)
+
+
+def apart(a: Any, b: Any) -> bool:
+    """Whether two tensors share no memory: PyTorch reads what it has written already."""
+    return a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr() or not a.numel()
 
 
 def expands(shape: Any, to: Any) -> bool:
@@ -444,7 +450,9 @@ def item_write(g: Generator) -> None:
     part = eval(f"{x}[{where}]", dict(g.env)) if t.numel() else None
     if part is None:
         return
-    y = g.pick(lambda o: expands(o.shape, part.shape), recent=False)
+    if overlaps(t) or t.untyped_storage().data_ptr() in g.sealed:
+        return
+    y = g.pick(lambda o: expands(o.shape, part.shape) and apart(o, t), recent=False)
     forms = [f"{x}[{where}] = {g.number()}", f"{x}[{where}] *= 2"]
     if y:
         forms += [f"{x}[{where}] = {y}"] * 3 + [f"{x}[{where}] += {y}"] * 2
@@ -461,7 +469,6 @@ def alias(g: Generator) -> None:
                 f"{x}.detach()",
                 f"{x}.detach()",
                 f"{x}.view_as({x})",
-                f"{x}.data",
                 f"{x}[...]",
                 f"{x}.expand_as({x})",
             )
@@ -521,7 +528,8 @@ def export(g: Generator) -> None:
     name = g.name()
     g.emit(f"{name} = {x}.detach().numpy(); hold({name})", kinds="export")
     if g.chance(0.4):
-        g.let(f"f.from_numpy({name})", "export")
+        if g.let(f"f.from_numpy({name})", "export"):
+            g.sealed.add(g.get(x).untyped_storage().data_ptr())
     elif g.chance(0.5):
         g.emit(guarded(g, x, writing(g, x, g.get(x))), kinds="export")
     elif g.numpy_writes and g.get(x).dim() and g.get(x).numel() and g.get(x).is_floating_point():

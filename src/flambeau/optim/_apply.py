@@ -106,14 +106,18 @@ class Share(NamedTuple):
 class Recipe:
     """What a step found out that the next one only has to check."""
 
-    __slots__ = ("rule", "shares", "states", "sizes", "given")
+    __slots__ = ("rule", "shares", "states", "sizes", "kept", "given")
 
-    def __init__(self, rule: Any, shares: list[Share], states: list[State]) -> None:
+    def __init__(
+        self, rule: Any, shares: list[Share], states: list[State], kept: list[Any]
+    ) -> None:
         self.rule = rule
         self.shares = shares
         # All that the optimizer has, and how many entries.
         self.states = states
         self.sizes = sum(map(len, states))
+        # The tensors in states that the rule knows, all different.
+        self.kept = kept
         # The numbers of the last step, until an option changes.
         self.given: Given | None = None
 
@@ -158,7 +162,10 @@ class Recipe:
         states = [state for share in shares for state in share.states]
         if at != len(items) or (any(states) and not all(states)):
             return None
-        return cls(rule, shares, list(optimizer.state.values()))
+        kept = [i.state[k] for i, names in zip(items, layout, strict=True) for k in names]
+        if len(set(map(id, kept))) != len(kept):
+            return None
+        return cls(rule, shares, list(optimizer.state.values()), kept)
 
     def take(self, optimizer: Optimizer) -> bool:
         """The step, if it is the same as the last one; False: nothing was done."""
@@ -189,14 +196,14 @@ class Recipe:
                 kept += found if share.single else chain.from_iterable(found)
         if next(shares, None) is not None:
             return False
-        if kept and any([t is None for t in kept]):
+        if kept and not all(map(is_, kept, self.kept)):
             return False
         # First of all: they may read values.
         numbers = self.given
         if numbers is None or not self.unchanged():
             numbers = given(self.rule, self.numbers(optimizer))
             self.given = None if any(s.options is None for s in self.shares) else numbers
-        if quick_update(self.rule, [*params, *[p._grad for p in params], *kept], numbers):
+        if quick_update(self.rule, [*params, *[p._grad for p in params]], kept, numbers):
             return True
         if not self.states:
             return False

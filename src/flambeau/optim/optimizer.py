@@ -10,7 +10,7 @@ from typing import Any
 
 import flambeau
 from flambeau.optim import _apply
-from flambeau.optim._apply import Group, Item, Number, State
+from flambeau.optim._apply import Group, Item, Number, Recipe, State
 from flambeau.optim._hooks import (
     RemovableHandle,
     add_hook,
@@ -327,7 +327,7 @@ class Optimizer:
 
     _counts_in_tensors = True
     # What the last step found out.
-    _recipe: _apply.Recipe | None = None
+    _recipe: Recipe | None = None
 
     def __repr__(self) -> str:
         lines = []

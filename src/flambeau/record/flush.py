@@ -186,13 +186,12 @@ def flush(tr: Trace) -> None:
 class Writes:
     """What the last edge of a path writes: which of its tensors, and the slots of the values."""
 
-    __slots__ = ("places", "slots", "mask")
+    __slots__ = ("places", "slots")
 
     def __init__(self, node: Node) -> None:
         last = {at: slot for at, slot, _ in node.effects}
         self.places = tuple(last)
         self.slots = tuple(last.values())
-        self.mask: Any = None
 
 
 def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:

@@ -151,19 +151,29 @@ def runs_of(numbers: Iterable[dict[str, Any]]) -> Runs:
     return runs
 
 
-def quick_update(rule: Hashable, tensors: Sequence[Any], numbers: Given) -> bool:
+def quick_update(
+    rule: Hashable, tensors: Sequence[Any], kept: Sequence[Any], numbers: Given
+) -> bool:
     """A step that was taken here before, done and flushed at once: its writes are never pending.
 
-    Gives whether it was done; if it was not, nothing is recorded.
+    ``kept`` are the further tensors, from an optimizer's state: different ones. Gives whether it
+    was done; if it was not, nothing is recorded.
     """
     tr = open_.trace
     if tr.special or tr.pending or tr.marks:
         return False
     try:
         parts = bound(tr, tensors)
+        if kept:
+            if all([t._storage.plain and t._trace is not tr for t in kept]):
+                # As ``bind`` does it, but for noting their slots: the flush lets go of them.
+                tr.inputs += kept
+                parts += [t._meta for t in kept]
+            else:
+                parts += bound(tr, kept)
         tr.numbers += numbers.values
         node = tr.node.edges.get((rule, *parts, *numbers.parts))
-        if node is not None and flush.flush_writes(tr, node, tensors):
+        if node is not None and flush.flush_writes(tr, node, (*tensors, *kept)):
             return True
     except alias.Restart:
         pass
