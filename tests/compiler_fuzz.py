@@ -228,6 +228,11 @@ def with_torch(p: FuzzProgram, noise: float = 0.0) -> Outcome:
         torch.set_num_threads(threads)
 
 
+def _refused(value: tuple) -> bool:
+    """Whether something looked at was refused (its last part may be an array, too)."""
+    return len(value) == 3 and value[2].__class__ is str and value[2] == "refused"
+
+
 def compared(
     p: FuzzProgram,
     names: tuple[str, ...],
@@ -241,7 +246,7 @@ def compared(
         found = disagree(outcomes[name], first, disturbed, least)
         if found:
             return Failure(p, f"{name} and {names[0]}", found)
-    if first.error and any(value[2:] == ("refused",) for value in truth.seen):
+    if first.error and any(_refused(value) for value in truth.seen):
         # A computed value is found bad when it is needed, which may be after the call.
         return None
     found = disagree(first, truth, disturbed, least)

@@ -65,7 +65,7 @@ UNARY = (
     "F.hardswish({x})",
     "F.logsigmoid({x})",
     "{x}.atan()",
-    "{x}.tanh().asin()",
+    "({x}.tanh() * 0.9).asin()",
     "{x}.clamp(-2, 2).sinh()",
     "{x}.isnan()",
     "{x}.isfinite()",
