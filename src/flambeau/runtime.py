@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from flambeau.run import program
-from flambeau.run.compiler import threads
 
 _state = {
     "interop": os.cpu_count() or 1,
@@ -24,6 +23,8 @@ def set_num_threads(num: int) -> None:
         raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
     if num <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
+    from flambeau.run.compiler import threads  # only who asks pays for it
+
     threads.set_num_threads(num)
     try:
         from threadpoolctl import threadpool_limits
@@ -34,6 +35,8 @@ def set_num_threads(num: int) -> None:
 
 def get_num_threads() -> int:
     """How many threads kernels may use."""
+    from flambeau.run.compiler import threads
+
     return threads.get_num_threads()
 
 
