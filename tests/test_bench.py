@@ -91,12 +91,12 @@ def test_the_sides_take_turns():
     def side(name):
         return lambda i: order.append(name) or 0.0
 
-    effort = measure.Effort(steps=4, seconds=9.0, warm_up=0.0, turn=2)
+    effort = measure.Effort(steps=6, seconds=9.0, warm_up=0.0, turn=0.0)
     times = measure.alternate({"a": side("a"), "b": side("b")}, one("mlp"), effort)
-    # Both shapes of batch, and an epoch; then each turn has an untimed step.
+    # Both shapes of batch, and an epoch; then each turn has an untimed step, and three at least.
     before = 2 * measure.SETTLED + 2
-    assert "".join(order) == "a" * before + "b" * before + "aaabbb" * 2
-    assert times["a"].steps == times["b"].steps == 4
+    assert "".join(order) == "a" * before + "b" * before + "aaaabbbb" * 2
+    assert times["a"].steps == times["b"].steps == 6
 
 
 def test_a_process_of_its_own_reports(tmp_path):

@@ -18,15 +18,17 @@ Step = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: ``steps`` or ``seconds`` a side, whichever is first."""
+    """How long to measure: ``steps`` or ``seconds`` a side, whichever is first; a turn takes
+    ``turn`` seconds.
+    """
 
     steps: int = 2000
     seconds: float = 5.0
     warm_up: float = 2.0
-    turn: int = 20
+    turn: float = 0.1
 
 
-QUICK = Effort(steps=200, seconds=0.4, warm_up=0.2)
+QUICK = Effort(steps=200, seconds=0.4, warm_up=0.2, turn=0.02)
 
 
 @dataclass
@@ -114,7 +116,7 @@ def warm_up(step: Step, first: int, workload: Workload, effort: Effort) -> int:
 def alternate(
     steps: Mapping[str, Step], workload: Workload, effort: Effort, first: int = 0
 ) -> dict[str, Times]:
-    """Times of all sides, which take turns of ``effort.turn`` steps (fewer where they are slow).
+    """Times of all sides, which take turns of ``effort.turn`` seconds (three steps at least).
 
     Each turn begins with a pause and an untimed step: the threads of the side before may still
     spin, and its data fill the caches.
@@ -132,13 +134,13 @@ def alternate(
                 continue
             time.sleep(0.005)
             side.advance()
-            began = clock()
-            for _ in range(min(effort.turn, effort.steps - len(side.seconds))):
+            began, timed = clock(), len(side.seconds)
+            while len(side.seconds) < effort.steps:
                 start = clock()
                 side.advance()
                 end = clock()
                 side.seconds.append(end - start)
-                if end - began > 0.5:
+                if end - began > effort.turn and len(side.seconds) - timed >= 3:
                     break
     return {name: Times.of(side.seconds) for name, side in sides.items()}
 

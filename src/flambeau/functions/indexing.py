@@ -12,6 +12,7 @@ from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import cast
 from flambeau.ir.indexing import result_shape
 from flambeau.ir.primitive import broadcast_shapes
+from flambeau.record import alias
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
 
@@ -180,7 +181,6 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
 def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...]) -> Tensor:
     """Drops the dimensions that integers took, adds those of None."""
     from flambeau.ir.primitive import PRIMITIVES
-    from flambeau.record import alias
 
     _, strides, offset = alias.spec_of(y)
     steps: list[int] = []
@@ -250,6 +250,10 @@ def checked(i: Tensor, n: int, d: int) -> Tensor:
     return concrete(array.astype(np.int64), dtypes.int64)
 
 
+def _is_place(i: Any) -> bool:
+    return i is None or i.__class__ is int
+
+
 @function(grad="IndexBackward0")
 def _gather(input: Tensor, indices: tuple) -> Tensor:
     where = tuple(k for k, i in enumerate(indices) if i is not None)
@@ -266,12 +270,19 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         if -n <= index < n:
             return views.select(input, 0, index)
         raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
+    if index.__class__ is slice and index.step is None and input.__class__ is Tensor:
+        shape = input._meta.shape
+        if shape and _is_place(index.start) and _is_place(index.stop):
+            start, stop, _ = index.indices(shape[0])
+            if start or stop < shape[0]:
+                y = alias.rows(input, start, max(0, stop - start))
+                if y is not None:
+                    return y
     y, left = _basic(input, _normal(input, index))
     if any(i is not None for i in left):
         return _gather(y, tuple(_prepared(y, left)))
     if y is input:
         from flambeau.ir.primitive import PRIMITIVES
-        from flambeau.record import alias
 
         return alias.view(
             input, alias.spec_of(input), PRIMITIVES["reshape"], shape=tuple(input.shape),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flambeau.ir.graph import NUMBERS, Aval, Const, Entry, Var, recorders
+from flambeau.ir.graph import NUMBERS, Aval, Const, Entry, Var, _prim, recorders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from typing import Any
 
 
@@ -87,6 +87,33 @@ def pull_back(
         if contribution is not None:
             before = grads.get(i)
             grads[i] = contribution if before is None else before + contribution
+
+
+def vjp(
+    f: Callable[..., Sequence[Var | None]],
+    operands: Sequence[Var],
+    cotangents: Sequence[Var | None],
+) -> list[Var | None]:
+    """Inside a gradient rule: the gradients of a function written in primitives.
+
+    ``cotangents`` are those of the results of ``f(*operands)``; None where there is none, as in
+    what is given back for an operand that nothing reaches.
+    """
+    recorder = recorders.current
+    # Copies: one value may be two operands.
+    own = [_prim("clone")(x) for x in operands]
+    start = len(recorder.entries)
+    outs = f(*own)
+    entries = [
+        Entry(e.prim, e.inputs, e.outputs, e.attrs, e.in_avals, e.out_avals, True)
+        for e in recorder.entries[start:]
+    ]
+    seeds: dict[int, Var] = {}
+    for out, g in zip(outs, cotangents, strict=True):
+        if g is not None and out is not None:
+            seeds[out.slot] = seeds[out.slot] + g if out.slot in seeds else g
+    found, _ = derive(entries, [x.slot for x in own], seeds, recorder)
+    return [found.get(x.slot) for x in own]
 
 
 def slots_read(entries: Iterable[Entry]) -> set[int]:

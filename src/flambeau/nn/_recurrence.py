@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
-from flambeau.record.macro import function
+from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 State = tuple[Tensor, ...]
@@ -85,14 +85,35 @@ def _whole(
     """A layer in one direction over all its steps, as one edge."""
     step, given, at = STEPS[kind], Weights(*weights), tuple(state)
     # One large product for all steps: only the recurrent part has to wait for the step before.
-    gates = F.linear(sequence, given.ih, given.bias_ih).unbind(0)
+    wide = sequence.dtype in (flambeau.float32, flambeau.float64)
+    if given.hr is None and wide and all(x.dtype is sequence.dtype for x in (*at, *given[:2])):
+        found = _recurrence(kind, reverse, sequence, at, given)
+        last = 0 if reverse else sequence.size(0) - 1
+        return (found[0], *[x.select(0, last) for x in found[: len(at)]])
+    gates = F.linear(sequence, given.ih, given.bias_ih)
     outputs = []
+    gates = gates.unbind(0)
     for gate in reversed(gates) if reverse else gates:
         at = step(gate, at, given)
         outputs.append(at[0])
     if reverse:
         outputs.reverse()
     return (flambeau.stack(outputs), *at)
+
+
+def _recurrence(
+    kind: str, reverse: bool, sequence: Tensor, state: State, weights: Weights
+) -> tuple[Tensor, ...]:
+    """The states of all steps, as one primitive; for LSTM also the cells."""
+    of_input, bias = weights.bias_ih, weights.bias_hh
+    if of_input is None or bias is None:
+        bias = ops.full(0.0, shape=(weights.hh.size(0),), dtype=sequence.dtype)
+    elif kind != "GRU":
+        # Both are added to the same sum: here once for all steps.
+        of_input, bias = None, of_input + bias
+    gates = F.linear(sequence, weights.ih, of_input)
+    found = ops.recurrence(gates, weights.hh, bias, *state, kind=kind, reverse=reverse)
+    return found if isinstance(found, tuple) else (found,)
 
 
 def run_packed(

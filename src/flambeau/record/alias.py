@@ -39,6 +39,9 @@ def _alone() -> int:
 ALONE = _alone()
 
 
+_new = object.__new__
+
+
 class Restart(Exception):
     """The call must begin again, after ``action`` (by default a flush)."""
 
@@ -153,11 +156,14 @@ def refresh(tr: Trace, t: Any) -> None:
         value = kept("as_strided", base, offset, shape=shape, strides=strides)
         settle(tr, t, value._slot, storage.version)
         g = value._meta.requires_grad
-        if g != t._meta.requires_grad:
+        # A leaf on memory of a tensor without history (a parameter made of a view) remains one.
+        if g != t._meta.requires_grad and not building.is_leaf(t):
             t._meta = meta(t._meta.shape, t._meta.dtype, g, not g)
         if g:
             # A flush gives it its place in the new history.
             tr.live.append(t)
+            if t._retains:
+                building.shared["follow"](t)
 
 
 def stale(t: Any) -> bool:
@@ -177,6 +183,8 @@ def revive(tr: Trace, t: Any) -> None:
     settle(tr, t, value._slot, t._storage.version)
     t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
     tr.live.append(t)
+    if t._retains:
+        building.shared["follow"](t)
 
 
 def settle(tr: Trace, t: Any, slot: int, version: int) -> None:
@@ -265,6 +273,34 @@ def view(
     storage = share(t)
     made._storage, made._spec, made._base = storage, spec, root(t)
     made._btrace, made._seen, made._trace = tr, storage.version, None
+    return made
+
+
+def rows(t: Any, start: int, count: int) -> Any | None:
+    """``t[start : start + count]`` where that needs no recording and no questions; else None.
+
+    The short way for what a loop does with its data in each step.
+    """
+    storage = t._storage
+    m = t._meta
+    if (
+        storage is None
+        or storage.trace is not None
+        or m.requires_grad
+        or open_.trace.builder is not None
+    ):
+        return None
+    if not storage.shared:
+        storage.share()
+    shape, strides, offset = t._spec or (m.shape, contiguous_strides(m.shape), 0)
+    shape = (count, *shape[1:])
+    made = _new(t.__class__)
+    made._trace = None
+    made._slot = 0
+    made._meta = meta(shape, m.dtype)
+    made._storage = storage
+    made._spec = (shape, strides, offset + start * strides[0])
+    made._base = t if t._base is None else root(t)
     return made
 
 
@@ -419,6 +455,9 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
                 tr.live.append(changed)
     if t is not origin and not leaf and (m.requires_grad or not t._meta.requires_grad):
         # Written without history, it keeps the one it has: through its base, when it is read.
+        if m.requires_grad:
+            # Apart from what the base was given, so that hooks see the view's gradient alone.
+            slot = shared_apply("rebase", value, value)._slot
         settle(tr, t, slot, storage.version)
     if storage.held_elsewhere():
         tr.cut = True

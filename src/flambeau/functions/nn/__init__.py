@@ -2,6 +2,7 @@
 
 # Declared when imported: the primitives that these functions are made of.
 import flambeau.ir.conv
+import flambeau.ir.recurrent
 import flambeau.ir.embedding
 import flambeau.ir.loss
 import flambeau.ir.pool

@@ -1,10 +1,13 @@
-"""Primitives with kernels of their own: convolutions and pooling, on values in memory."""
+"""Primitives with kernels of their own: convolutions, pooling, recurrent layers, on values in
+memory.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flambeau.run.compiler import code, convolution, pooling
+from flambeau.run.compiler import code, convolution, pooling, recurrence
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from flambeau.ir.graph import Entry
     from flambeau.run.compiler.nodes import Operand, Ref
 
-PLANS = {**convolution.PLANS, **pooling.PLANS}
+PLANS = {**convolution.PLANS, **pooling.PLANS, **recurrence.PLANS}
 
 
 @lowering(" ".join(PLANS))
@@ -22,6 +25,14 @@ def _stages(low: Lowering, e: Entry, *xs: Operand) -> list[Ref]:
         raise Refused("no kernels for this case")
     if any(a.dtype is None for a in e.in_avals):
         raise Refused("a number as operand")
-    given = [low.dense(x, a.shape, element(a.dtype)) for x, a in zip(xs, e.in_avals, strict=True)]
+    # What no kernel reads need not be there.
+    read = sorted({int(o) for stage in plan.stages for o in stage.operands if o.isdigit()})
+    names = {str(old): str(new) for new, old in enumerate(read)}
+    stages = [
+        replace(stage, operands=tuple(names.get(o, o) for o in stage.operands))
+        for stage in plan.stages
+    ]
+    given = [low.dense(xs[k], e.in_avals[k].shape, element(e.in_avals[k].dtype)) for k in read]
     els = [element(a.dtype) for a in e.out_avals]
+    plan = replace(plan, stages=tuple(stages))
     return low.stages(e.prim.name, plan, given, [a.shape for a in e.out_avals], els)

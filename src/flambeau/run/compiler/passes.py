@@ -10,7 +10,7 @@ from flambeau.ir.primitive import PRIMITIVES
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["PASSES", "join_slices", "rewrite"]
+__all__ = ["PASSES", "fill_last", "join_slices", "rewrite"]
 
 
 def _uses(entries: Sequence[Entry], outs: Collection[int]) -> dict[int, int]:
@@ -167,7 +167,46 @@ def _joined(
     return fresh, fresh + 1
 
 
-PASSES = (join_slices,)
+def fill_last(entries: Sequence[Entry], outs: Collection[int]) -> list[Entry]:
+    """Permutes a slice before zeros are put around it: the zeros are then written once, in place.
+
+    What indexing a transposed value leaves behind, as ``output[:, -1]`` of a recurrent layer.
+    """
+    uses = _uses(entries, outs)
+    fillings = {
+        e.outputs[0]: e for e in entries if e.prim.name == "unslice" and uses[e.outputs[0]] == 1
+    }
+    fresh = 1 + max((s for e in entries for s in e.outputs), default=-1)
+    kept: list[Entry] = []
+    for e in entries:
+        inner = fillings.get(e.inputs[0]) if e.prim.name == "permute" else None
+        if inner is None or e.inputs[0] in outs:
+            kept.append(e)
+            continue
+        order = e.attrs["dims"]
+        small = inner.in_avals[0]
+        turned = Aval(tuple(small.shape[d] for d in order), small.dtype)
+        kept.append(Entry(e.prim, inner.inputs[:1], (fresh,), e.attrs, (small,), (turned,), e.grad))
+        attrs = {
+            **inner.attrs,
+            "dims": tuple(order.index(d) for d in inner.attrs["dims"]),
+            "shape": e.out_avals[0].shape,
+        }
+        kept.append(
+            Entry(
+                inner.prim, (fresh, *inner.inputs[1:]), e.outputs, attrs,
+                (turned, *inner.in_avals[1:]), e.out_avals, inner.grad,
+            )
+        )  # fmt: skip
+        fresh += 1
+    dead = {e.outputs[0] for e in kept if e.outputs[0] in fillings} - {
+        i for e in kept for i in e.inputs if i.__class__ is int
+    }
+    return [e for e in kept if e.outputs[0] not in dead or e.outputs[0] in outs]
+
+
+# Fillings first: what they are put into may then be one side of a sum of slices.
+PASSES = (fill_last, join_slices)
 
 
 def rewrite(entries: Sequence[Entry], outs: Collection[int]) -> list[Entry]:
