@@ -12,6 +12,9 @@ from pathlib import Path
 
 from flambeau import ir
 from flambeau.ir.primitive import PRIMITIVES
+from flambeau.run.compiler import program as program  # registers the rules
+from flambeau.run.compiler.lower import LOWER
+from flambeau.run.compiler.pointwise import RULES
 
 PAGE = Path(__file__).parent.parent / "docs" / "primitives.md"
 
@@ -19,8 +22,15 @@ INTRO = """Everything that functions are made of. `tools/primitives.py` writes t
 declarations in `src/flambeau/ir/`. Each has a shape and dtype rule and a NumPy reference; a
 *differentiable* one also has gradients, written in primitives. *Host* primitives are opaque to
 fusion. Those that raise on some values end their call with a flush, so that the error comes from
-the call.
+the call. Compiled programs call the reference of those with *no kernel* (and of others for dtypes
+and cases without one: `FLAMBEAU_LOG=program` says which and why). That list may only get shorter:
+`tests/test_pages.py` has its length.
 """
+
+
+def without_kernel() -> set[str]:
+    """The primitives whose reference compiled programs call."""
+    return set(PRIMITIVES) - set(LOWER) - set(RULES) - {"number"}
 
 
 def page() -> str:
@@ -33,6 +43,7 @@ def page() -> str:
                 ("differentiable", p.differentiable),
                 ("host", p.host),
                 ("raises on some values", p.raises),
+                ("no kernel", name in without_kernel()),
             )
             if on
         ]

@@ -160,7 +160,7 @@ def quick_update(
     was done; if it was not, nothing is recorded.
     """
     tr = open_.trace
-    if tr.special or tr.pending or tr.marks:
+    if tr.special or tr.marks:
         return False
     try:
         parts = bound(tr, tensors)

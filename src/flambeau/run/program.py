@@ -104,8 +104,9 @@ class Program:
                     return native(*self.apart(inputs, numbers), given)
                 return native(inputs, numbers, given)
             except native.Faulty:
-                # The references know what is wrong with which value.
-                return self.interpret(inputs, numbers)
+                pass
+            # The references know what is wrong with which value.
+            return self.interpret(inputs, numbers)
         if _steady[0] and TIER != "compile":
             return self.interpret(inputs, numbers)
         self.visits += 1
@@ -147,6 +148,11 @@ class Program:
             self.places = {i: numbers[i] for i in used if numbers[i].__class__ is int}
         elif any(numbers[i] != n for i, n in self.places.items()):
             self.places = {i: n for i, n in self.places.items() if numbers[i] == n}
+
+    def as_before(self, numbers: Sequence[Any]) -> bool:
+        """Whether native code may be called as it is, with these numbers."""
+        fixed = self.fixed
+        return not self.scalars and (fixed is None or fixed[0](numbers) == fixed[1])
 
     def apart(self, inputs: Sequence[Any], numbers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The inputs with arrays only, the numbers among them with the others."""

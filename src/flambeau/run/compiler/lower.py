@@ -257,8 +257,6 @@ class Lowering:
                 if v.size == 1:
                     return Literal(v.item())
                 return self.constant(v)
-            if isinstance(v, (bool, int, float)):
-                return Literal(v)
             return Literal(v)
         if i <= NUMBERS:
             return Number(NUMBERS - i, "?")

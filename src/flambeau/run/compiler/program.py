@@ -10,7 +10,17 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.ir.graph import Aval
-from flambeau.run.compiler import code, launch, layers, memory, rules, tables, threads
+from flambeau.run.compiler import (
+    code,
+    launch,
+    layers,
+    memory,
+    rules,
+    rules_statistics,
+    scans,
+    tables,
+    threads,
+)
 from flambeau.run.compiler.fuse import Group, fuse
 from flambeau.run.compiler.lower import Buffer, Lowering, element_or_raw
 from flambeau.run.compiler.nest import FAULT, NUMBER_MEMORY, Nest, build
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Faulty", "Draft"]
 
-del layers, rules, tables  # imported for what it registers
+del layers, rules, rules_statistics, scans, tables  # imported for what it registers
 
 
 class Faulty(Exception):
@@ -64,6 +74,8 @@ class Draft:
         passed: Mapping[int, Aval] | None = None,
     ) -> None:
         self.outs = tuple(outs)
+        # For the profiler: what the program computes.
+        self.entries = entries
         low = Lowering(entries, outs, samples)
         low.avals.update(passed or {})
         low.run(entries)

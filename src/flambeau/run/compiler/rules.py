@@ -9,7 +9,7 @@ from flambeau import dtypes
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering, scalar
 from flambeau.run.compiler.nodes import Literal, Number, Ref
-from flambeau.run.compiler.views import View, contiguous, row_major
+from flambeau.run.compiler.views import View, contiguous
 
 if TYPE_CHECKING:
     from flambeau.ir.graph import Entry
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # ------------------------------------------------------------------------------- views
 
 
-def spread(x: Operand, e: Entry) -> Ref:
+def spread(x: Operand) -> Ref:
     """The operand as values in memory, if it is not a mere number."""
     if x.__class__ is not Ref:
         raise Refused("a view of a number")
@@ -30,7 +30,7 @@ def spread(x: Operand, e: Entry) -> Ref:
 def _reshape(low: Lowering, e: Entry, x: Operand) -> Operand:
     if x.__class__ is Literal:
         return x
-    x = spread(x, e)
+    x = spread(x)
     shape = e.attrs["shape"]
     view = x.view.reshape(shape)
     if view is None:
@@ -42,19 +42,19 @@ def _reshape(low: Lowering, e: Entry, x: Operand) -> Operand:
 
 @lowering("permute")
 def _permute(low: Lowering, e: Entry, x: Operand) -> Operand:
-    return x if x.__class__ is Literal else Ref(x.slot, spread(x, e).view.permute(e.attrs["dims"]))
+    return x if x.__class__ is Literal else Ref(x.slot, spread(x).view.permute(e.attrs["dims"]))
 
 
 @lowering("broadcast")
 def _broadcast(low: Lowering, e: Entry, x: Operand) -> Operand:
     if x.__class__ is Literal:
         return x
-    return Ref(x.slot, spread(x, e).view.broadcast(e.attrs["shape"]))
+    return Ref(x.slot, spread(x).view.broadcast(e.attrs["shape"]))
 
 
 @lowering("flip")
 def _flip(low: Lowering, e: Entry, x: Operand) -> Operand:
-    return x if x.__class__ is Literal else Ref(x.slot, spread(x, e).view.flip(e.attrs["dims"]))
+    return x if x.__class__ is Literal else Ref(x.slot, spread(x).view.flip(e.attrs["dims"]))
 
 
 def _starts(low: Lowering, starts: tuple) -> tuple:
@@ -74,7 +74,7 @@ def _slice(low: Lowering, e: Entry, x: Operand, *starts: Operand) -> Operand:
     if x.__class__ is Literal:
         return x
     a = e.attrs
-    view = spread(x, e).view
+    view = spread(x).view
     if math.prod(e.out_avals[0].shape) == 0:
         return Ref(x.slot, contiguous(e.out_avals[0].shape))
     return Ref(x.slot, view.slice(a["dims"], _starts(low, starts), a["sizes"], a["steps"]))
@@ -235,8 +235,6 @@ def _unstrided(low: Lowering, e: Entry, x: Operand, offset: Operand) -> Ref:
 
 # -------------------------------------------------------------------------- reductions
 
-WIDE = {"sum": "sum", "amax": "amax", "amin": "amin", "any": "any", "all": "all", "prod": "prod"}
-
 
 def values(low: Lowering, x: Operand, shape: tuple[int, ...], el: Element) -> Ref:
     """The operand as a Ref of that shape."""
@@ -360,11 +358,6 @@ def _log_softmax_gradient(low: Lowering, e: Entry, g: Operand, y: Operand) -> Re
     g, y = r.take(g), r.take(y)
     spent = r.do("mul", r.do("exp", values(low, y, r.shape, r.el)), r.total("sum", g))
     return r.give(r.do("sub", g, spent))
-
-
-@lowering("logsumexp")
-def _logsumexp(low: Lowering, e: Entry, x: Operand) -> Ref:
-    raise Refused("no kernel yet")
 
 
 @lowering("standardize")
@@ -599,6 +592,3 @@ def _flat_batch(view: View, batch: int) -> View | None:
     if lead is None:
         return None
     return View((batch, *view.shape[-2:]), (*lead.strides, *view.strides[-2:]), view.offset)
-
-
-__all__ = ["row_major"]

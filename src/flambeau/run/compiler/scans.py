@@ -1,0 +1,86 @@
+"""Running sums and products along a dimension."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from flambeau import dtypes
+from flambeau.run.compiler import code
+from flambeau.run.compiler.convolution_blocks import Code, Lanes, chunk_of
+from flambeau.run.compiler.elements import element
+from flambeau.run.compiler.lower import Lowering, Refused, lowering
+from flambeau.run.compiler.rules import values
+from flambeau.run.compiler.stages import Plan, Stage
+
+if TYPE_CHECKING:
+    from flambeau.ir.graph import Entry
+    from flambeau.run.compiler.nodes import Operand, Ref
+
+_OPS = {("cumsum", "f"): "fadd", ("cumsum", "i"): "add"} | {
+    ("cumprod", "f"): "fmul",
+    ("cumprod", "i"): "mul",
+}
+
+
+def scan(op: str, shape: tuple[int, int, int], lanes: Lanes) -> Plan:
+    """The result of ``op`` with all before along the middle one of three dimensions.
+
+    Units are vectors of the last dimension, which do not depend on each other.
+    """
+    outer, n, inner = shape
+    f = Code()
+    source, out = f.pointer(0), f.pointer(1)
+    blocks = -(-inner // lanes.count)
+    first = f.literal(lanes.count, lanes.element, 0 if op.endswith("add") else 1)
+    if op == "fadd":
+        # Minus zero, so that a first minus zero stays one.
+        first = f.literal(lanes.count, lanes.element, -0.0)
+    with f.loop("%begin", "%end") as unit:
+        lead, block = f.divided(unit.index, blocks)
+        column = f.mul(block, lanes.count)
+        at = f.add(f.mul(lead, n * inner), column)
+        mask = None
+        if inner % lanes.count:
+            mask = f.mask(lanes.count, f.sub(str(inner), column))
+        with f.loop("0", str(n), carried=[(lanes.type, first)]) as step:
+            place = f.add(at, f.mul(step.index, inner))
+            to = f.along(out, (place, lanes.size))
+            here = f.along(source, (place, lanes.size))
+            if mask is None:
+                x = f.load(lanes.type, here, lanes.size)
+            else:
+                x = f.load_masked(lanes.count, lanes.element, here, mask)
+            total = f.value(f"{op} {lanes.type} {step.carried[0]}, {x}")
+            if mask is None:
+                f.store(lanes.type, total, to, lanes.size)
+            else:
+                f.store_masked(lanes.count, lanes.element, total, to, mask)
+            step.carry(total)
+    units = outer * blocks
+    chunk = chunk_of(units, units * n * 4)
+    return Plan((Stage(f.kernel(prefix="scan"), ("0", "out0"), units, chunk),))
+
+
+@lowering("cumsum cumprod")
+def _scan(low: Lowering, e: Entry, x: Operand) -> Ref:
+    aval = e.in_avals[0]
+    el = wide = element(aval.dtype)
+    if not aval.shape or 0 in aval.shape or el.kind not in "fi":
+        raise Refused("of a number, nothing, or such a dtype")
+    x = values(low, x, aval.shape, el)
+    if el.kind == "f" and el.size == 2:
+        wide = element(dtypes.float32)
+        x = low.map("cast", [x], aval.shape, el, wide)
+    dim = e.attrs["dim"] % len(aval.shape)
+    shape = (math.prod(aval.shape[:dim]), aval.shape[dim], math.prod(aval.shape[dim + 1 :]))
+    lanes = Lanes(wide.memory, wide.size, min(code.target().lanes(wide.size), _power(shape[2])))
+    plan = scan(_OPS[e.prim.name, el.kind], shape, lanes)
+    given = low.dense(x, aval.shape, wide)
+    found = low.stages(e.prim.name, plan, [given], [aval.shape], [wide])[0]
+    return found if wide is el else low.map("cast", [found], aval.shape, wide, el)
+
+
+def _power(n: int) -> int:
+    """The least power of two that is no less."""
+    return 1 << (n - 1).bit_length()
