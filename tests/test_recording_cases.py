@@ -540,3 +540,40 @@ def test_a_forked_child_goes_on():
         ok = (x + 1).tolist() == [3, 3, 3]
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_dropped_view_does_not_keep_its_base(monkeypatch):
+    from flambeau.record import flush
+
+    outs = []
+
+    class Spy(flush.Program):
+        def __init__(self, entries, slots, *rest):
+            outs.append(len(slots))
+            super().__init__(entries, slots, *rest)
+
+    monkeypatch.setattr(flush, "Program", Spy)
+    array = np.arange(17 * 3, dtype=np.float32).reshape(17, 3)
+    x = fl.tensor(array)
+    hidden = x.cos()
+    last = hidden.transpose(0, 1)[:, -1]
+    total = last.sum()
+    del hidden, last
+    outs.clear()
+    assert total.item() == pytest.approx(float(np.cos(array[-1]).sum()), rel=1e-4)
+    assert outs == [1]
+    # While somebody has the view, the base is there for both.
+    hidden = x.sin()
+    last = hidden[1:]
+    del hidden
+    outs.clear()
+    np.testing.assert_allclose(last.tolist(), np.sin(array[1:]), rtol=1e-5)
+    last.zero_()
+    assert outs and last.sum().item() == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_leaf_on_memory_that_numpy_gave_up_is_bound_once(dtype):
+    x = fl.from_numpy(np.array([1.0, 2.0], dtype)).requires_grad_()
+    (x * (x + 1)).sum().backward()
+    assert x.grad.tolist() == [3.0, 5.0]

@@ -50,6 +50,7 @@ globals().update(_library.load())
 
 from flambeau.functions import operators as _operators
 from flambeau.functions import properties as _properties
+from flambeau.functions import sparsity as _sparsity
 from flambeau.functions.creation import tensor
 from flambeau.functions.random import (
     Generator,
@@ -96,6 +97,7 @@ for _name in _TOP_LEVEL:
 for _name in _METHODS:
     setattr(Tensor, _name, getattr(_functional, _name))
 _operators.attach_all()
+_sparsity.attach()
 # The matrix function is also where to ask about traces: ``flambeau.trace.explain()``.
 globals()["trace"].explain = _explain
 _process.install()
@@ -103,9 +105,9 @@ _process.install()
 # Names that are modules of their own, loaded when first asked for.
 _LAZY = (
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions",
-    "fft", "func", "hub", "jit", "linalg", "mps",
-    "multiprocessing", "onnx", "optim", "overrides", "random",
-    "return_types", "serialization", "signal", "special", "testing", "types",
+    "fft", "func", "hub", "jit", "linalg", "masked", "mps",
+    "multiprocessing", "onnx", "optim", "overrides", "profiler", "random",
+    "return_types", "serialization", "signal", "sparse", "special", "testing", "types",
     "utils", "version", "xpu", "__config__", "__future__", "_dynamo", "trainer",
 )  # fmt: skip
 _FROM = {
@@ -118,6 +120,18 @@ _FROM = {
     "set_default_device": "defaults",
     "get_default_device": "defaults",
     "typename": "types",
+    "sparse_coo_tensor": "sparse",
+    "sparse_compressed_tensor": "sparse",
+    "sparse_csr_tensor": "sparse",
+    "sparse_csc_tensor": "sparse",
+    "sparse_bsr_tensor": "sparse",
+    "sparse_bsc_tensor": "sparse",
+    "hspmm": "sparse",
+    "smm": "sparse",
+    "spmm": "sparse",
+    "dsmm": "sparse",
+    "hsmm": "sparse",
+    "sspaddmm": "sparse",
     "is_autocast_enabled": "amp.state",
     "set_autocast_enabled": "amp.state",
     "get_autocast_dtype": "amp.state",

@@ -147,12 +147,15 @@ def format_tensor(
     return f"Parameter containing:\n{text}" if is_parameter else text
 
 
-def _append(text: str, suffixes: list[str], indent: int) -> str:
-    """Adds the keywords after the values, on a new line where one would pass the line's end."""
+def _append(text: str, suffixes: list[str], indent: int, apart: bool = False) -> str:
+    """Adds the keywords after the values, on a new line where one would pass the line's end, and
+    ``apart`` in any case.
+    """
     # Two columns are kept free for the comma or the closing parenthesis.
     column = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
-        if column + len(suffix) + 2 > _options.linewidth:
+        if apart or column + len(suffix) + 2 > _options.linewidth:
+            apart = False
             text += ",\n" + " " * indent + suffix
             column = indent + len(suffix)
         else:

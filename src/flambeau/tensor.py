@@ -15,7 +15,7 @@ from flambeau.record import alias, flush
 from flambeau.record.builder import shared
 from flambeau.record.macro import register
 from flambeau.record.meta import meta
-from flambeau.record.storage import Handle, Storage, contiguous_strides, view_array
+from flambeau.record.storage import Handle, Parts, Storage, contiguous_strides, view_array
 from flambeau.record.trace import defaults, open_
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Tensor(Handle):
 
     __array_priority__ = 1000
     is_cuda = is_sparse = is_sparse_csr = is_quantized = is_meta = is_mps = is_xpu = False
+    # Whether this is a tensor of flambeau.sparse, whose history is that of its values.
+    _is_sparse_layout = False
     is_mkldnn = is_nested = is_vulkan = is_ipu = is_hpu = is_mtia = is_maia = is_xla = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
@@ -420,18 +422,11 @@ class Tensor(Handle):
 
         if not self._meta.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self._hooks is None:
-            self._hooks = {}
-            if not self._meta.leaf:
-                hooks = self._hooks
-
-                def run(g: Tensor) -> Tensor:
-                    for f in list(hooks.values()):
-                        changed = f(g)
-                        g = g if changed is None else changed
-                    return g
-
-                _hook_slot(self, run, first=True)
+        if self._meta.leaf:
+            if self._hooks is None:
+                self._hooks = {}
+        else:
+            self._hooks = engine.hooks_at(self, self._hooks)
         handle = RemovableHandle(self._hooks)
         self._hooks[handle.id] = hook
         return handle
@@ -538,6 +533,10 @@ class Tensor(Handle):
         """(owner, whole storage as a flat array, offset, shape, strides): for saving."""
         self._value()
         shape, strides, offset = alias.spec_of(self)
+        if self._spec.__class__ is Parts:
+            # Of its own in a file: there one memory has one dtype.
+            own = np.array(self._array(), order="C")
+            return own, own.reshape(-1), 0, shape, contiguous_strides(shape)
         return self._storage, self._storage.array.reshape(-1), offset, shape, strides
 
     @classmethod
@@ -664,6 +663,8 @@ class Tensor(Handle):
         if flat is None:
             flat = flats[id(storage)] = storage.array.copy().reshape(-1)
         shape, strides, offset = alias.spec_of(self)
+        if self._spec.__class__ is Parts:
+            flat = flat.view(flat.real.dtype)
         t = Tensor._from_parts(
             None, flat, offset, shape, strides, self._meta.requires_grad, type(self)
         )
@@ -720,14 +721,10 @@ def _rebuild(
     return t
 
 
-def _hook_slot(t: Tensor, hook: Callable, first: bool = False) -> list:
+def _hook_slot(t: Tensor, hook: Callable) -> list:
     """Has a backward pass call ``hook`` where the gradient of a non-leaf is whole."""
-    unit, slot = engine.history_of(t)
-    if unit.hooks is None:
-        unit.hooks = {}
-    hooks = unit.hooks.setdefault(slot, [])
-    # What keeps the gradient sees it after all hooks, whenever they were registered.
-    hooks.insert(0 if first else len(hooks), hook)
+    hooks = engine.hook_list(t)
+    hooks.append(hook)
     return hooks
 
 

@@ -36,6 +36,7 @@ class _Rules:
     equal_nan: bool
     check_device: bool
     check_dtype: bool
+    check_layout: bool
     check_stride: bool
     allow_subclasses: bool
     place: tuple[Any, ...] = ()
@@ -85,7 +86,16 @@ def assert_close(
         raise ValueError(
             f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {absent}."
         )
-    rules = _Rules(rtol, atol, equal_nan, check_device, check_dtype, check_stride, allow_subclasses)
+    rules = _Rules(
+        rtol,
+        atol,
+        equal_nan,
+        check_device,
+        check_dtype,
+        check_layout,
+        check_stride,
+        allow_subclasses,
+    )
     try:
         _compare(actual, expected, rules)
     except _Mismatch as mismatch:
@@ -212,6 +222,13 @@ def _compare_tensors(actual: Tensor, expected: Tensor, rules: _Rules) -> None:
             raise _Mismatch(
                 f"The values for attribute '{name}' do not match: {ours} != {theirs}.", rules
             )
+    if actual.layout is not expected.layout and rules.check_layout:
+        raise _Mismatch(
+            "The values for attribute 'layout' do not match: "
+            f"{actual.layout} != {expected.layout}.",
+            rules,
+        )
+    actual, expected = (value.to_dense() for value in (actual, expected))
     rtol, atol = rules.tolerances(actual.dtype.name, expected.dtype.name)
     a, b = (_exact(value) for value in (actual, expected))
     if a.ndim == 0:

@@ -54,7 +54,17 @@ def accumulate(t: Any, g: Any, create: bool) -> None:
     if t._meta.leaf:
         g = leaf_hooked(t, g)
     old = t._grad
-    if old is None:
+    if g._is_sparse_layout or (old is not None and old._is_sparse_layout):
+        # PyTorch adds to a sparse gradient by making a new one.
+        g = g if create else g.detach()
+        if old is None:
+            t._grad = g
+        elif create or old._is_sparse_layout:
+            t._grad = add(old, g)
+        else:
+            with grad_mode(False):
+                old += g
+    elif old is None:
         t._grad = g if create or not g._meta.requires_grad else alias.detached(g)
         if not create:
             t._grad = private(t._grad)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.autograd import engine
-from flambeau.record import alias
+from flambeau.autograd.values import by_values
 from flambeau.record.storage import Handle as Tensor
 
 if TYPE_CHECKING:
@@ -82,9 +82,11 @@ def grad(
     retain = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
         return _batched(outs, ins, weights, create_graph, bool(allow_unused), materialize_grads)
+    outs, weights = by_values(outs, weights)
+    wanted = [t._values_ if t._is_sparse_layout else t for t in ins]  # type: ignore[attr-defined]
     seeds = engine.check_roots(outs, weights)
     with engine.Pass(retain, create_graph) as run:
-        engine.collect(run, outs, seeds, ins)
+        engine.collect(run, outs, seeds, wanted)
     results: list[Tensor | None] = []
     for i, t in enumerate(ins):
         g = run.captured.get(i)
@@ -97,7 +99,9 @@ def grad(
                     "graph. Set allow_unused=True if this is the desired behavior."
                 )
         elif not create_graph and g.requires_grad:
-            g = alias.detached(g)
+            g = g.detach()
+        if g is not None and t._is_sparse_layout and not g._is_sparse_layout:  # type: ignore[attr-defined]
+            g = t._with_values(g)  # type: ignore[attr-defined]
         results.append(g)
     return tuple(results)
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import heapq
 import threading
 from typing import TYPE_CHECKING, Any
 
 from flambeau.autograd import anomaly
 from flambeau.autograd.accumulation import accumulate, leaf_hooked, quick
-from flambeau.autograd.history import PyNode, history_of, origin, origin_of, resolved
+from flambeau.autograd.history import (
+    PyNode,
+    StepHook,
+    anchor,
+    history_of,
+    hook_list,
+    hooks_at,
+    origin,
+    origin_of,
+    place_of,
+)
 from flambeau.autograd.open_trace import (
     backward_in_trace,
     keep_saved,
@@ -18,23 +27,22 @@ from flambeau.autograd.open_trace import (
     pull_step,
     reach,
 )
-from flambeau.autograd.replaying import replay
-from flambeau.autograd.values import add, concrete, fitted, grad_mode, ones_like
+from flambeau.autograd.replaying import recorded
+from flambeau.autograd.values import add, by_values, concrete, fitted, grad_mode, ones_like
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import flush
-from flambeau.record.builder import new_tensor
 from flambeau.record.macro import apply
-from flambeau.record.meta import meta
-from flambeau.record.segment import TWICE, Segment
+from flambeau.record.segment import TWICE, Segment, Way
 from flambeau.record.storage import Handle
 from flambeau.record.trace import LOCK, Trace, open_, renew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 __all__ = [
     "Pass", "PyNode", "check_roots", "collect", "concrete", "current_pass", "history_of",
-    "keep_saved", "leaves_below", "ones_like", "origin", "run_backward",
+    "hook_list", "hooks_at", "keep_saved", "leaves_below", "ones_like", "origin", "place_of",
+    "run_backward",
 ]  # fmt: skip
 
 LAST = float("inf")
@@ -63,7 +71,6 @@ def below(starts: Sequence[tuple[Any, Any]]) -> tuple[dict[int, Any], set[tuple[
     stack = list(starts)
     while stack:
         x, history = stack.pop()
-        history = resolved(history)
         if history is None:
             continue
         unit, slot = history
@@ -122,7 +129,6 @@ class Pass:
 
     def deliver(self, t: Any, history: tuple[Any, int] | None, g: Any) -> None:
         """Adds a gradient for ``t``."""
-        history = resolved(history)
         if g is None or history is None or not self.wanted(history, t):
             return
         unit, slot = history
@@ -130,6 +136,8 @@ class Pass:
             before = self.leaves.get(id(t))
             self.leaves[id(t)] = (t, g if before is None else add(before[1], g))
             return
+        if g._is_sparse_layout and not isinstance(unit, PyNode):
+            g = g.to_dense()
         key = id(unit)
         if key not in self.units:
             self.units[key] = unit
@@ -154,15 +162,30 @@ class Pass:
                 self.leaf_targets
             )
             self.matters[key] = found
+            self.keep.append(unit)
         return found
+
+    def asked(self, unit: Any, histories: Sequence[Any] | None = None) -> tuple[int, ...] | None:
+        """Slots of a unit's inputs whose gradients matter; None where all do.
+
+        What does not lead to a target is not gone through: its saved values may be gone.
+        """
+        if not self.restricted:
+            return None
+        found = []
+        for i, t in enumerate(unit.inputs):
+            if t is not None and t._meta.requires_grad:
+                history = origin_of(t) if histories is None else histories[i]
+                if history is not None and self.wanted(history, t):
+                    found.append(-1 - i)
+        return tuple(found)
 
     def reaches(self, tensors: Sequence[Any]) -> list[bool]:
         """Which of some tensors get a gradient in this pass."""
         leaves, inner = below([(t, history_of(t)) for t in self.roots])
         found = []
         for t in tensors:
-            history = history_of(t)
-            unit, slot = history or (None, 0)
+            unit, slot = place_of(t) or (None, 0)
             found.append(id(t) in leaves if unit is None else (id(unit), slot) in inner)
         return found
 
@@ -199,66 +222,72 @@ class Pass:
 
     def through_segment(self, unit: Segment, grads: dict[int, Any]) -> None:
         allowed = keep_saved[0] > 0
-        seeded = tuple(sorted(grads))
-        way = unit.spec and unit.spec.backward(seeded, allowed)
-        unit.check(way, allowed)
         if anomaly.is_anomaly_enabled() and anomaly.is_anomaly_check_nan_enabled():
-            anomaly.check_segment(unit, grads)
-        stops = self.stops(unit)
-        if self.create or stops:
-            if unit.freed:
+            if unit.spec is None or unit.freed:
                 raise RuntimeError(TWICE)
-            self.replay(unit, grads, stops)
-        else:
-            arrays = [*unit.arrays, *[unit.saved.get(s) for s in unit.spec.residuals]]
-            arrays += [grads[s]._array() for s in seeded]
-            outs = way.program(arrays, unit.numbers)
-            taken = set(map(id, arrays))
-            for slot, out in zip(way.slots, outs, strict=True):
-                t = unit.inputs[-1 - slot]
-                g = concrete(flush.owned(out, taken), t._meta.dtype)
-                self.fresh[id(g)] = g
-                self.deliver(t, unit.origins[-1 - slot], g)
-        if not self.retain and unit.again is None:
-            self.spending.append((unit, way.spent))
+            anomaly.check_segment(unit, grads)
+        remaining = self.stops(unit)
+        asked = self.asked(unit, unit.origins)
+        totals = dict(grads)
+        begin = {s: g for s, g in totals.items() if s not in remaining}
+        found: list[tuple[int, Any]] = []
+        while True:
+            if begin and (asked is None or asked or remaining):
+                seeded = tuple(sorted(begin))
+                way = unit.spec and unit.spec.backward(seeded, allowed, asked, tuple(remaining))
+                unit.check(way, allowed)
+                for slot, g in self.pulled(unit, way, [begin[s] for s in seeded]):
+                    if slot in remaining:
+                        totals[slot] = add(totals[slot], g) if slot in totals else g
+                    else:
+                        found.append((slot, g))
+                if not self.retain:
+                    self.spending.append((unit, way.spent))
+            ready = next((s for s in remaining if s in totals), None)
+            if ready is None:
+                break
+            remaining.remove(ready)
+            g = self.hooked(unit, ready, totals.pop(ready))
+            begin = {ready: g}
+            hooks = step_hooks(unit, ready)
+            if hooks:
+                reads = self.of_interest(unit, hooks[0].reads)
+                way = unit.spec and unit.spec.backward((ready,), allowed, (), reads)
+                unit.check(way, allowed)
+                begin = changed_by(hooks, dict(self.pulled(unit, way, [g])), g, self.create)
+                split(begin, remaining, totals, found)
+        for slot, g in found:
+            self.deliver(unit.inputs[-1 - slot], unit.origins[-1 - slot], g)
 
-    def replay(self, unit: Segment, grads: dict[int, Any], stops: list[int]) -> None:
-        """Records the segment again in the open trace, and goes back through that."""
-        values = replay(unit)
-        # From now on gradients that reach its slots go to where it was recorded again.
-        unit.again = {s: values[s] for s in unit.spec.roots}
-        inputs = {-1 - i: t for i, t in enumerate(unit.inputs)}
-        with grad_mode(True):
-            self.staged(
-                {s: values[s] for s in (*grads, *stops)},
-                grads,
-                stops,
-                unit,
-                lambda slot: inputs.get(slot),
-            )
-        for s, hooks in (unit.hooks or {}).items():
-            where, slot = history_of(values[s])  # type: ignore[misc]
-            if where.hooks is None:
-                where.hooks = {}
-            where.hooks[slot] = hooks
-        unit.saved, unit.arrays = {}, (None,) * len(unit.arrays)
+    def pulled(self, unit: Segment, way: Way, seeds: list[Any]) -> list[tuple[int, Any]]:
+        """The gradients, by slot, that a way back through a segment gives."""
+        if self.create:
+            return list(zip(way.slots, recorded(unit, way, seeds), strict=True))
+        arrays = [*unit.arrays, *[unit.saved.get(s) for s in unit.spec.residuals]]
+        arrays += [g._array() for g in seeds]
+        outs = way.program(arrays, unit.numbers)
+        taken = set(map(id, arrays))
+        found = []
+        for slot, out in zip(way.slots, outs, strict=True):
+            g = concrete(flush.owned(out, taken), unit.spec.avals[slot].dtype)
+            self.fresh[id(g)] = g
+            found.append((slot, g))
+        return found
 
     def through_trace(self, tr: Trace, grads: dict[int, Any], key: int) -> None:
         if tr.closed:
             raise RuntimeError("the trace was flushed while its backward ran")
         stops = self.stops(tr)
         slots = (*grads, *stops)
-        metas = {}
-        for step in tr.node.path():
-            for e in step.entries:
-                for s, a in zip(e.outputs, e.out_avals, strict=True):
-                    metas[s] = a
-        values = {}
-        for s in slots:
-            a = metas.get(s) or tr.inputs[-1 - s]._meta.aval
-            values[s] = new_tensor(tr, s, meta(a.shape, a.dtype, True, False))
-            tr.hold(values[s])
-        self.staged(values, grads, stops, tr, None)
+        values = {s: anchor(tr, s) for s in slots}
+        self.staged(values, grads, stops, tr)
+
+    def of_interest(self, unit: Any, slots: Sequence[int]) -> tuple[int, ...]:
+        """Those of a unit's slots whose gradients matter."""
+        inputs = self.asked(unit, None if isinstance(unit, Trace) else unit.origins)
+        if inputs is None:
+            return tuple(slots)
+        return tuple(s for s in slots if (s in inputs if s < 0 else self.wanted((unit, s))))
 
     def stops(self, unit: Any) -> list[int]:
         """Slots where the pass must show the gradient: hooks and targets."""
@@ -271,8 +300,7 @@ class Pass:
         values: dict[int, Any],
         grads: dict[int, Any],
         stops: list[int],
-        unit: Any,
-        original: Callable[[int], Any] | None,
+        unit: Trace,
     ) -> None:
         """Goes back through the open trace from one stop to the next."""
         totals = dict(grads)
@@ -289,6 +317,7 @@ class Pass:
                     self.retain or bool(stops),
                     self.create,
                     self.before.setdefault(id(tr), tr.node.freed),
+                    self.asked,
                 )
                 for where, g in results:
                     at = next((s for s in remaining if values[s] is where), None)
@@ -301,51 +330,116 @@ class Pass:
                 break
             remaining.remove(ready)
             tr = open_.trace
-            g = self.hooked(unit, ready, totals.pop(ready))
+            begin = {ready: self.hooked(unit, ready, totals.pop(ready))}
             if open_.trace is not tr:
-                self.moved(unit, values, ready, g, remaining, totals)
+                # Hooks on the step run where the segment is gone through.
+                self.moved(unit, values, begin, remaining, totals)
+                self.done.add((id(values[ready]._hist[0]), values[ready]._hist[1]))
                 break
-            begin = {ready: g}
+            hooks = step_hooks(unit, ready)
+            if hooks:
+                inputs = tr.inputs
+                reads = self.of_interest(tr, hooks[0].reads)
+                for r in reads:
+                    if r not in values:
+                        values[r] = anchor(tr, r)
+                begin = self.through_step(values, ready, begin[ready], reads, hooks)
+                past: list[tuple[int, Any]] = []
+                split(begin, remaining, totals, past)
+                deliveries += [(inputs[-1 - r], g) for r, g in past]
+                if open_.trace is not tr:
+                    self.moved(unit, values, begin, remaining, totals)
+                    break
         for t, g in deliveries:
             self.deliver(t, origin_of(t), g)
 
     def moved(
         self,
-        unit: Any,
+        unit: Trace,
         values: dict[int, Any],
-        ready: int,
-        g: Any,
+        begin: dict[int, Any],
         remaining: list[int],
         totals: dict[int, Any],
     ) -> None:
         """A hook had the open trace flushed: the rest of the way is through its segment."""
         for s in remaining:
             segment, slot = values[s]._hist
-            if isinstance(unit, Trace):
-                # Its hooks went along.
-                if (id(unit), s) in self.targets:
-                    self.targets[id(segment), slot] = self.targets[id(unit), s]
-            else:
-                hooks = segment.hooks = dict(segment.hooks or {})
-                hooks[slot] = [functools.partial(self.hooked, unit, s)]
+            # Its hooks went along.
+            if (id(unit), s) in self.targets:
+                self.targets[id(segment), slot] = self.targets[id(unit), s]
             if s in totals:
                 self.deliver(values[s], values[s]._hist, totals[s])
-        segment, slot = values[ready]._hist
-        self.done.add((id(segment), slot))
-        self.keep.append(segment)
-        self.deliver(values[ready], (segment, slot), g)
+        for s, g in begin.items():
+            segment, slot = values[s]._hist
+            self.keep.append(segment)
+            self.deliver(values[s], (segment, slot), g)
+
+    def through_step(
+        self,
+        values: dict[int, Any],
+        slot: int,
+        g: Any,
+        reads: Sequence[int],
+        hooks: list[StepHook],
+    ) -> dict[int, Any]:
+        """Goes back through one step of the open trace and runs the hooks on it."""
+        tr = open_.trace
+        results = pull_step(
+            {values[slot]: g},
+            [values[r] for r in reads],
+            True,
+            self.create,
+            self.before.setdefault(id(tr), tr.node.freed),
+            lambda tr: (),
+        )
+        found = {r: x for where, x in results for r in reads if values[r] is where}
+        return changed_by(hooks, found, g, self.create)
 
     def hooked(self, unit: Any, slot: int, g: Any) -> Any:
         """Runs the hooks on a value's gradient and notes it if it is a target."""
         with grad_mode(self.create):
-            for hook in (unit.hooks or {}).get(slot, ()):
-                changed = hook(g)
+            for hook in list((unit.hooks or {}).get(slot, ())):
+                changed = None if isinstance(hook, StepHook) else hook(g)
                 if changed is not None:
                     g = changed
         at = self.targets.get((id(unit), slot))
         if at is not None:
             self.captured[at] = g
         return g
+
+
+def step_hooks(unit: Any, slot: int) -> list[StepHook]:
+    """The hooks on the step that made a slot."""
+    return [h for h in (unit.hooks or {}).get(slot, ()) if isinstance(h, StepHook)]
+
+
+def changed_by(
+    hooks: list[StepHook], found: dict[int, Any], g: Any, create: bool
+) -> dict[int, Any]:
+    """Runs hooks on the gradients of what a step read, by slot; those to go on with."""
+    reads = hooks[0].reads
+    given = tuple(found.get(r) for r in reads)
+    with grad_mode(create):
+        for h in hooks:
+            changed = h.call(given, (g,))
+            if changed is not None:
+                given = tuple(changed) if isinstance(changed, (tuple, list)) else (changed,)
+    return {r: x for r, x in zip(reads, given, strict=True) if x is not None and r in found}
+
+
+def split(
+    begin: dict[int, Any],
+    remaining: list[int],
+    totals: dict[int, Any],
+    past: list[tuple[int, Any]],
+) -> None:
+    """Takes from ``begin`` what a hook is to see first, and what is not the unit's."""
+    for slot in list(begin):
+        if slot in remaining:
+            g = begin.pop(slot)
+            totals[slot] = add(totals[slot], g) if slot in totals else g
+        elif slot < 0:
+            past.append((slot, begin.pop(slot)))
 
 
 def check_roots(tensors: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
@@ -405,8 +499,7 @@ def run_backward(
         return
     t = tensors[0]
     if (
-        t._trace is tr
-        and t._storage is None
+        recorded_in(tr, t)
         and len(tensors) == 1
         and gradients[0] is None
         and inputs is None
@@ -418,6 +511,14 @@ def run_backward(
     _run_backward(tensors, gradients, retain, create, inputs)
 
 
+def recorded_in(tr: Trace, t: Any) -> bool:
+    """Whether a tensor is pending on its slot of a trace."""
+    storage = t._storage
+    if storage is None:
+        return t._trace is tr
+    return t._btrace is tr and storage.trace is tr and t._seen == storage.version
+
+
 def _run_backward(
     tensors: Sequence[Any],
     gradients: Sequence[Any],
@@ -425,6 +526,9 @@ def _run_backward(
     create: bool,
     inputs: Sequence[Any] | None,
 ) -> None:
+    tensors, gradients = by_values(tensors, gradients)
+    if inputs is not None:
+        inputs = [t._values_ if t._is_sparse_layout else t for t in inputs]
     seeds = check_roots(tensors, gradients)
     if anomaly.is_anomaly_enabled():
         # Step by step means on arrays: what is pending becomes a segment.
@@ -433,7 +537,7 @@ def _run_backward(
         t = tensors[0]
         history = history_of(t)
         tr = open_.trace
-        if history is not None and history[0] is tr and t._trace is tr:
+        if history is not None and history[0] is tr and history[1] == t._slot:
             if backward_in_trace(tr, t, seeds[0], retain):
                 return
     run = Pass(retain, create)
@@ -459,7 +563,7 @@ def collect(
     """Runs a pass; it has the gradients of all leaves, and of ``targets`` by position."""
     leaf_targets = []
     for i, t in enumerate(targets or ()):
-        history = history_of(t)
+        history = place_of(t)
         if history is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         if history[0] is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau.record import alias, flush
+from flambeau.record.builder import new_tensor
+from flambeau.record.meta import meta
 from flambeau.record.segment import Segment, next_order
-from flambeau.record.trace import open_
+from flambeau.record.trace import Trace, open_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +58,7 @@ def history_of(t: Any) -> tuple[Any, int] | None:
         if t._trace is tr:
             return tr, t._slot
         flush.flush_other(t._trace)
-        return resolved(t._hist)
+        return t._hist
     if t._btrace is tr and not tr.closed and (t._storage.trace is tr or t._hist is None):
         if t._seen != t._storage.version:
             alias.refresh(tr, t)
@@ -64,17 +66,108 @@ def history_of(t: Any) -> tuple[Any, int] | None:
     if t._storage.trace is not None:
         alias.current(tr, t)
         return history_of(t)
-    return resolved(t._hist)
+    return t._hist
 
 
-def resolved(history: tuple[Any, int] | None) -> tuple[Any, int] | None:
-    """A place in a segment that was recorded again is where that put it."""
-    while history is not None and isinstance(history[0], Segment):
+def place_of(t: Any) -> tuple[Any, int] | None:
+    """``history_of``, before the writes that changed the value only: where hooks and targets are.
+
+    A write where no history is recorded leaves a tensor in the history it had.
+    """
+    history = history_of(t)
+    while history is not None and not isinstance(history[0], PyNode) and history[0] is not None:
         unit, slot = history
-        if unit.again is None or slot not in unit.again:
+        before = _rebased(unit.node).get(slot)
+        if before is None:
             break
-        history = history_of(unit.again[slot])
+        earlier = (unit, before) if before >= 0 else origin(unit, -1 - before)
+        if earlier is None or earlier[0] is None:
+            break
+        history = earlier
     return history
+
+
+class TensorHooks:
+    """The hooks on a tensor, in the order of their registration, as one on its gradient."""
+
+    def __init__(self) -> None:
+        self.hooks: dict[int, Callable] = {}
+
+    def __call__(self, g: Any) -> Any:
+        for f in list(self.hooks.values()):
+            changed = f(g)
+            g = g if changed is None else changed
+        return g
+
+
+def anchor(tr: Trace, slot: int) -> Any:
+    """A tensor that stands for a slot of the open trace, and has its history when that is over."""
+    if slot < 0:
+        aval = tr.inputs[-1 - slot]._meta.aval
+    else:
+        aval = _avals(tr.node)[slot]
+    t = new_tensor(tr, slot, meta(aval.shape, aval.dtype, True, False))
+    tr.hold(t)
+    return t
+
+
+def _avals(node: Any) -> dict[int, Any]:
+    """Shapes and dtypes of what a path computes, by slot."""
+    memo = node.memo
+    if memo is None:
+        memo = node.memo = {}
+    found = memo.get("avals")
+    if found is None:
+        found = memo["avals"] = {
+            s: a for e in node.path_entries() for s, a in zip(e.outputs, e.out_avals, strict=True)
+        }
+    return found
+
+
+class StepHook:
+    """A hook on a step of the history: it sees the gradients of what the step read as well.
+
+    ``reads`` are the slots of that.
+    """
+
+    def __init__(self, call: Callable, reads: tuple[int, ...]) -> None:
+        self.call = call
+        self.reads = reads
+
+
+def hook_list(t: Any) -> list:
+    """What is called where the gradient of a non-leaf is whole."""
+    unit, slot = place_of(t)  # type: ignore[misc]
+    if unit.hooks is None:
+        unit.hooks = {}
+    return unit.hooks.setdefault(slot, [])
+
+
+def hooks_at(t: Any, known: dict[int, Callable] | None) -> dict[int, Callable]:
+    """The hooks of a non-leaf: ``known``, if no write has given it another history since."""
+    found = hook_list(t)
+    if known is None or not any(isinstance(h, TensorHooks) and h.hooks is known for h in found):
+        made = TensorHooks()
+        known = made.hooks
+        # What keeps the gradient sees it after all hooks, whenever they were registered.
+        found.insert(sum(isinstance(h, TensorHooks) for h in found), made)
+    return known
+
+
+def _rebased(node: Any) -> dict[int, int]:
+    """Slots of values that stand in another one's history, with the slot of that."""
+    memo = node.memo
+    if memo is None:
+        memo = node.memo = {}
+    found = memo.get("rebased")
+    if found is None:
+        found = memo["rebased"] = {
+            e.outputs[0]: e.inputs[1]
+            for e in node.path_entries()
+            # Of one value twice it is a copy.
+            if e.prim.name == "rebase" and e.inputs[0] != e.inputs[1]
+        }
+    return found
 
 
 def origin(unit: Any, position: int) -> tuple[Any, int] | None:

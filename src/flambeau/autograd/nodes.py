@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from flambeau.autograd import engine
-from flambeau.errors import NotSupportedError
+from flambeau.autograd.history import StepHook, anchor
+from flambeau.record.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,60 +16,54 @@ __all__ = ["Node", "node_of"]
 
 
 class Node:
-    """A step of the history of a tensor; ``next_functions`` are the steps before it."""
+    """A step of the history of a tensor; ``next_functions`` are the steps before it.
+
+    Nodes are made when they are looked at, and are the same objects for as long as somebody holds
+    them. A leaf's has its tensor in ``variable``; that of a custom function the attributes of its
+    ``ctx``, such as ``saved_tensors``. What built-in steps keep for backward is decided when a
+    program is made, and is not seen (there is no ``_saved_self``).
+    """
 
     def __init__(self, unit: Any, slot: int, label: str, variable: Any = None) -> None:
         self._unit = unit
         self._slot = slot
         self._label = label
-        self.variable = variable
         self.metadata: dict[Any, Any] = {}
+        if variable is not None:
+            self.variable = variable
+        if isinstance(unit, Trace):
+            # What is flushed while this is held has its place in a segment then.
+            self._anchor = anchor(unit, slot)
+
+    def _place(self) -> tuple[Any, int]:
+        """The unit and slot of the step, wherever they are by now."""
+        if isinstance(self._unit, Trace) and self._unit.closed:
+            self._unit, self._slot = self._anchor._hist
+            del self._anchor
+        return self._unit, self._slot
+
+    def __getattr__(self, name: str) -> Any:
+        ctx = getattr(self.__dict__.get("_unit"), "ctx", None)
+        if ctx is None or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(ctx, name)
 
     def name(self) -> str:
         """The node's name, such as ``AddBackward0``."""
-        return self._label if self.variable is None else "torch::autograd::AccumulateGrad"
+        return self._label if self._unit is not None else "torch::autograd::AccumulateGrad"
 
     def __repr__(self) -> str:
-        return f"<{self._label} object at {hex(id(self._unit) + self._slot)}>"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Node)
-            and self._unit is other._unit
-            and self._slot == other._slot
-            and self.variable is other.variable
-        )
-
-    def __hash__(self) -> int:
-        return hash((id(self._unit), self._slot, id(self.variable)))
+        return f"<{self._label} object at {hex(id(self))}>"
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
         """(node, output number) for each tensor the step read; None where it has no history."""
-        if self.variable is not None:
+        if self._unit is None:
             return ()
-        if isinstance(self._unit, engine.PyNode):
-            return tuple((_at(t, h), 0) for t, h in self._unit.inputs)
-        step = _step(self._unit, self._slot)
-        if step is None:
-            return ()
-        made: set[int] = set()
-        read: list[int] = []
-        for e in step.entries:
-            for i, a in zip(e.inputs, e.in_avals, strict=True):
-                if type(i) is int and i not in made and i not in read and a.dtype is not None:
-                    read.append(i)
-            made.update(e.outputs)
-        return tuple((self._before(i), 0) for i in read)
-
-    def _before(self, slot: int) -> Node | None:
-        if slot < 0:
-            t = self._unit.inputs[-1 - slot]
-            return None if t is None else _at(t, engine.origin(self._unit, -1 - slot))
-        step = _step(self._unit, slot)
-        if step is None or not any(e.grad for e in step.entries):
-            return None
-        return _made(self._unit, slot, step.name)
+        unit, slot = self._place()
+        if isinstance(unit, engine.PyNode):
+            return tuple((_at(t, h), h[1] if h and h[0] is not None else 0) for t, h in unit.inputs)
+        return tuple((_before(unit, i), 0) for i in _reads(unit, slot))
 
     def register_prehook(self, fn: Callable[[tuple], tuple | None]) -> Any:
         """Calls ``fn((gradient,))`` before the step's backward; a tuple given back replaces it."""
@@ -76,36 +72,38 @@ class Node:
             changed = fn((g,))
             return None if changed is None else changed[0]
 
-        if self.variable is not None:
+        if self._unit is None:
             return self.variable.register_hook(hook)
-        self._hooks().append(hook)
-        return _Handle(self._hooks(), hook)
+        return _hang(self._hooks(), hook)
 
     def register_hook(self, fn: Callable[[tuple, tuple], Any]) -> Any:
         """Calls ``fn(grad_inputs, grad_outputs)`` after the step's backward.
 
-        For leaves (after accumulation) and custom functions; the gradients inside a recorded
-        program are not apart, and other nodes raise ``NotSupportedError``.
+        ``grad_inputs`` are in the order of ``next_functions``, None where there is no history; a
+        tuple given back replaces them.
         """
-        if self.variable is not None:
+        if self._unit is None:
             seen: list[Any] = []
             first = self.variable.register_hook(lambda g: seen.append(g))
             then = self.variable.register_post_accumulate_grad_hook(lambda t: fn((), (seen.pop(),)))
             return _Both(first, then)
-        if isinstance(self._unit, engine.PyNode):
-            if self._unit.post_hooks is None:
-                self._unit.post_hooks = []
-            self._unit.post_hooks.append(fn)
-            return _Handle(self._unit.post_hooks, fn)
-        raise NotSupportedError(
-            f"{self._label}.register_hook: the gradients of this step's inputs are not computed "
-            "apart; use Tensor.register_hook on the inputs, or register_prehook"
-        )
+        unit, slot = self._place()
+        if isinstance(unit, engine.PyNode):
+            if unit.post_hooks is None:
+                unit.post_hooks = []
+            return _hang(unit.post_hooks, fn)
+        return _hang(self._hooks(), StepHook(fn, tuple(_reads(unit, slot))))
 
     def _hooks(self) -> list:
-        if self._unit.hooks is None:
-            self._unit.hooks = {}
-        return self._unit.hooks.setdefault(self._slot, [])
+        unit, slot = self._place()
+        if unit.hooks is None:
+            unit.hooks = {}
+        return unit.hooks.setdefault(slot, [])
+
+
+def _hang(hooks: list, hook: Any) -> _Handle:
+    hooks.append(hook)
+    return _Handle(hooks, hook)
 
 
 class _Handle:
@@ -146,6 +144,30 @@ def _step(unit: Any, slot: int) -> Any:
     return None
 
 
+def _reads(unit: Any, slot: int) -> list[int]:
+    """The slots of the tensors that the step of a slot read, each once, in order."""
+    step = _step(unit, slot)
+    made: set[int] = set()
+    read: list[int] = []
+    for e in () if step is None else step.entries:
+        for i, a in zip(e.inputs, e.in_avals, strict=True):
+            if type(i) is int and i not in made and i not in read and a.dtype is not None:
+                read.append(i)
+        made.update(e.outputs)
+    return read
+
+
+def _before(unit: Any, slot: int) -> Node | None:
+    """The node of a slot that a step read."""
+    if slot < 0:
+        t = unit.inputs[-1 - slot]
+        return None if t is None else _at(t, engine.origin(unit, -1 - slot))
+    step = _step(unit, slot)
+    if step is None or not any(e.grad for e in step.entries):
+        return None
+    return _made(unit, slot, _label(unit, slot))
+
+
 def _label(unit: Any, slot: int) -> str:
     """The ``grad_fn`` name of a slot: its call's, or (in a backward) its primitive's."""
     step = _step(unit, slot)
@@ -158,13 +180,20 @@ def _label(unit: Any, slot: int) -> str:
 
 
 _classes: dict[str, type] = {}
+# The nodes that somebody holds, by unit, slot and leaf: whoever walks a graph compares them.
+_held: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
 
 
 def _made(unit: Any, slot: int, label: str, variable: Any = None) -> Node:
+    key = (id(unit), slot, id(variable))
+    found = _held.get(key)
+    if found is not None and found._unit is unit and found._slot == slot:
+        return found
     kind = _classes.get(label)
     if kind is None:
         kind = _classes[label] = type(label, (Node,), {})
-    return kind(unit, slot, label, variable)
+    found = _held[key] = kind(unit, slot, label, variable)
+    return found
 
 
 def _at(t: Any, history: tuple[Any, int] | None) -> Node | None:
@@ -180,4 +209,4 @@ def _at(t: Any, history: tuple[Any, int] | None) -> Node | None:
 
 def node_of(t: Any) -> Node | None:
     """The node that made a tensor."""
-    return _at(t, engine.history_of(t))
+    return _at(t, engine.place_of(t))

@@ -72,21 +72,28 @@ def pull(
     create: bool,
     barriers: Sequence[int] = (),
     before: frozenset[int] | None = None,
+    asked: Sequence[int] | None = None,
 ) -> tuple[dict[int, Var], frozenset[int]]:
     """Writes the gradients of the trace's inputs to ``builder``; they, and what is then spent.
 
-    ``before`` is what other passes had spent, where this one comes by in several steps.
+    ``before`` is what other passes had spent, where this one comes by in several steps; ``asked``
+    are the inputs it is about, where those are not all.
     """
     node = tr.node
     before = node.freed if before is None else before
     entries = node.path_entries()
     metas = node.input_metas()
-    wanted = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
+    wanted: Sequence[int] = [-1 - i for i, m in enumerate(metas) if m.requires_grad]
+    if asked is not None:
+        wanted = asked
     checked = node.overwritten and not keep_saved[0]
     written = overwrite_check(node.overwritten, builder) if checked else None
     spent: set[int] = set()
 
     def check(entry: Entry, start: int) -> None:
+        for made in builder.entries[start:]:
+            if made.prim.name == "absent_gradient":
+                made.prim.reference(None, **made.attrs)
         if reads_primal(builder.entries[start:], node.n_slots):
             if not before.isdisjoint(entry.outputs):
                 raise RuntimeError(TWICE)
@@ -255,14 +262,24 @@ def key_for(tr: Trace, t: Any) -> Any:
     return t._slot if t._trace is tr else alias.bind(tr, t)
 
 
+def with_history(tr: Trace, builder: Builder) -> set[int]:
+    """The slots that depend on what wants a gradient: gradients of linear functions do not."""
+    wanted = {-1 - i for i, t in enumerate(tr.inputs) if t._meta.requires_grad}
+    return depending([*tr.node.path_entries(), *builder.entries], wanted)[1]
+
+
 def pull_step(
     seeds: dict[Any, Any],
     stops: list[Any],
     retain: bool,
     create: bool,
     before: frozenset[int],
+    asked: Callable[[Trace], tuple[int, ...] | None],
 ) -> list[tuple[Any, Any]]:
-    """One edge of gradients in the open trace: (input or stop, gradient) for those reached."""
+    """One edge of gradients in the open trace: (input or stop, gradient) for those reached.
+
+    ``asked`` tells which inputs of the trace matter.
+    """
     while True:
         tr = open_.trace
         try:
@@ -273,11 +290,14 @@ def pull_step(
             starts = [t._slot for t in seeds]
             given = [key_for(tr, g) for g in seeds.values()]
             barriers = [t._slot for t in stops]
+            inputs = asked(tr)
+            how = (retain, create, barriers, before, inputs)
             key = (
                 "pull",
                 retain,
                 create,
                 keep_saved[0] > 0,
+                inputs,
                 *starts,
                 None,
                 *given,
@@ -289,9 +309,10 @@ def pull_step(
                 variables = {
                     t._slot: Var(builder.slot_of(g), g._meta.aval) for t, g in seeds.items()
                 }
-                grads, freed = pull(tr, builder, variables, retain, create, barriers, before)  # noqa: B023
+                grads, freed = pull(tr, builder, variables, *how)  # noqa: B023
+                kept = with_history(tr, builder) if create else ()  # noqa: B023
                 return [
-                    (slot, g.slot, meta(g.shape, g.dtype, create, not create))
+                    (slot, g.slot, meta(g.shape, g.dtype, g.slot in kept, g.slot not in kept))
                     for slot, g in sorted(grads.items())
                 ], freed
 

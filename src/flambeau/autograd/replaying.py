@@ -1,47 +1,57 @@
-"""A segment recorded once more, so that its gradients have history themselves."""
+"""The way back through a segment as recorded operations: its gradients have history themselves."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flambeau.autograd.history import PyNode
 from flambeau.autograd.values import concrete, grad_mode
+from flambeau.ir.derive import depending
 from flambeau.ir.graph import NUMBERS, Const
 from flambeau.ir.primitive import Primitive
+from flambeau.record.builder import new_tensor
 from flambeau.record.macro import apply
 from flambeau.record.meta import meta
-from flambeau.record.segment import INPLACE, Segment
+from flambeau.record.segment import INPLACE, Segment, Way
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def replay(unit: Segment) -> dict[int, Any]:
-    """Records a segment's entries again; its values by slot, as tensors with history."""
-    values: dict[int, Any] = {}
-    for i, (t, a) in enumerate(zip(unit.inputs, unit.arrays, strict=True)):
-        m = unit.spec.metas[i]
-        if not m.requires_grad:
-            values[-1 - i] = concrete(a, m.dtype)
-        else:
-            values[-1 - i] = stand_in(unit, i) if unit.changed(i) else t
-    numbers = unit.numbers
-    for e in unit.spec.entries:
-        args = []
-        for i in e.inputs:
-            if type(i) is Const:
-                args.append(i.value)
-            elif i <= NUMBERS:
-                args.append(numbers[NUMBERS - i])
-            else:
-                args.append(values[i])
-        with grad_mode(e.grad):
+def recorded(unit: Segment, way: Way, seeds: Sequence[Any]) -> list[Any]:
+    """Records a way back in the open trace; the gradients that it gives.
+
+    What it reads of the segment are tensors in the segment's history: a later backward goes from
+    them to the segment, to which all that it gets there comes at once.
+    """
+    count = len(unit.inputs)
+    saved = unit.spec.residuals  # type: ignore[union-attr]
+    values: dict[int, Any] = {-1 - count - len(saved) - k: g for k, g in enumerate(seeds)}
+
+    def value(slot: Any) -> Any:
+        if type(slot) is Const:
+            return slot.value
+        if slot <= NUMBERS:
+            return unit.numbers[NUMBERS - slot]
+        found = values.get(slot)
+        if found is None:
+            i = -1 - slot
+            found = as_bound(unit, i) if i < count else as_saved(unit, saved[i - count])
+            values[slot] = found
+        return found
+
+    with grad_mode(True):
+        for e in way.entries:
+            args = [value(i) for i in e.inputs]
             if e.prim.name == "number":
                 values[e.outputs[0]] = e.prim.reference(*args, **e.attrs)
                 continue
             made = apply(quiet(e.prim), *args, **e.attrs)
-        values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
-    return values
+            values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
+    return [value(s) for s in way.outs]
 
 
 @functools.cache
@@ -55,16 +65,46 @@ def quiet(prim: Primitive) -> Primitive:
     )  # fmt: skip
 
 
-def stand_in(unit: Segment, position: int) -> Any:
-    """An input as it was when bound, before it was written to, in the history it had then."""
+def as_bound(unit: Segment, position: int) -> Any:
+    """An input as it was when bound, in the history it had then."""
+    t, m = unit.inputs[position], unit.spec.metas[position]  # type: ignore[union-attr]
+    if t._meta.requires_grad == m.requires_grad and not unit.changed(position):
+        return t
     array = unit.arrays[position]
-    storage = unit.inputs[position]._storage
+    if not m.requires_grad:
+        return concrete(array, m.dtype)
+    storage = t._storage
     if storage is not None and storage.version != unit.bound[position]:
         if np.may_share_memory(storage.array, array) and storage.trace is None:
             raise RuntimeError(INPLACE)
-    m = unit.spec.metas[position]
-    t = concrete(array, m.dtype)
-    t._meta = meta(m.shape, m.dtype, True, False)
+    twin = concrete(array, m.dtype)
+    twin._meta = meta(m.shape, m.dtype, True, False)
     histories = [unit.origins[position]]
-    t._hist = (PyNode("Past", [unit.inputs[position]], lambda grads: grads, histories), 0)
+    twin._hist = (PyNode("Past", [t], lambda grads: grads, histories), 0)
+    return twin
+
+
+def as_saved(unit: Segment, slot: int) -> Any:
+    """A value that the segment has kept, in its history; a run-time number as it is."""
+    aval = unit.spec.avals[slot]  # type: ignore[union-attr]
+    array = unit.saved[slot]
+    if aval.dtype is None:
+        return array
+    twin = next((s for k, s, _ in unit.versions if k == slot and s.array is array), None)
+    if twin is None:
+        t = concrete(np.array(array, order="C", copy=None), aval.dtype)
+    else:
+        # A tensor has it, too: a write to that is one to this.
+        twin.share()
+        t = new_tensor(None, 0, meta(aval.shape, aval.dtype))
+        t._storage = twin
+    if slot in _dependent(unit.spec):
+        t._meta = meta(aval.shape, aval.dtype, True, False)
+        t._hist = (unit, slot)
     return t
+
+
+@functools.lru_cache(1024)
+def _dependent(spec: Any) -> frozenset[int]:
+    """The slots of a path that have history."""
+    return frozenset(depending(spec.entries, spec.wanted)[1])

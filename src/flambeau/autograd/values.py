@@ -29,7 +29,20 @@ class grad_mode:
 
 
 def add(a: Any, b: Any) -> Any:
+    if a._is_sparse_layout or b._is_sparse_layout:
+        from flambeau.sparse import gradients  # upward: sparse tensors are made of functions
+
+        return gradients.added(a, b)
     return apply(PRIMITIVES["add"], a, b)
+
+
+def by_values(tensors: Any, gradients: Any) -> tuple[Any, Any]:
+    """Roots of a pass and their gradients; of sparse ones, the values, whose history is theirs."""
+    if not any(t._is_sparse_layout for t in tensors):
+        return tensors, gradients
+    from flambeau.sparse import gradients as sparse  # upward: sparse tensors are made of functions
+
+    return sparse.by_values(tensors, gradients)
 
 
 def concrete(array: np.ndarray, dtype: Any) -> Any:

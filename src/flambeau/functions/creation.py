@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.functions.dims import as_shape
 from flambeau.functions.inplace import write_out
 from flambeau.functions.making import made, to_array
+from flambeau.layouts import strided
 from flambeau.record.meta import meta
 from flambeau.record.storage import Storage
 from flambeau.record.trace import defaults
@@ -162,7 +163,21 @@ def empty(
     >>> empty(2, 3).shape
     torch.Size([2, 3])
     """
+    if layout is not None and layout is not strided:
+        return _nothing_held("empty", size, named, layout, dtype, requires_grad)
     return _filled(np.empty, size, named, out, dtype, device, requires_grad)
+
+
+def _nothing_held(
+    name: str, size: tuple, named: dict, layout: Any, dtype: Any, requires_grad: bool
+) -> Tensor:
+    """Zeros in a sparse layout."""
+    from flambeau import sparse  # upward: sparse tensors are made of functions
+
+    shape = as_shape((named.pop("size"),) if "size" in named else size)
+    if name == "ones":
+        raise RuntimeError("full(...) is not implemented for sparse layout")
+    return sparse.empty(shape, layout=layout, dtype=dtype, requires_grad=requires_grad)
 
 
 def _filled(
@@ -201,6 +216,8 @@ def zeros(
     >>> zeros(2)
     tensor([0., 0.])
     """
+    if layout is not None and layout is not strided:
+        return _nothing_held("zeros", size, named, layout, dtype, requires_grad)
     return _filled(np.zeros, size, named, out, dtype, device, requires_grad)
 
 
@@ -219,6 +236,8 @@ def ones(
     >>> ones(2)
     tensor([1., 1.])
     """
+    if layout is not None and layout is not strided:
+        return _nothing_held("ones", size, named, layout, dtype, requires_grad)
     return _filled(np.ones, size, named, out, dtype, device, requires_grad)
 
 

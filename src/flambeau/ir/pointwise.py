@@ -281,7 +281,8 @@ binary(
     np.true_divide,
     (
         lambda g, x, y, *, out: like_operand(g / _conj(y), x),
-        lambda g, x, y, *, out: like_operand(-g * conj(out) / _conj(y), y),
+        # From the operands: what backward keeps is no result, which may be written to.
+        lambda g, x, y, *, out: like_operand(-g * conj(x / y / y), y),
     ),
 )
 

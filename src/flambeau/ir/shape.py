@@ -212,15 +212,33 @@ def _write_strided(
     return out
 
 
+def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether a strided view has each of as many neighbouring elements once."""
+    expected = 1
+    for step, n in sorted((step, n) for n, step in zip(shape, strides, strict=True) if n != 1):
+        if step != expected:
+            return False
+        expected *= n
+    return True
+
+
+def _around(
+    g: Var, base: Var, x: Var, offset: Any, *, out: Var, shape: tuple, strides: tuple
+) -> Var:
+    """The gradient of what a write leaves; where it leaves nothing, zeros that depend on nothing."""
+    if math.prod(shape) == math.prod(base.shape) and is_dense(shape, strides):
+        return P["full"](0.0, shape=base.shape, dtype=g.dtype)
+    zeros = P["full"](0.0, shape=x.shape, dtype=g.dtype)
+    return P["write_strided"](g, zeros, offset, shape=shape, strides=strides)
+
+
 primitive(
     "write_strided",
     "the base with a strided view of it replaced",
     rule=lambda base, x, offset, *, shape, strides: base,
     reference=_write_strided,
     gradient=(
-        lambda g, base, x, offset, *, out, shape, strides: P["write_strided"](
-            g, P["full"](0.0, shape=x.shape, dtype=g.dtype), offset, shape=shape, strides=strides
-        ),
+        _around,
         lambda g, base, x, offset, *, out, shape, strides: P["as_strided"](
             g, offset, shape=shape, strides=strides
         ),

@@ -10,7 +10,7 @@ import numpy as np
 from flambeau.record import builder as building
 from flambeau.record import flush
 from flambeau.record.meta import meta
-from flambeau.record.storage import SNAPSHOT, Handle, Storage, contiguous_strides
+from flambeau.record.storage import SNAPSHOT, Handle, Parts, Storage, contiguous_strides
 from flambeau.record.trace import Ambient, Trace, open_, set_state
 
 if TYPE_CHECKING:
@@ -92,6 +92,12 @@ def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
         tr.inputs.append(t)
         if storage.held_elsewhere():
             snapshot(tr, t)
+        elif storage.plain:
+            # Foreign no more: it is bound as plain storages are, or its next use would bind it
+            # once more, and a gradient would reach only one of the two.
+            t._trace = tr
+            t._slot = -len(tr.inputs)
+            return t._meta
         t._btrace = tr
         t._seen = storage.version
         t._slot = -len(tr.inputs)
@@ -153,6 +159,8 @@ def refresh(tr: Trace, t: Any) -> None:
     if t is not origin:
         shape, strides, offset = spec_of(t)
         base = building.new_tensor(tr, origin._slot, origin._meta)
+        if t._spec.__class__ is Parts:
+            base = kept("complex_to_pairs", base)
         value = kept("as_strided", base, offset, shape=shape, strides=strides)
         settle(tr, t, value._slot, storage.version)
         g = value._meta.requires_grad
@@ -179,7 +187,8 @@ def revive(tr: Trace, t: Any) -> None:
     if not stale(t):
         return
     shape, strides, offset = spec_of(t)
-    value = kept("as_strided", root(t), offset, shape=shape, strides=strides)
+    base = root(t) if t._spec.__class__ is not Parts else kept("complex_to_pairs", root(t))
+    value = kept("as_strided", base, offset, shape=shape, strides=strides)
     settle(tr, t, value._slot, t._storage.version)
     t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
     tr.live.append(t)
@@ -263,8 +272,13 @@ def view(
     tr = open_.trace
     if tr.builder is not None:
         return tr.builder.apply(prim, (t, *numbers), attrs)
+    dtype = t._meta.dtype
+    if t._spec.__class__ is Parts:
+        spec = Parts(spec)
+    elif spec.__class__ is Parts:
+        dtype = dtype.to_real()
     if immediate(t):
-        return alias_of(t, spec, meta(spec[0], t._meta.dtype))
+        return alias_of(t, spec, meta(spec[0], dtype))
     made = building.shared["apply_named"](grad, prim, (t, *numbers), attrs)
     if made._storage is not None:
         # The call ended its trace: both are concrete now, and must share memory again.
@@ -287,6 +301,7 @@ def rows(t: Any, start: int, count: int) -> Any | None:
         storage is None
         or storage.trace is not None
         or m.requires_grad
+        or t._spec.__class__ is Parts
         or open_.trace.builder is not None
     ):
         return None
@@ -323,17 +338,22 @@ def alias_of(t: Any, spec: tuple | None, m: Any, own: bool = False) -> Any:
     made._spec = spec
     if own:
         if spec is not None:
-            base = building.new_tensor(None, 0, meta(storage.shape, m.dtype))
-            base._storage = storage
-            made._base = base
+            made._base = _own_base(storage, spec, m.dtype)
     elif not t._meta.requires_grad:
         made._base = root(t)
     elif spec is not None and spec != (storage.shape, contiguous_strides(storage.shape), 0):
         # Its history is cut off from that of ``t``: it gets a base of its own.
-        base = building.new_tensor(None, 0, meta(storage.shape, m.dtype))
-        base._storage = storage
-        made._base = base
+        made._base = _own_base(storage, spec, m.dtype)
     return made
+
+
+def _own_base(storage: Storage, spec: tuple, dtype: Any) -> Any:
+    """A tensor on the whole of a storage, without history, for a view to be one of."""
+    if spec.__class__ is Parts:
+        dtype = dtype.to_complex()
+    base = building.new_tensor(None, 0, meta(storage.shape, dtype))
+    base._storage = storage
+    return base
 
 
 def detached(t: Any) -> Any:
@@ -356,9 +376,7 @@ def detached(t: Any) -> Any:
     made._storage, made._spec = storage, t._spec
     made._btrace, made._seen, made._trace = tr, storage.version, None
     if t._spec is not None:
-        base = building.new_tensor(None, 0, meta(storage.shape, m.dtype))
-        base._storage = storage
-        made._base = base
+        made._base = _own_base(storage, t._spec, m.dtype)
     return made
 
 
@@ -432,7 +450,12 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
         shape, strides, offset = t._spec
         refresh(tr, origin)
         holder = base_holder(tr, origin)
+        parts = t._spec.__class__ is Parts
+        if parts:
+            holder = shared_apply("complex_to_pairs", holder)
         new = shared_apply("write_strided", holder, value, offset, shape=shape, strides=strides)
+        if parts:
+            new = shared_apply("pairs_to_complex", new)
     leaf = building.is_leaf(origin) or building.is_leaf(t)
     if origin._meta.requires_grad and not leaf and not new._meta.requires_grad:
         before = base_holder(tr, origin)

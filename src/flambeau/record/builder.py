@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -231,6 +233,20 @@ class Builder:
             raise RuntimeError("a function's body met a pending tensor that is not its argument")
         return Const(np.array(t._array()))
 
+    def depends(self, value: Any, t: Any) -> bool:
+        """Whether gradients of ``value`` reach ``t`` by what this body has applied."""
+        if not value._meta.requires_grad:
+            return False
+        reached = {self.slot_of(t)}
+        for e in self.entries:
+            if e.grad and any(
+                i in reached and e.prim.gradient_of(p) is not None
+                for p, i in enumerate(e.inputs)
+                if type(i) is int
+            ):
+                reached.update(e.outputs)
+        return self.slot_of(value) in reached
+
     def assign(self, t: Any, value: Any) -> None:
         """``t`` takes the value of ``value`` when the body has ended."""
         own = t._trace is self.trace and t._storage is None and t._slot >= self.node.n_slots
@@ -242,7 +258,7 @@ class Builder:
             return
         self.assigned.add(id(t))
         check_writable(t)
-        if self.grad and t._meta.requires_grad and not value._meta.requires_grad:
+        if self.grad and t._meta.requires_grad and not self.depends(value, t):
             # What is replaced has a gradient still, of zeros: its history ends in this write.
             shape = t._meta.shape
             how = {"shape": shape, "strides": contiguous_strides(shape)}
@@ -332,6 +348,20 @@ def construct(tr: Trace, make: Callable[[Builder], Any]) -> tuple[Builder, Any]:
         leave()
 
 
+_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def calling() -> tuple[str, int] | None:
+    """File and line of the innermost call from outside the package."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_HOME) and not name.startswith("<recorder"):
+            return name, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
 def finish(tr: Trace, builder: Builder, name: str) -> Node:
     """The node that an edge under construction leads to; ``attach`` makes it known."""
     old = tr.node
@@ -343,6 +373,7 @@ def finish(tr: Trace, builder: Builder, name: str) -> Node:
     node.new_inputs = tuple(_bound_meta(t) for t in tr.inputs[old.n_inputs :])
     node.length = old.length + len(builder.entries)
     node.name = name
+    node.site = calling()
     if builder.raises:
         node.cut = "raises"
     if builder.overwritten:

@@ -57,6 +57,7 @@ class Plan:
 
     __slots__ = (
         "program", "private", "storages", "history", "spec", "n_outs", "spent", "pairs", "places",
+        "renewed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -73,6 +74,12 @@ class Plan:
         # The donations of the native program, and their outputs, storages and inputs.
         self.pairs: Any = None
         self.places: list[list[int]] = []
+        # Indices of storages in pending that have a value already.
+        self.renewed: frozenset[int] = frozenset()
+
+    def before(self, count: int) -> list[int]:
+        """Which of ``count`` storages get a new value in place of one they have."""
+        return [j for j, _ in self.storages if j < count and j in self.renewed]
 
     def run(self, arrays: list[Any], numbers: list[Any], pending: Sequence[Storage]) -> list[Any]:
         """The outputs of the program."""
@@ -210,13 +217,21 @@ def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
     if not all([s.plain for s in storages]):
         return False
     counts = tuple(map(getrefcount, tr.live))
-    plan = node.plans.get((counts,))
+    slots = tuple([s.slot for s in tr.pending]) if tr.pending else ()
+    plan = node.plans.get((counts, slots, WRITES))
     if plan is None:
-        alive = tuple([c > DEAD for c in counts])
-        plan = node.memo.get(("plan", alive, writes.slots, ()))  # type: ignore[union-attr]
-        if plan is None or len(plan.storages) != len(storages):
+        alive = alive_among(tr.live, counts)
+        plan = node.memo.get(("plan", alive, slots + writes.slots, ()))  # type: ignore[union-attr]
+        if plan is None:
             return False
-        node.plans[(counts,)] = plan
+        last = plan.storages[-len(storages) :]
+        if [j - len(slots) for j, _ in last] != [*range(len(storages))]:
+            return False
+        node.plans[counts, slots, WRITES] = plan
+    if slots and any(
+        [tr.pending[j].shared or tr.pending[j].foreign for j in plan.before(len(slots))]
+    ):
+        return False
     node.stamp = next(trie.clock)
     arrays = [t._storage.array if t._spec is None else t._array() for t in tr.inputs]
     if tr.snapshots:
@@ -232,8 +247,8 @@ def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
         try:
             if outs is None:
                 native = program.native
-                if native is None or not native.direct or program.fixed or program.scalars:
-                    outs = plan.run(arrays, tr.numbers, storages)
+                if native is None or not native.direct or not program.as_before(tr.numbers):
+                    outs = plan.run(arrays, tr.numbers, [*tr.pending, *storages])
                 else:
                     outs = native.write(arrays, tr.numbers)
             # Closing the trace is the last step: a closed one was handed out wholly.
@@ -256,6 +271,8 @@ def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
 
 
 UNFIT: Any = object()
+# Marks the keys of plans for ``flush_writes``.
+WRITES = object()
 
 
 def note_writes(node: Node, tensors: Sequence[Any]) -> bool:
@@ -277,14 +294,18 @@ def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
     """
     env: dict[int, Any] = {-1 - i: a for i, a in enumerate(arrays)}
     env.update({NUMBERS - i: n for i, n in enumerate(tr.numbers)})
+    named = False
     with np.errstate(all="ignore"):
-        for e in tr.node.path_entries():
+        for step, e in [(n, e) for n in tr.node.path() for e in n.entries]:
             if all(i.__class__ is Const or i in env for i in e.inputs):
                 args = [i.value if i.__class__ is Const else env[i] for i in e.inputs]
                 try:
                     result = e.prim.reference(*args, **e.attrs)
-                except Exception:
+                except Exception as refusal:
                     # Its outputs stay absent; the first error is the one that is raised.
+                    if not named and refusal.__class__ is error.__class__:
+                        named = True
+                        note_site(error, step)
                     continue
                 env.update(
                     zip(e.outputs, (result,) if len(e.outputs) == 1 else result, strict=True)
@@ -314,9 +335,36 @@ def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
     renew(tr)
 
 
+def alive_among(live: Sequence[Any], counts: Sequence[int]) -> tuple[bool, ...]:
+    """Which tensors anybody holds: a view that nobody does holds its base no longer than the trace.
+
+    Without this the base of every view would be an output.
+    """
+    held = list(counts)
+    place = {id(t): i for i, t in enumerate(live)}
+    # A base is older than its views.
+    for i in range(len(live) - 1, -1, -1):
+        if held[i] <= DEAD and live[i]._base is not None:
+            base = place.get(id(live[i]._base))
+            if base is not None:
+                held[base] -= 1
+    return tuple([n > DEAD for n in held])
+
+
+def note_site(error: Exception, step: Node) -> None:
+    """Says in an error which call was refused, and where the user's code made it."""
+    made = step.key[0] if step.key.__class__ is tuple else None
+    name = getattr(made, "name", step.name)
+    where = "" if step.site is None else " at {}:{}".format(*step.site)
+    error.add_note(
+        f"Raised by the call{where} ({str(name).strip('_')}): what is recorded is computed when a "
+        "value is needed. What does not depend on it has been kept."
+    )
+
+
 def find_plan(tr: Trace, node: Node, key: Any, counts: tuple[int, ...]) -> Plan:
     """The plan for a pattern of reference counts, made if it is a new set of live tensors."""
-    alive = tuple([c > DEAD for c in counts])
+    alive = alive_among(tr.live, counts)
     slots = tuple([s.slot for s in tr.pending])
     by_mask = node.memo if node.memo is not None else {}
     node.memo = by_mask
@@ -355,6 +403,7 @@ def make_plan(tr: Trace, node: Node, alive: tuple[bool, ...]) -> Plan:
         if s.array is not None or id(s) in shared:
             storages.append((j, len(outs)))
             outs.append(s.slot)
+    plan.renewed = frozenset(j for j, s in enumerate(tr.pending) if s.array is not None)
     plan.private, plan.storages, plan.history = tuple(private), tuple(storages), tuple(history)
     plan.n_outs = len(outs)
     entries = node.path_entries()
@@ -379,7 +428,8 @@ def make_plan(tr: Trace, node: Node, alive: tuple[bool, ...]) -> Plan:
         storage = tr.pending[j]
         for i, t in enumerate(tr.inputs):
             if t._storage is storage and storage.array is not None and t._spec is None:
-                replaced.append((k, i))
+                if plan.spec is None or -1 - i not in plan.spec.reads:
+                    replaced.append((k, i))
                 break
     plan.program = Program(entries, outs, replaced)
     return plan
@@ -425,16 +475,16 @@ def commit(
     outs: list[Any],
     arrays: list[Any],
     node: Node,
-    written: Sequence[Storage] | None = None,
+    written: Sequence[Storage] = (),
     versions: Sequence[int] = (),
 ) -> None:
     """Hands out the values; may be begun again after an interrupt.
 
-    ``written``: plain storages that take the place of the pending ones, and their ``versions``
+    ``written``: plain storages that are written besides the pending ones, and their ``versions``
     from now on.
     """
     live = tr.live
-    pending = tr.pending if written is None else written
+    pending = tr.pending
     native = plan.program.native
     if native is None or native.kept_outs is not outs or native.number_outs:
         # Native code writes to arrays of its own, all others may be views and twins.
@@ -446,17 +496,16 @@ def commit(
         s.shape = shape
         t._storage = s
         t._trace = None
-    if written is None:
-        for j, k in plan.storages:
-            s, a = pending[j], outs[k]
-            if s.array is not None and s.foreign and s.held_elsewhere():
-                s.array[...] = a.reshape(s.array.shape)
-            else:
-                s.array = a if a.shape == s.shape else a.reshape(s.shape)
-            s.trace = None
-            s.plain = not s.shared and not s.foreign
-    else:
-        for s, (_, k), version in zip(written, plan.storages, versions):
+    for j, k in plan.storages[: len(plan.storages) - len(written)] if written else plan.storages:
+        s, a = pending[j], outs[k]
+        if s.array is not None and s.foreign and s.held_elsewhere():
+            s.array[...] = a.reshape(s.array.shape)
+        else:
+            s.array = a if a.shape == s.shape else a.reshape(s.shape)
+        s.trace = None
+        s.plain = not s.shared and not s.foreign
+    if written:
+        for s, (_, k), version in zip(written, plan.storages[-len(written) :], versions):
             s.array = outs[k]
             s.version = version
     if plan.history:
@@ -487,8 +536,12 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any], no
         segment.origins = origins(node, tr.inputs)
         segment.bound = [0 if t._storage is None else t._storage.version for t in tr.inputs]
         for i, t in enumerate(tr.inputs):
-            if -1 - i in spec.reads and t._storage is not None:
-                segment.versions.append((-1 - i, t._storage, t._storage.version))
+            s = t._storage
+            if -1 - i in spec.reads and s is not None:
+                a = arrays[i]
+                # Else its value is memory of the segment's own by now, which no write reaches.
+                if s.array is a or a.base is not None:
+                    segment.versions.append((-1 - i, s, s.version))
         segment.hooks = tr.hooks
     for i, slot in plan.history:
         t = tr.live[i]

@@ -46,6 +46,21 @@ class Function:
         self.grad_name = grad_name
 
 
+class Elsewhere(NotImplementedError):
+    """A recorded function met a tensor that no trace can hold, and that knows who takes the call.
+
+    Such a tensor raises this when it is bound (asked for its storage); it has ``_redirected(name,
+    args, kwargs)``.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        super().__init__(
+            "Could not run this operation with arguments from the "
+            f"'{tensor._kind}CPU' backend: it has no meaning for this layout."
+        )
+        self.tensor = tensor
+
+
 # -------------------------------------------------------------------------------- keys
 
 
@@ -227,6 +242,8 @@ def recover(error: BaseException, tr: Trace, wrapper: Callable, args: tuple, fn:
         (error.action or (lambda: flush.flush(open_.trace)))()
         positional, keywords = _arguments(fn, args)
         return wrapper(*positional, **keywords)
+    if isinstance(error, Elsewhere):
+        return error.tensor._redirected(fn.name, *_arguments(fn, args))
     if isinstance(error, AttributeError):
         refusal = no_tensor(fn.body, fn.name.strip("_"), args, {})
         if refusal is not None:
@@ -237,7 +254,8 @@ def recover(error: BaseException, tr: Trace, wrapper: Callable, args: tuple, fn:
 def into(out: Any, wrapper: Callable, fn: Function, args: tuple) -> Any:
     """``out=``: the result is written to the tensors given."""
     positional, keywords = _arguments(fn, args)
-    return shared["write_out"](out, wrapper(*positional, **keywords), fn.name)
+    result = wrapper(*positional, **keywords)
+    return shared["write_out"](out, result, fn.name, tensors_in(args, []))
 
 
 def drop_failed(tr: Trace) -> None:

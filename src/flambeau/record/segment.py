@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau.ir.derive import derive
 from flambeau.ir.graph import NUMBERS, Aval, Entry, Graph, Var
+from flambeau.run.interpreter import needed
 from flambeau.run.program import Program
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Spec:
         avals: dict[int, Aval],
         overwritten: Iterable,
         spent: set[int],
+        wanted: Sequence[int] | None = None,
+        barriers: Sequence[int] = (),
     ) -> tuple[Graph, dict[int, int], dict[int, Var]]:
         graph = Graph(next_slot=self.n_slots + len(seeded))
         seeds = {s: Var(self.n_slots + k, avals[s]) for k, s in enumerate(seeded)}
@@ -105,20 +108,28 @@ class Spec:
             if written:
                 written(entry, start)
 
-        grads, _ = derive(self.entries, self.wanted, seeds, graph, check)
+        asked = self.wanted if wanted is None else wanted
+        grads, _ = derive(self.entries, asked, seeds, graph, check, barriers)
         return graph, {s: v.slot for s, v in seeds.items()}, grads
 
-    def backward(self, seeded: tuple[int, ...], allowed: bool = False) -> Way:
-        """How gradients come back from those of ``seeded``.
+    def backward(
+        self,
+        seeded: tuple[int, ...],
+        allowed: bool = False,
+        wanted: tuple[int, ...] | None = None,
+        barriers: tuple[int, ...] = (),
+    ) -> Way:
+        """How gradients come back from those of ``seeded``, to all inputs or to ``wanted`` only.
 
-        ``allowed``: values that were written over later may be read.
+        What reaches one of ``barriers`` stays there. ``allowed``: values that were written over
+        later may be read.
         """
-        key = (seeded, allowed)
+        key = (seeded, allowed, wanted, barriers)
         found = self.backwards.get(key)
         if found is None:
             spent: set[int] = set()
             graph, seeds, grads = self._derive(
-                seeded, self.avals, () if allowed else self.overwritten, spent
+                seeded, self.avals, () if allowed else self.overwritten, spent, wanted, barriers
             )
             count = len(self.metas)
             place = {s: -1 - count - i for i, s in enumerate(self.residuals)}
@@ -126,10 +137,15 @@ class Spec:
             place.update({seeds[s]: -1 - count - i for i, s in enumerate(seeded)})
             reads = {i for e in graph.entries for i in e.inputs if type(i) is int}
             entries = [renumbered(e, place) for e in graph.entries]
-            slots = tuple(s for s in self.wanted if s in grads)
+            slots = tuple(sorted(grads, reverse=True))
             outs = [place.get(grads[s].slot, grads[s].slot) for s in slots]
             found = self.backwards[key] = Way(
-                slots, Program(entries, outs), frozenset(spent), frozenset(reads)
+                slots,
+                Program(entries, outs),
+                frozenset(spent),
+                frozenset(reads),
+                tuple(needed(entries, outs)),
+                tuple(outs),
             )
         return found
 
@@ -137,15 +153,18 @@ class Spec:
 class Way(NamedTuple):
     """A way back through a segment.
 
-    ``slots`` are the inputs that get a gradient, ``program`` computes those gradients from the
-    segment's inputs, its residuals and the gradients given. ``spent`` are the outputs of the
-    entries whose saved values it reads, ``reads`` the slots read.
+    ``slots`` are the inputs (and barriers) that get a gradient, ``program`` computes those
+    gradients, ``outs``, from the segment's inputs, its residuals and the gradients given, by
+    ``entries``. ``spent`` are the outputs of the entries whose saved values it reads, ``reads``
+    the slots read.
     """
 
     slots: tuple[int, ...]
     program: Program
     spent: frozenset[int]
     reads: frozenset[int]
+    entries: tuple[Entry, ...]
+    outs: tuple[int, ...]
 
 
 def reads_primal(entries: Iterable[Entry], n_slots: int) -> bool:
@@ -177,7 +196,7 @@ class Segment:
 
     __slots__ = (
         "order", "spec", "inputs", "arrays", "numbers", "saved", "versions", "freed", "hooks",
-        "node", "origins", "spent", "again", "bound", "__weakref__",
+        "node", "origins", "spent", "bound", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -200,8 +219,6 @@ class Segment:
         self.spent: frozenset[int] = frozenset()
         self.hooks: dict[int, list] | None = None
         self.origins: Sequence[Any] = ()
-        # The tensors by slot that took this segment's place when it was recorded again.
-        self.again: dict[int, Any] | None = None
         self.bound: Sequence[int] = ()
 
     def changed(self, position: int) -> bool:
@@ -234,6 +251,9 @@ class Segment:
 
     def spend(self, slots: frozenset[int]) -> None:
         """Notes whose saved values a backward has used up; lets go of them when none is left."""
+        if self.freed:
+            # One pass may come by several times.
+            return
         self.spent |= slots
         if self.spent >= self.spec.spendable and slots:
             self.freed = True
@@ -259,4 +279,3 @@ class Spent(Segment):
         self.inputs = inputs
         self.origins = origins
         self.hooks = None
-        self.again = None

@@ -26,7 +26,7 @@ class Node:
     __slots__ = (
         "edges", "parent", "key", "entries", "n_slots", "n_inputs", "n_numbers", "length",
         "slot", "meta", "simple", "template", "fresh", "effects", "name", "plans", "freed",
-        "overwritten", "cut", "stamp", "memo", "new_inputs", "state", "misses",
+        "overwritten", "cut", "stamp", "memo", "new_inputs", "state", "misses", "site",
     )  # fmt: skip
 
     def __init__(self, parent: Node | None, key: Any, state: Ambient) -> None:
@@ -57,6 +57,8 @@ class Node:
         # Metas of the inputs that this edge bound.
         self.new_inputs: tuple[Meta, ...] = ()
         self.misses = 0
+        # Where in the user's code this step was first met: (file, line).
+        self.site: tuple[str, int] | None = None
 
     def path(self) -> list[Node]:
         """The nodes from the root's child to here."""

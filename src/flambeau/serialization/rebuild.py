@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, layouts
 from ..device import device
 from . import bridge
 from .names import StorageType
@@ -226,10 +226,31 @@ def empty_bytes() -> bytes:
 
 
 def get_layout(name: str) -> object:
-    """``torch.strided``; no other layout exists here."""
-    if name != "torch.strided":
+    """A layout of tensors by its name, such as ``torch.sparse_coo``."""
+    found = _LAYOUTS.get(name.removeprefix("torch."))
+    if found is None:
         raise pickle.UnpicklingError(f"the file asks for the layout {name}, which is not supported")
-    return bridge.root().strided
+    return found
+
+
+_LAYOUTS = {
+    each._name: each
+    for each in (
+        layouts.strided,
+        layouts.sparse_coo,
+        layouts.sparse_csr,
+        layouts.sparse_csc,
+        layouts.sparse_bsr,
+        layouts.sparse_bsc,
+    )
+}
+
+
+def rebuild_sparse(layout: layouts.layout, parts: tuple[Any, ...]) -> object:
+    """A sparse tensor of its indices, values and size (``torch._utils._rebuild_sparse_tensor``)."""
+    from ..sparse import rebuild
+
+    return rebuild(layout, parts)
 
 
 def functions() -> dict[tuple[str, str], object]:
@@ -241,6 +262,7 @@ def functions() -> dict[tuple[str, str], object]:
         ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
         ("torch._utils", "_rebuild_parameter_with_state"): rebuild_parameter_with_state,
         ("torch._tensor", "_rebuild_from_type_v2"): rebuild_from_type,
+        ("torch._utils", "_rebuild_sparse_tensor"): rebuild_sparse,
         ("torch.serialization", "_get_layout"): get_layout,
         ("torch", "device"): device,
         ("torch", "Size"): bridge.size_type(),

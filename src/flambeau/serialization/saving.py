@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import device
+from ..layouts import layout
 from . import bridge, legacy
 from .archive import ALIGNMENT, ArchiveWriter
 from .files import replacing
@@ -34,6 +35,8 @@ _REBUILD_TENSOR_OF_TYPE = TorchName("torch._utils", "_rebuild_tensor_v3")
 _REBUILD_PARAMETER = TorchName("torch._utils", "_rebuild_parameter")
 _REBUILD_PARAMETER_WITH_STATE = TorchName("torch._utils", "_rebuild_parameter_with_state")
 _REBUILD_SUBCLASS = TorchName("torch._tensor", "_rebuild_from_type_v2")
+_REBUILD_SPARSE = TorchName("torch._utils", "_rebuild_sparse_tensor")
+_GET_LAYOUT = TorchName("torch.serialization", "_get_layout")
 _TENSOR = TorchName("torch", "Tensor")
 _PARAMETER = TorchName("torch.nn.parameter", "Parameter")
 _SIZE = TorchName("torch", "Size")
@@ -170,7 +173,11 @@ class _TensorReducer:
         """A function's name and its arguments; ``None`` if ``obj`` is no tensor."""
         if isinstance(obj, _ParameterData):
             return self._values(obj.parameter, requires_grad=False)
-        if not isinstance(obj, self._tensor) or self._reduces_itself(type(obj)):
+        if not isinstance(obj, self._tensor):
+            return None
+        if obj._is_sparse_layout:  # type: ignore[attr-defined]
+            return _REBUILD_SPARSE, obj._saved_parts()  # type: ignore[attr-defined]
+        if self._reduces_itself(type(obj)):
             return None
         state = bridge.user_state(obj)
         if isinstance(obj, self._parameter):
@@ -242,6 +249,8 @@ def _pickler_class(module: ModuleType) -> Callable[..., Any]:
                 return _SIZE, (tuple(obj),)
             if isinstance(obj, device):
                 return _DEVICE, (obj.type,) if obj.index is None else (obj.type, obj.index)
+            if type(obj) is layout:
+                return _GET_LAYOUT, (repr(obj),)
             return self.reduce_tensor(obj) or NotImplemented
 
         def save_global(self, obj: object, name: str | None = None) -> None:

@@ -63,8 +63,9 @@ def embedding(
     """The rows of ``weight`` at the integers ``input``: shape ``(*input.shape, width)``.
 
     Row ``padding_idx`` gets no gradient; ``max_norm`` shrinks, in place, rows that are longer;
-    ``scale_grad_by_freq`` divides gradients by how often a row occurs. Gradients are dense:
-    ``sparse`` changes no number. Raises ``IndexError`` for a row that is none.
+    ``scale_grad_by_freq`` divides gradients by how often a row occurs. With ``sparse`` the gradient
+    of ``weight`` is a sparse tensor of the rows that were looked up. Raises ``IndexError`` for a
+    row that is none.
 
     >>> embedding(tensor([1, 0]), tensor([[1.0], [2.0]]))
     tensor([[2.],
@@ -80,7 +81,23 @@ def embedding(
     _check_index(input, shape[0])
     if max_norm is not None:
         _renormalize(weight, input, float(max_norm), float(norm_type))
+    if sparse and weight.requires_grad:
+        return _sparsely(weight, input, padding_idx, scale_grad_by_freq)
     return _embedding(weight, input, padding_idx, scale_grad_by_freq)
+
+
+def _sparsely(weight: Tensor, input: Tensor, padding_idx: int | None, by_frequency: bool) -> Tensor:
+    """The look-up whose gradient is a sparse tensor."""
+    from flambeau.sparse import gradients  # upward: the gradient is a sparse tensor
+
+    refusal = "embedding_backward: scale_grad_by_freq not supported with sparse gradients"
+    return gradients.of_rows(
+        weight,
+        value_of(input).astype(np.int64),
+        padding_idx,
+        lambda table: _embedding(table, input, padding_idx),
+        refusal if by_frequency else None,
+    )
 
 
 def _renormalize(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
@@ -112,9 +129,14 @@ def _embedding_bag(
     by_frequency: bool,
 ) -> Tensor:
     """``bag`` is the bag of each index, ``kept`` 1 for each that counts, else 0."""
-    n, width = index._meta.shape[0], weight._meta.shape[1]
-    rows = _lookup(weight, index, None, by_frequency)
-    zeros = ops.full(0.0, shape=(bags, width), dtype=weight.dtype)
+    return _bagged(_lookup(weight, index, None, by_frequency), bag, kept, per_sample, bags, mode)
+
+
+def _bagged(
+    rows: Tensor, bag: Tensor, kept: Tensor, per_sample: Tensor | None, bags: int, mode: str
+) -> Tensor:
+    n, width = rows._meta.shape
+    zeros = ops.full(0.0, shape=(bags, width), dtype=rows.dtype)
     if mode == "max":
         # The greatest of each bag by element: the first of equals gets the gradient.
         place = ops.bag_argmax(rows, bag, kept, bags=bags)
@@ -131,9 +153,12 @@ def _embedding_bag(
     total = ops.index_put(zeros, rows, bag, where=(0,), accumulate=True)
     if mode == "sum":
         return total
-    none = ops.full(0.0, shape=(bags,), dtype=weight.dtype)
+    none = ops.full(0.0, shape=(bags,), dtype=rows.dtype)
     count = ops.index_put(none, kept, bag, where=(0,), accumulate=True)
     return ops.div(total, reshape(ops.maximum(count, 1.0), (bags, 1)))
+
+
+_rows_in_bags = function(grad="EmbeddingBagBackward0")(_bagged)
 
 
 def embedding_bag(
@@ -152,7 +177,8 @@ def embedding_bag(
     """Sums, means or maxima of ``embedding`` over bags of indices.
 
     Shapes: ``input`` is ``(B, N)``, a bag a row, or ``(N,)`` with the bags beginning at
-    ``offsets``. Empty bags give zeros; indices ``padding_idx`` do not count.
+    ``offsets``. Empty bags give zeros; indices ``padding_idx`` do not count. With ``sparse`` the
+    gradient of ``weight`` is a sparse tensor of the rows that were looked up.
 
     >>> embedding_bag(tensor([[0, 1]]), tensor([[1.0], [2.0]]), mode="sum")
     tensor([[3.]])
@@ -216,14 +242,26 @@ def embedding_bag(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
         )
     kept = np.ones(len(index), weight._meta.dtype.numpy)
+    pad = None
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:
             raise RuntimeError("padding_idx must be within the number of embeddings")
-        kept[index == padding_idx % rows] = 0
+        pad = padding_idx % rows
+        kept[index == pad] = 0
     if max_norm is not None:
         _renormalize(weight, input, float(max_norm), float(norm_type))
     if per_sample_weights is not None:
         per_sample_weights = per_sample_weights.reshape(-1)
+    if sparse and weight.requires_grad:
+        rows = _sparsely(weight, made(index, dtypes.int64), pad, scale_grad_by_freq)
+        return _rows_in_bags(
+            rows,
+            made(bag.astype(np.int64), dtypes.int64),
+            made(kept, weight._meta.dtype),
+            per_sample_weights,
+            bags,
+            mode,
+        )
     return _embedding_bag(
         weight,
         made(index, dtypes.int64),
