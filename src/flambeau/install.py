@@ -1,7 +1,8 @@
 """Makes ``import torch`` mean Flambeau, and undoes it.
 
 A finder on ``sys.meta_path`` answers for ``torch`` and everything below it with the very module
-objects of Flambeau, so ``torch.nn is flambeau.nn``.
+objects of Flambeau, so ``torch.nn is flambeau.nn``. ``lightning``, ``lightning.pytorch`` and
+``pytorch_lightning`` are the trainer in the same way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,26 @@ __all__ = ["install", "uninstall", "is_installed", "where_to_look"]
 # Child processes of `multiprocessing`'s spawn method get `sys.path` but not our finder; the module
 # `torch` in this folder installs it there.
 _SHIM = str(Path(__file__).parent / "shim")
+
+# What a name stands for; of several that begin a module's name, the longest.
+_ALIASES = {
+    "torch": "flambeau",
+    "lightning": "flambeau.trainer",
+    "lightning.pytorch": "flambeau.trainer",
+    "pytorch_lightning": "flambeau.trainer",
+}
+# Modules of Lightning's that are in another place here.
+_MOVED = {
+    "flambeau.trainer.callbacks.callback": "flambeau.trainer.callback",
+    "flambeau.trainer.core": "flambeau.trainer",
+    "flambeau.trainer.core.datamodule": "flambeau.trainer.datamodule",
+    "flambeau.trainer.core.hooks": "flambeau.trainer.hooks",
+    "flambeau.trainer.core.module": "flambeau.trainer.module",
+    "flambeau.trainer.core.optimizer": "flambeau.trainer.optimizers",
+    "flambeau.trainer.trainer.states": "flambeau.trainer.state",
+    "flambeau.trainer.trainer.trainer": "flambeau.trainer.trainer",
+    "flambeau.trainer.utilities.seed": "flambeau.trainer.seeding",
+}
 
 
 def install() -> None:
@@ -53,7 +74,7 @@ def uninstall() -> None:
     while _SHIM in sys.path:
         sys.path.remove(_SHIM)
     for name, module in list(sys.modules.items()):
-        if _is_torch(name) and _is_ours(module):
+        if _aliased(name) is not None and _is_ours(module):
             del sys.modules[name]
     sys.modules["flambeau"].__version__ = version.flambeau
 
@@ -72,14 +93,14 @@ def where_to_look(name: str) -> str:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Answers for ``torch`` and ``torch.*`` with Flambeau's modules."""
+    """Answers for the names in ``_ALIASES``, and all below them, with Flambeau's modules."""
 
     def find_spec(
         self, fullname: str, path: object = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if not _is_torch(fullname):
+        real = _aliased(fullname)
+        if real is None:
             return None
-        real = "flambeau" + fullname.removeprefix("torch")
         try:
             module = importlib.import_module(real)
         except ModuleNotFoundError as error:
@@ -88,6 +109,9 @@ class _Finder(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(
                 f"No module named '{fullname}'. {where_to_look(fullname)}", name=fullname
             ) from None
+        if real == "flambeau.trainer.trainer":
+            # A package in Lightning: `_MOVED` has what lies in it.
+            module.__dict__.setdefault("__path__", [])
         loader = _Loader(module)
         return importlib.machinery.ModuleSpec(
             fullname, loader, is_package=hasattr(module, "__path__")
@@ -109,8 +133,13 @@ class _Loader(importlib.abc.Loader):
         module.__spec__ = self.spec
 
 
-def _is_torch(name: str) -> bool:
-    return name == "torch" or name.startswith("torch.")
+def _aliased(name: str) -> str | None:
+    """The module of Flambeau's that a name stands for; None for names of others."""
+    for alias in sorted(_ALIASES, key=len, reverse=True):
+        if name == alias or name.startswith(alias + "."):
+            real = _ALIASES[alias] + name.removeprefix(alias)
+            return _MOVED.get(real, real)
+    return None
 
 
 def _is_ours(module: object) -> bool:

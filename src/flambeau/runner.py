@@ -122,4 +122,6 @@ def _is_ours(module: str) -> bool:
 
 
 def _public(module: str) -> str:
+    if module.startswith("flambeau.trainer"):
+        return "lightning" + module.removeprefix("flambeau.trainer")
     return "torch" + module.removeprefix("flambeau").removeprefix("torch")

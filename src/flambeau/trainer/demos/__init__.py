@@ -1,0 +1,1 @@
+"""The smallest models that use every part of the trainer."""

@@ -1,0 +1,203 @@
+"""AUROC: the area under the receiver operating characteristic."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flambeau
+from flambeau import Tensor
+from flambeau.trainer.metrics import inputs
+from flambeau.trainer.metrics.counting import tallied
+from flambeau.trainer.metrics.inputs import Task
+from flambeau.trainer.metrics.metric import Metric
+
+__all__ = ["AUROC"]
+
+
+class AUROC(Metric):
+    r"""The probability that a positive scores higher than a negative, ties counting half.
+
+    .. math:: \frac{1}{P N} \sum_{i:\, y_i = 1}\ \sum_{j:\, y_j = 0}
+              [s_i > s_j] + \tfrac12 [s_i = s_j]
+
+    which is the area under the curve of true over false positives [Hanley, McNeil 1982]. In a
+    multiclass task each class is compared with all others. Where there are no positives or no
+    negatives the value is NaN.
+
+    Args:
+        task: "binary", "multiclass" (give ``num_classes``) or "multilabel" (give ``num_labels``).
+        thresholds: None is exact, and keeps all scores; a number of thresholds between 0 and 1, a
+            list or a tensor of them keeps counts between the thresholds only.
+        average: "macro" is the mean over the classes whose value is a number, "weighted" that mean
+            weighted by their positives, "none" a value for each; "micro" (multilabel) takes all
+            labels together.
+        max_fpr: not there; ``ValueError`` unless None.
+        ignore_index: a target that does not count.
+        validate_args: whether ``compute`` raises for labels out of range.
+
+    Scores that do not all lie in [0, 1] go through a sigmoid, or the classes' softmax.
+
+    Shapes: binary: both (N, …). Multiclass: target (N, …), scores (N, C, …). Multilabel: both
+    (N, labels, …). The value is a scalar; (classes,) with "none".
+
+    Raises: ``ValueError`` for arguments or shapes that do not fit.
+
+    >>> from flambeau.trainer.metrics import AUROC
+    >>> AUROC(task="binary")(tensor([0.1, 0.4, 0.35, 0.8]), tensor([0, 0, 1, 1]))
+    tensor(0.7500)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+
+    def __init__(
+        self,
+        task: Task,
+        thresholds: int | list[float] | Tensor | None = None,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        average: Literal["macro", "weighted", "none", "micro"] | None = "macro",
+        max_fpr: float | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+    ) -> None:
+        super().__init__()
+        self.number = inputs.check_task(task, num_classes, num_labels)
+        known = ("macro", "weighted", "none", None, *(["micro"] if task == "multilabel" else []))
+        if task != "binary" and average not in known:
+            raise ValueError(
+                f"Expected argument `average` to be one of {known}, but got {average!r}"
+            )
+        if max_fpr is not None:
+            raise ValueError(f"AUROC: only the whole curve is supported; got max_fpr={max_fpr}")
+        self.task = task
+        self.average = average
+        self.ignore_index = ignore_index
+        self.validate_args = validate_args
+        self.thresholds = _as_thresholds(thresholds)
+        self.add_state("invalid", flambeau.tensor(0), dist_reduce_fx="sum")
+        if self.thresholds is None:
+            self.add_state("preds", [], dist_reduce_fx="cat")
+            self.add_state("target", [], dist_reduce_fx="cat")
+        else:
+            columns = 1 if task == "binary" else self.number
+            zeros = flambeau.zeros(columns, len(self.thresholds) + 1, dtype=flambeau.long)
+            self.add_state("positives", zeros, dist_reduce_fx="sum")
+            self.add_state("negatives", zeros, dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Takes in scores and true labels."""
+        s, t = inputs.scores(self.task, preds, target, self.number)
+        counts = inputs.valid(t, self.ignore_index)
+        top = self.number if self.task == "multiclass" else 2
+        wrong = (t < 0) | (t >= top)
+        self.invalid = self.invalid + (wrong if counts is None else wrong & counts).sum()
+        if self.thresholds is None:
+            self.preds = [*self.preds, s.detach()]
+            self.target = [*self.target, t if counts is None else flambeau.where(counts, t, -1)]
+            return
+        positive, negative = self._columns(s, t, counts)
+        scores = s.unsqueeze(1) if s.ndim == 1 else s
+        bins = len(self.thresholds) + 1
+        # The bin says how many thresholds a score reaches.
+        place = flambeau.bucketize(scores.contiguous(), self.thresholds.to(s.dtype), right=True)
+        place = place + bins * flambeau.arange(scores.shape[1], device=s.device)
+        self.positives = tallied(self.positives, place, positive)
+        self.negatives = tallied(self.negatives, place, negative)
+
+    def _columns(self, s: Tensor, t: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Which targets are positive and which negative, a column for each class."""
+        if self.task == "multiclass":
+            positive = t.unsqueeze(1) == flambeau.arange(self.number, device=t.device)
+            negative = ~positive
+            counts = None if counts is None else counts.unsqueeze(1)
+        else:
+            positive, negative = t == 1, t == 0
+            if t.ndim == 1:
+                positive, negative = positive.unsqueeze(1), negative.unsqueeze(1)
+                counts = None if counts is None else counts.unsqueeze(1)
+        if counts is not None:
+            positive, negative = positive & counts, negative & counts
+        return positive, negative
+
+    def check(self) -> None:
+        """Raises ``ValueError`` for labels out of range."""
+        if self.validate_args and (count := int(self.invalid)):
+            top = self.number if self.task == "multiclass" else 2
+            raise ValueError(f"AUROC: {count} targets are not among the labels 0 to {top - 1}")
+
+    def compute(self) -> Tensor:
+        """The area, averaged over classes."""
+        together = self.task == "multilabel" and self.average == "micro"
+        if self.thresholds is not None:
+            positives, negatives = self.positives, self.negatives
+            if together:
+                positives, negatives = (
+                    positives.sum(0, keepdim=True),
+                    negatives.sum(0, keepdim=True),
+                )
+            # Scores in one bin are ties.
+            wins = positives * (2 * negatives.cumsum(1) - negatives)
+            p, n = positives.sum(1), negatives.sum(1)
+            areas = _areas(wins.sum(1), p, n)
+        else:
+            areas, p = self._exact(together)
+        if self.task == "binary" or together:
+            return areas.reshape(()).to(flambeau.get_default_dtype())
+        if self.average in ("macro", "weighted"):
+            known = ~areas.isnan()
+            weight = (p * known if self.average == "weighted" else known).double()
+            areas = (flambeau.where(known, areas, 0.0) * weight).sum() / weight.sum()
+        return areas.to(flambeau.get_default_dtype())
+
+    def _exact(self, together: bool) -> tuple[Tensor, Tensor]:
+        """The areas from all scores, and the number of positives."""
+        columns = 1 if self.task == "binary" else self.number
+        if not self.preds:
+            nothing = flambeau.zeros(columns, dtype=flambeau.long)
+            return _areas(nothing, nothing, nothing)[: 1 if together else columns], nothing
+        s, t = flambeau.cat(self.preds), flambeau.cat(self.target)
+        positive, negative = self._columns(s, t, t != -1)
+        if together:
+            s, positive, negative = (
+                s.reshape(-1, 1),
+                positive.reshape(-1, 1),
+                negative.reshape(-1, 1),
+            )
+        s = s.reshape(len(s), -1).T.contiguous()
+        ordered, order = s.sort(dim=1)
+        within = flambeau.arange(len(s)).unsqueeze(1) * s.shape[1] + order
+        losers = negative.T.reshape(-1).long()[within.reshape(-1)].reshape(s.shape).cumsum(1)
+        losers = flambeau.nn.functional.pad(losers, (1, 0))
+        base = flambeau.arange(len(s)).unsqueeze(1) * losers.shape[1]
+        wins = sum(
+            losers.reshape(-1)[
+                (base + flambeau.searchsorted(ordered, s, right=right)).reshape(-1)
+            ].reshape(s.shape)
+            for right in (False, True)
+        )
+        p, n = positive.sum(0), negative.sum(0)
+        return _areas((wins * positive.T.long()).sum(1), p, n), p
+
+
+def _as_thresholds(given: Any) -> Tensor | None:
+    if given is None:
+        return None
+    if isinstance(given, int):
+        if given < 2:
+            raise ValueError(
+                f"If argument `thresholds` is an integer, expected it to be larger than 1, but got "
+                f"{given}"
+            )
+        return flambeau.linspace(0, 1, given)
+    values = flambeau.as_tensor(given, dtype=flambeau.get_default_dtype())
+    if values.ndim != 1 or not bool(((values >= 0) & (values <= 1)).all()):
+        raise ValueError(
+            "Expected argument `thresholds` to be an integer, or a list or 1d tensor of floats in "
+            f"the [0,1] range, but got {given}"
+        )
+    return values.sort().values
+
+
+def _areas(twice_wins: Tensor, p: Tensor, n: Tensor) -> Tensor:
+    return twice_wins.double() / (2.0 * p.double() * n.double())

@@ -1,0 +1,13 @@
+"""Profilers: what the callback ``Profiler`` times a run with."""
+
+from flambeau.trainer.profilers.kernels import KernelProfiler, PyTorchProfiler
+from flambeau.trainer.profilers.profiler import PassThroughProfiler, Profiler
+from flambeau.trainer.profilers.simple import SimpleProfiler
+
+__all__ = [
+    "KernelProfiler",
+    "PassThroughProfiler",
+    "Profiler",
+    "PyTorchProfiler",
+    "SimpleProfiler",
+]
