@@ -577,3 +577,15 @@ def test_a_leaf_on_memory_that_numpy_gave_up_is_bound_once(dtype):
     x = fl.from_numpy(np.array([1.0, 2.0], dtype)).requires_grad_()
     (x * (x + 1)).sum().backward()
     assert x.grad.tolist() == [3.0, 5.0]
+
+
+def test_what_an_error_does_not_reach_keeps_its_dtype():
+    w = fl.full((3,), 2.0, dtype=fl.bfloat16)
+    for _ in range(6):
+        refused = fl.nn.functional.binary_cross_entropy(fl.tensor([2.0]) * 1, fl.tensor([1.0]))
+        # A bfloat16 array and a number make a float32 array in NumPy.
+        w.mul_(0.5)
+        with pytest.raises(RuntimeError, match="between 0 and 1"):
+            refused.item()
+        assert w._storage.array.dtype.itemsize == 2
+    assert w.tolist() == [2 / 64] * 3

@@ -14,6 +14,7 @@ from flambeau.ir.graph import NUMBERS, Const
 from flambeau.record.segment import Segment, Spec, Spent
 from flambeau.record.storage import Storage
 from flambeau.record.trace import LENGTH, LOCK, Node, Trace, renew, trie
+from flambeau.run.interpreter import called
 from flambeau.run.program import Program
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
             if all(i.__class__ is Const or i in env for i in e.inputs):
                 args = [i.value if i.__class__ is Const else env[i] for i in e.inputs]
                 try:
-                    result = e.prim.reference(*args, **e.attrs)
+                    result = called(e, args)
                 except Exception as refusal:
                     # Its outputs stay absent; the first error is the one that is raised.
                     if not named and refusal.__class__ is error.__class__:

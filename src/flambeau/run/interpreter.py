@@ -32,7 +32,15 @@ def narrow(value: Any) -> Any:
 
 
 def called(entry: Entry, args: Sequence[Any]) -> Any:
-    """The reference's result; Python integers that an integer dtype does not hold wrap, as in C."""
+    """The reference's result, in the entry's dtype."""
+    result = _called(entry, args)
+    if len(entry.outputs) == 1 and entry.out_avals[0].dtype is bfloat16:
+        return narrow(result)
+    return result
+
+
+def _called(entry: Entry, args: Sequence[Any]) -> Any:
+    """Python integers that an integer dtype does not hold wrap, as in C."""
     try:
         return entry.prim.reference(*args, **entry.attrs)
     except OverflowError:
@@ -64,8 +72,7 @@ def walk(
         args = [i.value if i.__class__ is Const else env[i] for i in entry.inputs]
         result = called(entry, args)
         if len(entry.outputs) == 1:
-            aval = entry.out_avals[0]
-            env[entry.outputs[0]] = narrow(result) if aval.dtype is bfloat16 else result
+            env[entry.outputs[0]] = result
         else:
             env.update(zip(entry.outputs, result, strict=True))
         for slot in last.get(position, ()):
