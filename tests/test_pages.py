@@ -22,7 +22,7 @@ def test_primitives_page_is_up_to_date():
 def test_the_list_of_primitives_without_kernel_gets_no_longer():
     """Lower the number when a primitive gets its kernel."""
     rows = (ROOT / "docs" / "primitives.md").read_text(encoding="utf-8").splitlines()
-    assert sum(row.endswith("no kernel |") for row in rows) <= 121
+    assert sum(row.endswith("no kernel |") for row in rows) <= 117
 
 
 def test_readme_example_agrees_with_torch(capsys):
