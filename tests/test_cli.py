@@ -1,4 +1,4 @@
-"""The command line: run, doctor, train."""
+"""The command line: run, doctor, the demonstration; how commands are found and fail."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from flambeau import version
 from flambeau.cli import main
+from flambeau.commands import COMMANDS
 
 SOURCE = str(Path(__file__).parent.parent / "src")
 
@@ -224,3 +225,81 @@ def test_a_missing_extra_names_the_command(script, tmp_path):
     assert done.returncode == 1
     assert "pip install 'flambeau[train]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--seed=x", "--nothing", "--batch-size=0"])
+def test_typer_names_the_option_that_makes_no_sense(capsys, option):
+    with pytest.raises(SystemExit) as exit:
+        main(["train", "digits", option])
+    assert exit.value.code == 2
+    assert option.partition("=")[0] in capsys.readouterr().err
+
+
+def test_the_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--help"])
+    assert exit.value.code == 0
+    out = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"\n  {name} " in out
+        assert (Path(SOURCE) / "flambeau" / "commands" / f"{name}.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "a command is needed"),
+        (["trian"], "no command 'trian'; did you mean 'train'?"),
+        (["--wat"], "no option '--wat'"),
+    ],
+)
+def test_what_is_no_command_ends_with_2(capsys, arguments, said):
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "predict", "info", "report"])
+def test_without_typer_its_commands_name_the_extra(script, tmp_path, name):
+    script("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')", "typer.py")
+    path = os.pathsep.join([str(tmp_path), SOURCE])
+    done = flambeau(name, "x", cwd=tmp_path, PYTHONPATH=path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'flambeau[train]'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_run_and_doctor_and_bench_do_not_need_typer_nor_yaml(script, tmp_path):
+    path = script(
+        """
+        import sys
+        from flambeau.cli import main
+        sys.modules["typer"] = sys.modules["yaml"] = sys.modules["rich"] = None
+        assert main(["doctor"]) == 0
+        for name in ("doctor", "bench"):
+            try:
+                main([name, "--help"])
+            except SystemExit as ending:
+                assert ending.code == 0
+        print("loaded", {"argparse", "typer._click"} & set(sys.modules))
+        import torch
+        """
+    )
+    done = flambeau("run", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "usage: flambeau bench" in done.stdout and "loaded {'argparse'}" in done.stdout
+
+
+def test_the_command_line_alone_loads_no_command(tmp_path):
+    code = (
+        "import sys, flambeau.cli; "
+        "print([m for m in ('typer', 'argparse', 'yaml', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "typer" not in done.stdout and "yaml" not in done.stdout and "rich" not in done.stdout

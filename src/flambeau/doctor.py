@@ -14,7 +14,7 @@ import numpy as np
 from flambeau import version
 from flambeau.utils.extras import EXTRAS, missing_packages
 
-__all__ = ["report", "cache_folder"]
+__all__ = ["report", "cache_folder", "processor_name"]
 
 _THREAD_VARIABLES = ("FLAMBEAU_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # The vector extensions that choose kernels; a full feature list is two screens.
@@ -68,10 +68,11 @@ def _processor() -> tuple[str, str]:
 
     present = llvm.get_host_cpu_features()
     features = " ".join(name for name in _FEATURES if present.get(name)) or "none of note"
-    return f"{_model()} (LLVM: {llvm.get_host_cpu_name()})", features
+    return f"{processor_name()} (LLVM: {llvm.get_host_cpu_name()})", features
 
 
-def _model() -> str:
+def processor_name() -> str:
+    """What the system calls its processor."""
     if sys.platform.startswith("linux"):
         for line in _lines(Path("/proc/cpuinfo")):
             if line.startswith("model name"):

@@ -16,7 +16,7 @@ class MissingExtraError(ImportError):
 # What each extra of pyproject.toml installs, by import name.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "vision": ("PIL", "sklearn"),
-    "train": ("rich", "typer", "sklearn", "tensorboardX"),
+    "train": ("rich", "typer", "yaml", "sklearn", "tensorboardX"),
     "tune": ("optuna",),
     "ray": ("ray",),
     "onnx": ("onnx",),

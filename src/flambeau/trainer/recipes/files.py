@@ -11,7 +11,7 @@ import struct
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,11 +89,16 @@ CIFAR10 = Source(
 # --- downloads --------------------------------------------------------------------------------
 
 
-def fetch(source: Source, folder: Path, say: Callable[[str], None] = print) -> Path:
+def fetch(
+    source: Source,
+    folder: Path,
+    others: Iterable[Source] = (),
+    say: Callable[[str], None] = print,
+) -> Path:
     """Downloads a file into ``folder``; what it holds is compared with the checksum.
 
-    Raises: ``DataError`` if no address answers, or what came is not the file: it says which file to
-    put where.
+    Raises: ``DataError`` if no address answers, or what came is not the file: it says which files
+    to put where, ``others`` that are needed among them.
     """
     faults = []
     for url in source.urls:
@@ -115,14 +120,15 @@ def fetch(source: Source, folder: Path, say: Callable[[str], None] = print) -> P
     raise DataError(
         f"{source.name} is not in {folder}, and could not be downloaded:\n  "
         + "\n  ".join(faults)
-        + f"\nPut the file there yourself (sha256 {source.sha256}): {folder / source.name}"
+        + f"\nPut into {folder} yourself:\n  "
+        + "\n  ".join(f"{one.name}  (sha256 {one.sha256})" for one in (source, *others))
     )
 
 
-def _found(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of the names that is in the folder, or where torchvision puts it."""
+def _found(folder: Path, source: Source) -> Path | None:
+    """Where a file is: in the folder or where torchvision puts it, compressed or not."""
     for place in (folder, folder / "MNIST" / "raw"):
-        for name in names:
+        for name in (source.name, source.name.removesuffix(".gz")):
             if (place / name).is_file():
                 return place / name
     return None
@@ -139,10 +145,12 @@ def read_mnist(folder: str | Path, split: str) -> Images:
 
     Raises: ``DataError`` if they are not to be had, or damaged.
     """
+    folder = Path(folder)
+    places = {source: _found(folder, source) for sources in MNIST.values() for source in sources}
     arrays = []
     for source in MNIST[split]:
-        path = _found(Path(folder), (source.name, source.name.removesuffix(".gz")))
-        arrays.append(read_idx(path or fetch(source, Path(folder))))
+        others = [one for one, path in places.items() if path is None and one != source]
+        arrays.append(read_idx(places[source] or fetch(source, folder, others)))
     images, labels = arrays
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise DataError(

@@ -7,6 +7,7 @@ and, for classifiers, ``predictions.npz``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -132,16 +133,22 @@ def _trainer(
         _Lines(say),
         _Record(_record(target, settings)),
         ModelCheckpoint(
-            folder / "checkpoints", monitor=monitor, mode=chosen["mode"], save_last=True
+            folder / "checkpoints",
+            monitor=monitor,
+            mode=chosen["mode"],
+            save_last=True,
+            # The folder is this run's alone: `last` is one file.
+            enable_version_counter=False,
         ),
     ]
     if chosen["checkpoint_every_n_steps"] is not None:
         callbacks.append(
             ModelCheckpoint(
                 folder / "checkpoints",
-                filename="newest",
                 every_n_train_steps=chosen["checkpoint_every_n_steps"],
+                save_top_k=0,
                 save_last=True,
+                enable_version_counter=False,
             )
         )
     if chosen["patience"] is not None:
@@ -220,11 +227,13 @@ def train(
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
         _write_record(folder, run, "interrupted" if stopped else "failed", started, trainer)
-        if isinstance(error, KeyboardInterrupt) and last_checkpoint(folder) is not None:
-            name = target.name if target.built_in else os.path.relpath(target.name)
+        last = last_checkpoint(folder)
+        if last is None and not (folder / "metrics.csv").exists():
+            _forget(folder)
+        if isinstance(error, KeyboardInterrupt) and last is not None:
             raise KeyboardInterrupt(
-                f"saved {last_checkpoint(folder)}\n"
-                f"flambeau train {name} --out {folder} --resume last   goes on from there"
+                f"saved {last}\n"
+                f"flambeau train {_again(target)} --out {folder} --resume last   goes on from there"
             ) from None
         raise
     return _write_record(folder, run, "finished", started, trainer)
@@ -251,6 +260,23 @@ def last_checkpoint(folder: Path) -> Path | None:
     """The newest ``last*.ckpt`` of a run's folder."""
     found = (folder / "checkpoints").glob("last*.ckpt")
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _again(target: Target) -> str:
+    """The arguments that name a target."""
+    if target.built_in:
+        return target.name
+    more = f" --datamodule {os.path.relpath(target.datamodule)}" if target.datamodule else ""
+    return os.path.relpath(target.name) + more
+
+
+def _forget(folder: Path) -> None:
+    """Removes the traces of a run that never began."""
+    for name in ("run.json", "config.yaml", "hparams.yaml"):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        # There is something of somebody else's in it.
+        folder.rmdir()
 
 
 def with_monitor(target: Target, settings: Mapping[str, Any]) -> dict[str, Any]:

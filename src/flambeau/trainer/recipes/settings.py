@@ -327,7 +327,7 @@ def _full_key(one: Given, known: dict[str, Setting]) -> str:
     close = close or [
         short[name] for name in difflib.get_close_matches(one.key.rpartition(".")[2], short, n=1)
     ]
-    hint = f"; did you mean '{close[0]}'?" if close else ""
+    hint = f"; did you mean '{close[0]}'?" if close else "."
     raise SettingError(
         f"{one.origin}: no setting '{one.key}' (given {_shown(one.value)}){hint} "
         f"There are: {', '.join(known)}"

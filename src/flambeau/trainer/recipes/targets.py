@@ -84,7 +84,7 @@ def find_target(name: str, datamodule: str | None = None) -> Target:
         return _built_in(name)
     if ":" not in name and not name.endswith(".py"):
         close = difflib.get_close_matches(name, BUILT_IN, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
+        hint = f"; did you mean '{close[0]}'?" if close else "."
         raise TargetError(
             f"nothing to train is called '{name}'{hint} There are {', '.join(BUILT_IN)}, and "
             "PATH.py:Module for a LightningModule of your own"
@@ -138,7 +138,7 @@ def _class_in(target: str, base: type) -> Any:
         )
     if name not in found:
         close = difflib.get_close_matches(name, found, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
+        hint = f"; did you mean '{close[0]}'?" if close else "."
         raise TargetError(
             f"{path} has no {base.__name__} called '{name}'{hint} There are: "
             f"{', '.join(found) or 'none'}"
