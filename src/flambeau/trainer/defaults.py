@@ -178,12 +178,12 @@ def callbacks(
             "Trainer was configured with `enable_checkpointing=False` but found `ModelCheckpoint` "
             "in callbacks list."
         )
-    names = {type(c).__name__ for c in mine}
-    if summary is not False and not any("ModelSummary" in name for name in names):
-        mine += _made(known, "RichModelSummary")
-    if progress_bar is not False and not any("ProgressBar" in name for name in names):
-        mine += _made(known, "RichProgressBar")
-    if progress_bar is False and any("ProgressBar" in name for name in names):
+    if summary is not False and not any(isinstance(c, known.ModelSummary) for c in mine):
+        mine.append(known.RichModelSummary())
+    has_bar = any(isinstance(c, known.ProgressBar) for c in mine)
+    if progress_bar is not False and not has_bar:
+        mine.append(known.RichProgressBar())
+    if progress_bar is False and has_bar:
         raise MisconfigurationException(
             "Trainer was configured with `enable_progress_bar=False` but found a progress bar in "
             "callbacks list."
@@ -203,10 +203,6 @@ def callbacks(
                 "`callback.state_key` must be unique among all callbacks in the Trainer."
             )
     return with_last_checkpoints(mine)
-
-
-def _made(module: Any, name: str) -> list[Callback]:
-    return [getattr(module, name)()] if hasattr(module, name) else []
 
 
 def check_fit(trainer: Trainer) -> None:

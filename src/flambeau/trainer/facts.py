@@ -180,7 +180,9 @@ class Facts:
     @property
     def progress_bar_callback(self) -> Any:
         """The progress bar, or None."""
-        return next((c for c in self.callbacks if "ProgressBar" in type(c).__name__), None)
+        from flambeau.trainer.callbacks.progress.progress_bar import ProgressBar
+
+        return next((c for c in self.callbacks if isinstance(c, ProgressBar)), None)
 
     @property
     def precision(self) -> str:

@@ -18,7 +18,13 @@ from flambeau.trainer.seeding import rng_state, set_rng
 if TYPE_CHECKING:
     from flambeau.trainer.trainer import Trainer
 
-__all__ = ["Rehearsal"]
+__all__ = [
+    "Rehearsal",
+    "attribute_owner",
+    "configure_again",
+    "get_attribute",
+    "set_attribute",
+]
 
 # What a rehearsal sets on the trainer. ``state`` and the module are the run's.
 _SETTINGS = (
@@ -89,6 +95,13 @@ class Rehearsal:
         trainer.moments = Moments(trainer, module)
         trainer.fit_loop = FitLoop(trainer)
         trainer.fit_loop.run()
+
+
+def configure_again(trainer: Trainer) -> None:
+    """Makes optimizers and schedules anew: what they are made by has changed."""
+    trainer.fit_loop.loader = None
+    trainer.optimizers, trainer.lr_scheduler_configs = configured(trainer.lightning_module)
+    trainer.wrapped_optimizers = [LightningOptimizer(o, trainer) for o in trainer.optimizers]
 
 
 def _tensors(module: Any) -> dict[str, Any]:

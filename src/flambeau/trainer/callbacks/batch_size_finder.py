@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from flambeau.trainer.callback import Callback
-from flambeau.trainer.callbacks.device_stats import memory_available, memory_used
-from flambeau.trainer.rehearsal import Rehearsal, attribute_owner, get_attribute, set_attribute
+from flambeau.trainer.callbacks.device_stats_monitor import memory_available, memory_used
+from flambeau.trainer.rehearsal import (
+    Rehearsal,
+    attribute_owner,
+    configure_again,
+    get_attribute,
+    set_attribute,
+)
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.trainer.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -115,6 +121,8 @@ class BatchSizeFinder(Callback):
             )
         self.optimal_batch_size = found
         set_attribute(owner, name, found)
+        # Schedules may go by the number of batches.
+        configure_again(trainer)
         rank_zero_info(f"Finished batch size finder, will continue with full run, {name}={found}")
 
     def _search(self, trainer: Trainer, owner: Any) -> int | None:

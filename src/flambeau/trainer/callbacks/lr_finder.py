@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from flambeau.trainer.callback import Callback
-from flambeau.trainer.optimizers import LightningOptimizer, configured
-from flambeau.trainer.rehearsal import Rehearsal, attribute_owner, set_attribute
+from flambeau.trainer.rehearsal import (
+    Rehearsal,
+    attribute_owner,
+    configure_again,
+    set_attribute,
+)
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.trainer.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from flambeau.utils.extras import require
 
 if TYPE_CHECKING:
     from flambeau.trainer.module import LightningModule
@@ -74,8 +77,11 @@ class LRFinder:
         return self.results["lr"][self._optimal_idx]
 
     def plot(self, suggest: bool = False, show: bool = False, ax: Any = None) -> Any:
-        """The losses over the rates, drawn by Matplotlib; returns the figure."""
-        pyplot = require("matplotlib.pyplot", "train", "the learning-rate finder's plot")
+        """The losses over the rates, drawn by Matplotlib (``ImportError`` without it); returns the
+        figure.
+        """
+        from matplotlib import pyplot
+
         fig = None
         if ax is None:
             fig, ax = pyplot.subplots()
@@ -205,8 +211,7 @@ class LearningRateFinder(Callback):
         if rate is None:
             return
         set_attribute(attribute_owner(trainer, name), name, rate)
-        trainer.optimizers, trainer.lr_scheduler_configs = configured(pl_module)
-        trainer.wrapped_optimizers = [LightningOptimizer(o, trainer) for o in trainer.optimizers]
+        configure_again(trainer)
         rank_zero_info(f"Learning rate set to {rate}")
 
     def _attribute(self, trainer: Trainer) -> str:

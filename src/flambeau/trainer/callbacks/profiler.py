@@ -44,9 +44,9 @@ class _TimedMoments(Moments):
         return self._timed(own, f"[LightningModule]{type(self.owner).__name__}.{name}")
 
     def of_callbacks(self, name: str, wanted: Callable[[Callback], bool]) -> list[Callable]:
-        functions = super().of_callbacks(name, wanted)
         return [
-            self._timed(f, f"[Callback]{type(f.func.__self__).__name__}.{name}") for f in functions
+            self._timed(f, f"[Callback]{_owner(f.func)}{name}")
+            for f in super().of_callbacks(name, wanted)
         ]
 
     def _timed(self, function: Callable, action: str) -> Callable:
@@ -56,6 +56,12 @@ class _TimedMoments(Moments):
                 return function(*args, **kwargs)
 
         return timed
+
+
+def _owner(hook: Callable) -> str:
+    """The class of a hook's callback, and a dot; nothing for a function set on one."""
+    owner = getattr(hook, "__self__", None)
+    return "" if owner is None else f"{type(owner).__name__}."
 
 
 class Profiler(Callback):

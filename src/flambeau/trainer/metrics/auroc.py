@@ -7,7 +7,7 @@ from typing import Any, Literal
 import flambeau
 from flambeau import Tensor
 from flambeau.trainer.metrics import inputs
-from flambeau.trainer.metrics.counting import tallied
+from flambeau.trainer.metrics.counting import count_scores, prepared, sides
 from flambeau.trainer.metrics.inputs import Task
 from flambeau.trainer.metrics.metric import Metric
 
@@ -87,38 +87,15 @@ class AUROC(Metric):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Takes in scores and true labels."""
-        s, t = inputs.scores(self.task, preds, target, self.number)
-        counts = inputs.valid(t, self.ignore_index)
-        top = self.number if self.task == "multiclass" else 2
-        wrong = (t < 0) | (t >= top)
-        self.invalid = self.invalid + (wrong if counts is None else wrong & counts).sum()
+        how = self.task, self.number, self.ignore_index
         if self.thresholds is None:
-            self.preds = [*self.preds, s.detach()]
-            self.target = [*self.target, t if counts is None else flambeau.where(counts, t, -1)]
+            s, t, self.invalid = prepared(preds, target, self.invalid, *how)
+            self.preds, self.target = [*self.preds, s], [*self.target, t]
             return
-        positive, negative = self._columns(s, t, counts)
-        scores = s.unsqueeze(1) if s.ndim == 1 else s
-        bins = len(self.thresholds) + 1
-        # The bin says how many thresholds a score reaches.
-        place = flambeau.bucketize(scores.contiguous(), self.thresholds.to(s.dtype), right=True)
-        place = place + bins * flambeau.arange(scores.shape[1], device=s.device)
-        self.positives = tallied(self.positives, place, positive)
-        self.negatives = tallied(self.negatives, place, negative)
-
-    def _columns(self, s: Tensor, t: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Which targets are positive and which negative, a column for each class."""
-        if self.task == "multiclass":
-            positive = t.unsqueeze(1) == flambeau.arange(self.number, device=t.device)
-            negative = ~positive
-            counts = None if counts is None else counts.unsqueeze(1)
-        else:
-            positive, negative = t == 1, t == 0
-            if t.ndim == 1:
-                positive, negative = positive.unsqueeze(1), negative.unsqueeze(1)
-                counts = None if counts is None else counts.unsqueeze(1)
-        if counts is not None:
-            positive, negative = positive & counts, negative & counts
-        return positive, negative
+        counts = self.positives, self.negatives, self.invalid
+        self.positives, self.negatives, self.invalid = count_scores(
+            preds, target, self.thresholds, *counts, *how
+        )
 
     def check(self) -> None:
         """Raises ``ValueError`` for labels out of range."""
@@ -157,7 +134,7 @@ class AUROC(Metric):
             nothing = flambeau.zeros(columns, dtype=flambeau.long)
             return _areas(nothing, nothing, nothing)[: 1 if together else columns], nothing
         s, t = flambeau.cat(self.preds), flambeau.cat(self.target)
-        positive, negative = self._columns(s, t, t != -1)
+        positive, negative = sides(t, t != -1, self.task, self.number)
         if together:
             s, positive, negative = (
                 s.reshape(-1, 1),

@@ -7,7 +7,7 @@ from typing import Literal
 import flambeau
 from flambeau import Tensor
 from flambeau.trainer.metrics import inputs
-from flambeau.trainer.metrics.counting import tallied
+from flambeau.trainer.metrics.counting import count_matrix
 from flambeau.trainer.metrics.inputs import Task
 from flambeau.trainer.metrics.metric import Metric
 
@@ -69,18 +69,8 @@ class ConfusionMatrix(Metric):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Takes in predictions (labels, probabilities or logits) and true labels."""
-        p, t = inputs.labels(self.task, preds, target, self.number, self.threshold)
-        counts = inputs.valid(t, self.ignore_index)
-        classes = 2 if self.task == "multilabel" else self.number
-        wrong = (t < 0) | (t >= classes) | (p < 0) | (p >= classes)
-        if counts is not None:
-            wrong = wrong & counts
-        self.invalid = self.invalid + wrong.sum()
-        kept = ~wrong if counts is None else counts & ~wrong
-        place = t.clamp(0, classes - 1) * classes + p.clamp(0, classes - 1)
-        if self.task == "multilabel":
-            place = place + 4 * flambeau.arange(self.number, device=t.device)
-        self.confmat = tallied(self.confmat, place, kept)
+        how = self.task, self.number, self.threshold, self.ignore_index
+        self.confmat, self.invalid = count_matrix(preds, target, self.confmat, self.invalid, *how)
 
     def check(self) -> None:
         """Raises ``ValueError`` for labels out of range."""

@@ -16,6 +16,7 @@ __all__ = ["Metric"]
 State = Any
 """A tensor, or a list of tensors."""
 
+_COUNTERS = frozenset({"_update_count", "_computed", "_forward_cache"})
 _REDUCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sum": lambda a, b: a + b,
     "min": flambeau.minimum,
@@ -76,6 +77,14 @@ class Metric(nn.Module):
             cls.update = _counted(cls.update)  # type: ignore[method-assign]
         if "compute" in vars(cls):
             cls.compute = _kept(cls.compute)  # type: ignore[method-assign]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # States change at every batch, and are neither parameters nor modules.
+        mine = self.__dict__
+        if name in _COUNTERS or name in mine.get("_defaults", ()):
+            mine[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def add_state(
         self,

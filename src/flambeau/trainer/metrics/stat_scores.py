@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import flambeau
 from flambeau import Tensor
 from flambeau.trainer.metrics import inputs
+from flambeau.trainer.metrics.counting import count_classes, count_labels
 from flambeau.trainer.metrics.inputs import Task
 from flambeau.trainer.metrics.metric import Metric
 
@@ -90,54 +91,15 @@ class StatScores(Metric):
         Shapes: binary: both (N, …). Multiclass: target (N, …), predictions (N, …) labels or
         (N, C, …) scores. Multilabel: both (N, labels, …).
         """
-        if self.top_k > 1:
-            p, t = inputs.ranked(preds, target, self.number, self.top_k)
-        else:
-            p, t = inputs.labels(self.task, preds, target, self.number, self.threshold)
-        counts = inputs.valid(t, self.ignore_index)
+        counts = self.tp, self.fp, self.tn, self.fn, self.invalid
         if self.task == "multiclass":
-            self._update_classes(p, t, counts)
+            counts = count_classes(
+                preds, target, *counts, self.number, self.top_k, self.ignore_index
+            )
         else:
-            self._update_labels(p, t, counts)
-
-    def _update_classes(self, p: Tensor, t: Tensor, counts: Tensor | None) -> None:
-        wrong = (t < 0) | (t >= self.number) | (p < 0) | (p >= self.number)
-        number: Any = t.numel()
-        if counts is not None:
-            wrong = wrong & counts
-            number = counts.sum()
-        self.invalid = self.invalid + wrong.sum()
-        if self.tp.ndim == 0:
-            hit = p == t if counts is None else (p == t) & counts
-            tp = hit.sum()
-            missed = number - tp
-            self.tp = self.tp + tp
-            self.fp = self.fp + missed
-            self.fn = self.fn + missed
-            self.tn = self.tn + (self.number - 1) * number - missed
-            return
-        classes = flambeau.arange(self.number, device=t.device)
-        of_p, of_t = p.unsqueeze(1) == classes, t.unsqueeze(1) == classes
-        if counts is not None:
-            of_p, of_t = of_p & counts.unsqueeze(1), of_t & counts.unsqueeze(1)
-        self._add(of_p, of_t, number)
-
-    def _update_labels(self, p: Tensor, t: Tensor, counts: Tensor | None) -> None:
-        wrong = ((t != 0) & (t != 1)) | ((p != 0) & (p != 1))
-        of_p, of_t = p == 1, t == 1
-        number: Any = t.shape[0]
-        if counts is not None:
-            wrong, of_p, of_t = wrong & counts, of_p & counts, of_t & counts
-            number = counts.sum(0)
-        self.invalid = self.invalid + wrong.sum()
-        self._add(of_p, of_t, number)
-
-    def _add(self, of_p: Tensor, of_t: Tensor, number: Any) -> None:
-        tp, predicted, true = (of_p & of_t).sum(0), of_p.sum(0), of_t.sum(0)
-        self.tp = self.tp + tp
-        self.fp = self.fp + predicted - tp
-        self.fn = self.fn + true - tp
-        self.tn = self.tn + number - predicted - true + tp
+            how = self.task, self.number, self.threshold, self.ignore_index
+            counts = count_labels(preds, target, *counts, *how)
+        self.tp, self.fp, self.tn, self.fn, self.invalid = counts
 
     def check(self) -> None:
         """Raises ``ValueError`` for labels out of range."""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from flambeau.trainer.callbacks.progress_bar import Pass, ProgressBar, clock, shown
+from flambeau.trainer.callbacks.progress.progress_bar import Pass, ProgressBar, clock, shown
 
 __all__ = ["TQDMProgressBar"]
 

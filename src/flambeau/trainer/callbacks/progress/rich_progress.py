@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flambeau.trainer.callbacks.progress_bar import Pass, ProgressBar, clock, shown
+from flambeau.trainer.callbacks.progress.progress_bar import Pass, ProgressBar, clock, shown
 from flambeau.utils.extras import require
 
 __all__ = ["RichProgressBar", "RichProgressBarTheme"]

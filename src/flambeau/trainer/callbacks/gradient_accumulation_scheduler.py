@@ -39,6 +39,7 @@ class GradientAccumulationScheduler(Callback):
                     f"Accumulation factor should be an int greater than 0. Got {factor}."
                 )
         self.scheduling = {0: 1, **scheduling}
+        self._began = False
 
     def going_to_accumulate_grad_batches(self) -> bool:
         """Whether any epoch accumulates."""
@@ -61,6 +62,7 @@ class GradientAccumulationScheduler(Callback):
                 "`GradientAccumulationScheduler` callback. Either remove "
                 "`accumulate_grad_batches` from the Trainer or remove the callback."
             )
+        self._began = True
         # A run taken up in the middle of an epoch does not come by its start.
         trainer.accumulate_grad_batches = self.get_accumulate_grad_batches(trainer.current_epoch)
 
@@ -68,6 +70,8 @@ class GradientAccumulationScheduler(Callback):
         """Sets the number for the epoch."""
         trainer.accumulate_grad_batches = self.get_accumulate_grad_batches(trainer.current_epoch)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leaves the trainer as it was."""
-        trainer.accumulate_grad_batches = 1
+        if self._began:
+            trainer.accumulate_grad_batches = 1
+            self._began = False

@@ -62,8 +62,9 @@ class DeviceStatsMonitor(Callback):
 
     def __init__(self, cpu_stats: bool | None = None) -> None:
         self._cpu_stats = cpu_stats is not False
-        self._before: tuple[float, ...] = ()
-        self._batches = 0
+        # By hook: (what was counted when values were logged last, batches since then).
+        self._since: dict[str, tuple[tuple[float, ...], int]] = {}
+        self._began = self._now()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks that there is a logger."""
@@ -71,7 +72,7 @@ class DeviceStatsMonitor(Callback):
             raise MisconfigurationException(
                 f"Cannot use `{type(self).__name__}` callback with `Trainer(logger=False)`."
             )
-        self._before, self._batches = self._now(), 0
+        self._since, self._began = {}, self._now()
 
     def _now(self) -> tuple[float, ...]:
         return (
@@ -83,26 +84,28 @@ class DeviceStatsMonitor(Callback):
         )
 
     def _batch_end(self, trainer: Trainer, hook: str) -> None:
-        self._batches += 1
-        every = trainer.log_every_n_steps
-        if not every or self._batches < every or trainer.sanity_checking:
+        if trainer.sanity_checking:
             return
         now = self._now()
-        wall, cpu, flushes, programs, calls = (
-            a - b for a, b in zip(now, self._before, strict=True)
-        )
+        before, batches = self._since.get(hook, (self._began, 0))
+        batches += 1
+        self._since[hook] = before, batches
+        every = trainer.log_every_n_steps
+        if not every or batches < every:
+            return
+        wall, cpu, flushes, programs, calls = (a - b for a, b in zip(now, before, strict=True))
         found: dict[str, float] = {}
         if self._cpu_stats:
             found |= {"cpu_percent": 100 * cpu / max(wall, 1e-9), "ram_used": memory_used()}
             if (free := memory_available()) is not None:
                 found["ram_available"] = free
         found |= {
-            "seconds_per_batch": wall / self._batches,
-            "flushes_per_batch": flushes / self._batches,
+            "seconds_per_batch": wall / batches,
+            "flushes_per_batch": flushes / batches,
             "new_programs": programs,
             "new_calls": calls,
         }
-        self._before, self._batches = now, 0
+        self._since[hook] = now, 0
         step = trainer.fit_loop.logged_step
         for logger in trainer.loggers:
             prefix = f"{type(self).__name__}.{hook}{logger.group_separator}"
