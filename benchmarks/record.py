@@ -61,9 +61,9 @@ def record_rounds(rounds: int) -> list[tuple[float, float]]:
     recorded = Stopwatch()
     run, commit = flush.Plan.run, flush.commit
 
-    def timed_run(self, arrays, numbers):
+    def timed_run(self, arrays, numbers, pending):
         recorded.stop()
-        return run(self, arrays, numbers)
+        return run(self, arrays, numbers, pending)
 
     def timed_commit(*args):
         return commit(*args)

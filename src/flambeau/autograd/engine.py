@@ -513,10 +513,12 @@ def run_backward(
 
 def recorded_in(tr: Trace, t: Any) -> bool:
     """Whether a tensor is pending on its slot of a trace."""
+    if t._trace is tr:
+        return t._storage is None
+    if t._btrace is not tr:
+        return False
     storage = t._storage
-    if storage is None:
-        return t._trace is tr
-    return t._btrace is tr and storage.trace is tr and t._seen == storage.version
+    return storage is not None and storage.trace is tr and t._seen == storage.version
 
 
 def _run_backward(

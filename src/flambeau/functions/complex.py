@@ -8,7 +8,10 @@ from flambeau.functions.checks import _need_tensor
 from flambeau.functions.inplace import inplace, title
 from flambeau.functions.pointwise import _in_floats
 from flambeau.ir import numeric as _numeric  # noqa: F401  declares primitives used here
+from flambeau.ir.primitive import PRIMITIVES
+from flambeau.record import alias
 from flambeau.record.macro import function, ops
+from flambeau.record.storage import Parts
 from flambeau.tensor import Tensor
 
 
@@ -71,12 +74,19 @@ def angle(input: Tensor) -> Tensor:
     return ops.where(ops.lt(x, 0.0), math.pi, ops.where(ops.isnan(x), x, 0.0))
 
 
-@function(grad="ViewAsRealBackward0")
-def view_as_real(input: Tensor) -> Tensor:
-    """Real and imaginary parts along a new last dimension.
+def _parts_of(input: Tensor, first: int, prim: str, grad: str) -> Tensor:
+    """A view of the real numbers that complex ones are made of."""
+    shape, strides, offset = alias.spec_of(input)
+    steps = tuple(2 * s for s in strides)
+    if prim == "complex_to_pairs":
+        shape, steps = (*shape, 2), (*steps, 1)
+    return alias.view(input, Parts((shape, steps, 2 * offset + first)), PRIMITIVES[prim], grad=grad)
 
-    The result has memory of its own here: writes to it do not reach ``input``. Raises
-    ``RuntimeError`` for real tensors.
+
+def view_as_real(input: Tensor) -> Tensor:
+    """Real and imaginary parts along a new last dimension, as a view.
+
+    Raises ``RuntimeError`` for real tensors.
 
     >>> view_as_real(tensor([1 + 2j]))
     tensor([[1., 2.]])
@@ -84,7 +94,7 @@ def view_as_real(input: Tensor) -> Tensor:
     _need_tensor("view_as_real", input)
     if not input.dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
-    return ops.complex_to_pairs(input)
+    return _parts_of(input, 0, "complex_to_pairs", "ViewAsRealBackward0")
 
 
 @function(grad="ViewAsComplexBackward0")
@@ -111,16 +121,6 @@ def view_as_complex(input: Tensor) -> Tensor:
     return ops.pairs_to_complex(input)
 
 
-@function(grad="RealBackward0")
-def _real(input: Tensor) -> Tensor:
-    return ops.real(input)
-
-
-@function(grad="ImagBackward0")
-def _imag(input: Tensor) -> Tensor:
-    return ops.imag(input)
-
-
 @function(grad="ConjBackward0")
 def _conj(input: Tensor) -> Tensor:
     return ops.conj(input)
@@ -128,18 +128,18 @@ def _conj(input: Tensor) -> Tensor:
 
 def _part(tensor: Tensor) -> Tensor:
     """The real parts; a real tensor itself."""
-    return _real(tensor) if tensor.dtype.is_complex else tensor
+    return _parts_of(tensor, 0, "real", "RealBackward0") if tensor.dtype.is_complex else tensor
 
 
 def _imaginary(tensor: Tensor) -> Tensor:
     """The imaginary parts; ``RuntimeError`` for a real tensor."""
     if not tensor.dtype.is_complex:
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return _imag(tensor)
+    return _parts_of(tensor, 1, "imag", "ImagBackward0")
 
 
 def real(input: Tensor) -> Tensor:
-    """The real parts; a real tensor itself.
+    """The real parts, as a view; a real tensor itself.
 
     >>> real(tensor([1 + 2j]))
     tensor([1.])
@@ -149,7 +149,7 @@ def real(input: Tensor) -> Tensor:
 
 
 def imag(input: Tensor) -> Tensor:
-    """The imaginary parts. ``RuntimeError`` for a real tensor.
+    """The imaginary parts, as a view. ``RuntimeError`` for a real tensor.
 
     >>> imag(tensor([1 + 2j]))
     tensor([2.])

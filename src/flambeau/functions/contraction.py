@@ -184,4 +184,4 @@ def cross(
                 f"{other._meta.shape[d] if other.dim() else 1}"
             )
     result = _cross(input.expand(shape), other.expand(shape), d)
-    return result if out is None else write_out(out, result, "cross")
+    return result if out is None else write_out(out, result, "cross", (input, other))

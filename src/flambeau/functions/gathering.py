@@ -100,7 +100,7 @@ def gather(
             f"Expected out tensor to have dtype {input.dtype}, but got {out.dtype} instead"
         )
     result = _gather(input, d, index)
-    return result if out is None else write_out(out, result, "gather")
+    return result if out is None else write_out(out, result, "gather", (input, index))
 
 
 def take_along_dim(
@@ -314,7 +314,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
         raise IndexError("index_select(): Index to scalar can have only 1 value")
     check_range(index, (input._meta.shape or (1,))[d], d)
     result = _index_select(input, d, index)
-    return result if out is None else write_out(out, result, "index_select")
+    return result if out is None else write_out(out, result, "index_select", (input, index))
 
 
 @function(grad="IndexAddBackward0")
@@ -536,7 +536,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
         raise IndexError("take(): tried to take from an empty tensor")
     check_range(index, n, 0, -n)
     result = _take(input, index)
-    return result if out is None else write_out(out, result, "take")
+    return result if out is None else write_out(out, result, "take", (input, index))
 
 
 @function(grad="PutBackward0")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+from flambeau.functions.out_dtypes import check_dtype
 from flambeau.functions.promotion import cast
+from flambeau.ir.shape import is_dense
 from flambeau.record import alias, flush
 from flambeau.record.builder import shared
 from flambeau.record.macro import function, ops
@@ -14,7 +17,7 @@ from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _TITLES = {
     "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
@@ -62,18 +65,68 @@ def inplace(f: Callable) -> Callable:
     return function(body)
 
 
-def write_out(out: Any, result: Any, name: str) -> Any:
-    """``out=``: copies results to the tensors given, which take their shape if it differs."""
+# Functions that take no input as their ``out``, and those that take one that overlaps another way.
+_APART = {"cat", "stack", "gather", "index_select", "take", "cross", "kthvalue", "masked_select"}
+_COPYING = {"mm", "matmul", "addmm", "bmm", "mv", "addmv", "softmax", "log_softmax", "triu", "tril",
+            "inverse", "hstack", "vstack", "diff", "outer", "dot"}  # fmt: skip
+_REDUCING = {"sum", "nansum", "mean", "nanmean", "prod", "amax", "amin", "max", "min", "var", "std",
+             "logsumexp", "all", "any"}  # fmt: skip
+
+
+def check_overlap(out: Tensor, inputs: Sequence[Any], name: str) -> None:
+    """Refuses an ``out`` that shares part of the memory of an input, as PyTorch does."""
+    name = name.strip("_")
+    if name in _COPYING or name.split("_")[0] in ("linalg", *_REDUCING):
+        return
+    for t in inputs:
+        if isinstance(t, Tensor) and (t is out or t._storage is not None):
+            found = _overlap(t, out)
+            if found == "part" or (found == "whole" and name in _APART):
+                raise RuntimeError(
+                    "unsupported operation: some elements of the input tensor and the written-to "
+                    "tensor refer to a single memory location. Please clone() the tensor before "
+                    "performing the operation."
+                )
+
+
+def _overlap(a: Tensor, b: Tensor) -> str:
+    """How two tensors share memory: not, wholly (as one another), or in part."""
+    if a is b:
+        return "whole"
+    if a._storage is not b._storage:
+        return ""
+    spans = []
+    for t in (a, b):
+        shape, strides, offset = alias.spec_of(t)
+        if 0 in shape or not is_dense(shape, strides):
+            # Views with gaps may lie between each other's elements: PyTorch does not look.
+            return ""
+        size = t.itemsize
+        spans.append((offset * size, (offset + math.prod(shape)) * size, strides))
+    if spans[0] == spans[1]:
+        return "whole"
+    return "part" if spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1] else ""
+
+
+def write_out(out: Any, result: Any, name: str, inputs: Sequence[Any] = ()) -> Any:
+    """``out=``: copies results to the tensors given, which take their shape if it differs.
+
+    ``inputs`` are the tensors that the results were computed from, which ``out`` must not overlap.
+    """
     if isinstance(result, (tuple, list)):
-        outs = tuple(write_out(o, r, name) for o, r in zip(out, result, strict=True))
+        outs = tuple(write_out(o, r, name, inputs) for o, r in zip(out, result, strict=True))
         return type(result)._make(outs) if hasattr(result, "_make") else outs
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if inputs:
+        check_overlap(out, inputs, name)
     if open_.state.grad and (out.requires_grad or result.requires_grad):
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, "
             "but one of the arguments requires grad."
         )
+    if result._meta.dtype is not out._meta.dtype:
+        check_dtype(name, result._meta.dtype, out._meta.dtype)
     if result._meta.dtype.category > out._meta.dtype.category:
         raise RuntimeError(
             f"result type {title(result._meta.dtype)} can't be cast to the desired output type "
@@ -106,9 +159,10 @@ def resize(t: Tensor, shape: tuple[int, ...]) -> None:
 
     settled(t)
     array = t._array().reshape(-1)
-    size = 1
-    for n in shape:
-        size *= n
+    size = math.prod(shape)
+    storage = t._storage
+    if storage.foreign and size > storage.array.size:  # type: ignore[union-attr]
+        raise RuntimeError("Trying to resize storage that is not resizable")
     flat = np.zeros(size, array.dtype)
     flat[: min(size, array.size)] = array[:size]
     t._storage = Storage(flat.reshape(shape))

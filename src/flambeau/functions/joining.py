@@ -87,7 +87,7 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
         if not t._meta.shape:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     result = _cat(tensors, dim)
-    return result if out is None else write_out(out, result, "cat")
+    return result if out is None else write_out(out, result, "cat", tensors)
 
 
 def concat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -129,7 +129,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
     result = _stack(tensors, dim)
-    return result if out is None else write_out(out, result, "stack")
+    return result if out is None else write_out(out, result, "stack", tensors)
 
 
 def _non_empty(tensors: Any, name: str) -> tuple[Tensor, ...]:

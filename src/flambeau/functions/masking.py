@@ -76,7 +76,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     shape = broadcast_shapes(input._meta.shape, mask._meta.shape)
     places = np.flatnonzero(np.broadcast_to(mask._value()._array(), shape))
     result = _masked_select(input, concrete(places, dtypes.int64), shape)
-    return result if out is None else write_out(out, result, "masked_select")
+    return result if out is None else write_out(out, result, "masked_select", (input, mask))
 
 
 @function(grad="MaskedSelectBackward0")
@@ -157,7 +157,7 @@ def where(
     if input is None or other is None:
         raise TypeError("where(): received an invalid combination of arguments")
     result = _where(condition, input, other)
-    return result if out is None else write_out(out, result, "where")
+    return result if out is None else write_out(out, result, "where", (condition, input, other))
 
 
 @function(grad="WhereBackward0")

@@ -403,4 +403,9 @@ def renorm(
     if maxnorm < 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     result = _renorm(input, float(p), wrap_dim(dim, input.dim()), float(maxnorm))
-    return result if out is None else write_out(out, result, "renorm")
+    return result if out is None else write_out(out, result, "renorm", (input,))
+
+
+def renorm_(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """In-place ``renorm``."""
+    return input.copy_(renorm(input, p, dim, maxnorm))

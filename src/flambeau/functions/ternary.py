@@ -134,7 +134,7 @@ def where(
     if out is not None:
         from flambeau.functions.inplace import write_out
 
-        return write_out(out, result, "where")
+        return write_out(out, result, "where", (condition, input, other))
     return result
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from flambeau import dtypes
 from flambeau.functions.dims import as_shape, infer_shape, wrap_dim
+from flambeau.functions.promotion import cast
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import alias
 from flambeau.record.macro import ops
@@ -541,12 +543,17 @@ def as_strided(
     tensor([[0, 1],
             [1, 2]])
     """
-    shape, strides, offset = tuple(size), tuple(stride), storage_offset
+    shape, strides = tuple(size), tuple(stride)
+    offset = alias.spec_of(input)[2] if storage_offset is None else storage_offset
     origin = alias.root(input)
-    if offset is None:
-        offset = alias.spec_of(input)[2]
-    reach = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
     room = math.prod(input._storage.shape if input._storage is not None else input.shape)
+    if origin.dtype is not input.dtype:
+        from flambeau.functions.complex import view_as_real
+
+        # Of the real numbers that complex memory is made of.
+        origin = input = view_as_real(origin)
+        room *= 2
+    reach = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
     if 0 not in shape and (reach > room or offset < 0):
         raise RuntimeError(
             f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, "
@@ -593,7 +600,11 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     dims = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(shape) if n == 1 and own[i + extra] != 1
     )
-    total = ops.sum(input, dims=dims, keepdim=False) if dims else input
+    total = input
+    if dims:
+        if input.dtype.category < 2:
+            total = cast(input, dtypes.int64)
+        total = ops.sum(total, dims=dims, keepdim=False)
     return reshape(total, shape)
 
 

@@ -212,7 +212,7 @@ def _sinc(x: np.ndarray) -> np.ndarray:
 def _sinc_gradient(g: Var, x: Var, *, out: Var) -> Var:
     zero = P["eq"](x, 0.0)
     safe = P["where"](zero, 1.0, x)
-    slope = (P["cos"](safe * math.pi) - out) / safe
+    slope = (P["cos"](safe * math.pi) - P["sinc"](x)) / safe
     return g * conj(P["where"](zero, 0.0, slope))
 
 

@@ -266,14 +266,15 @@ class Builder:
         self.effects.append((t, value._slot, value._meta))
         self.overwritten.add((self.slot_of(t), self.node.n_slots))
         old = (t._trace, t._btrace, t._slot, t._meta)
-        t._trace, t._slot = self.trace, value._slot
-        if value._meta.requires_grad and not t._meta.requires_grad:
-            t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
 
         def restore() -> None:
             t._trace, t._btrace, t._slot, t._meta = old
 
+        # Before anything changes: an interrupt may come in between.
         self.undo.append(restore)
+        t._trace, t._slot = self.trace, value._slot
+        if value._meta.requires_grad and not t._meta.requires_grad:
+            t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
 
     def rollback(self) -> None:
         for restore in reversed(self.undo):

@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.ir.graph import NUMBERS
 from flambeau.ir.primitive import PRIMITIVES
-from flambeau.record import alias, flush
+from flambeau.record import alias, checking, flush
 from flambeau.record.builder import (
     Num,
     Specialise,
@@ -142,13 +142,24 @@ def tensors_in(args: Any, found: list[Any]) -> list[Any]:
 # --------------------------------------------------------------------------- the slow side
 
 
-def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
-    """A call not seen on this path: its body runs."""
+def given_to(tr: Trace, fn: Function, args: tuple) -> list[Any]:
+    """The arguments as the body gets them."""
     counter = [tr.node.n_numbers]
-    given = [
+    return [
         a if _is_default(fn, i, a) else proxied(a, fn, i, i in _number_positions(fn), counter)
         for i, a in enumerate(args)
     ]
+
+
+def check(tr: Trace, fn: Function, node: Any, args: tuple) -> None:
+    """``FLAMBEAU_CHECK_MACROS``: the body of a call that is known runs again."""
+    given = given_to(tr, fn, args)
+    checking.check(tr, node, fn.name, tensors_in(args, []), lambda: call_body(fn, given))
+
+
+def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
+    """A call not seen on this path: its body runs."""
+    given = given_to(tr, fn, args)
     tensors = tensors_in(args, [])
     try:
         node = run_body(tr, key, fn.name, tensors, lambda: call_body(fn, given))
@@ -297,7 +308,7 @@ def special(tr: Trace, wrapper: Callable, fn: Function, args: tuple) -> Any:
 shared.update(
     wrappers={}, number_positions={}, defaults={}, positional={},
     open_=open_, bind=alias.bind, key_of=key_of, number_key=number_key, miss=miss, hit=hit,
-    recover=recover, special=special, into=into, flush=flush.flush, D="default",
+    check=check, recover=recover, special=special, into=into, flush=flush.flush, D="default",
 )  # fmt: skip
 
 
@@ -409,6 +420,7 @@ def wrapper_source(fn: Function, params: list[inspect.Parameter]) -> str:
             "        _node = _tr.node.edges.get(_key)",
             "        if _node is None:",
             f"            return _miss(_tr, _fn, _key, ({arguments}))",
+            *([f"        _check(_tr, _fn, _node, ({arguments}))"] if checking.ENABLED else []),
             "        if _node.simple:",
             "            _tr.node = _node",
             "            _t = _new(_class[0])",
@@ -507,6 +519,16 @@ def _apply_alone(
             if node.length > flush.LENGTH and not node.cut:
                 node.cut = True
             explain_miss(tr, node, fn)
+        elif checking.ENABLED:
+            counter = [tr.node.n_numbers]
+            given = [proxied(a, fn, 0, True, counter) for a in args]
+            checking.check(
+                tr,
+                node,
+                prim.name,
+                tensors_in(args, []),
+                lambda: tr.builder.apply(prim, given, attrs),
+            )
         if not hold:
             return hit(tr, node, args)
         tr.node = node

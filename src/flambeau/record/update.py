@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from flambeau.ir.graph import NUMBERS
-from flambeau.record import alias, flush
+from flambeau.record import alias, checking, flush
 from flambeau.record.builder import Num, Specialise, new_tensor, run_body, undo_binding
 from flambeau.record.macro import take
 from flambeau.record.trace import LOCK, Ambient, Trace, open_, renew
@@ -83,6 +83,9 @@ def _record(
             node = run_body(tr, key, "step", list(tensors), lambda: tuple(body(given)))
             flush.stats.misses += 1
             flush.stats.last_miss = ("optimizer.step", key, node.parent)
+        elif checking.ENABLED:
+            given = _proxies(tr.node.n_numbers, numbers, static)
+            checking.check(tr, node, str(rule), list(tensors), lambda: tuple(body(given)))
         fresh = [new_tensor(tr, slot, m) for slot, m in node.fresh]
         take(tr, node, fresh, list(tensors))
     finally:
@@ -160,7 +163,7 @@ def quick_update(
     was done; if it was not, nothing is recorded.
     """
     tr = open_.trace
-    if tr.special or tr.marks:
+    if tr.special or tr.marks or checking.ENABLED:
         return False
     try:
         parts = bound(tr, tensors)

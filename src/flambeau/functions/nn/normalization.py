@@ -9,6 +9,7 @@ from flambeau import dtypes
 from flambeau.functions.checks import _tensors
 from flambeau.functions.inplace import assign
 from flambeau.functions.nn._common import per_channel, reshape
+from flambeau.functions.pointwise import _in_floats
 from flambeau.functions.promotion import Number, cast
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -43,8 +44,7 @@ def _statistics(x: Tensor) -> tuple[tuple[int, ...], int]:
     return dims, math.prod(shape[d] for d in dims)
 
 
-@function(grad="NativeBatchNormBackward0")
-def _batch_norm_of_batch(
+def _by_batch(
     input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -52,7 +52,8 @@ def _batch_norm_of_batch(
     bias: Tensor | None,
     momentum: Number,
     eps: Number,
-) -> Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The normalised batch, its mean and its variance; the running statistics are moved."""
     ndim, channels = input.dim(), input._meta.shape[1]
     dims, count = _statistics(input)
     if not count or not channels:
@@ -64,11 +65,25 @@ def _batch_norm_of_batch(
     if running_var is not None:
         unbiased = ops.mul(reshape(variance, (channels,)), count / max(count - 1, 1))
         _moved(running_var, unbiased, momentum)
-    return _affine(
+    result = _affine(
         y,
         None if weight is None else per_channel(weight, ndim),
         None if bias is None else per_channel(bias, ndim),
     )
+    return result, mean, variance
+
+
+@function(grad="NativeBatchNormBackward0")
+def _batch_norm_of_batch(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: Number,
+    eps: Number,
+) -> Tensor:
+    return _by_batch(input, running_mean, running_var, weight, bias, momentum, eps)[0]
 
 
 @function(grad="NativeBatchNormBackward0")
@@ -344,8 +359,7 @@ def _rms_norm(input: Tensor, shape: tuple, weight: Tensor | None, eps: Number) -
     x = input
     if dtype.itemsize == 2:
         x = ops.cast(x, dtype=dtypes.float32)
-    squares = ops.mul(x, ops.conj(x)) if dtype.is_complex else ops.square(x)
-    total = ops.sum(squares, dims=tuple(range(ndim - len(shape), ndim)), keepdim=True)
+    total = ops.sum(ops.square(x), dims=tuple(range(ndim - len(shape), ndim)), keepdim=True)
     scale = ops.rsqrt(ops.add(ops.div(total, float(max(math.prod(shape), 1))), eps))
     y = ops.mul(x, scale)
     if weight is not None:
@@ -361,7 +375,7 @@ def rms_norm(
 ) -> Tensor:
     r""":math:`\gamma x / \sqrt{\overline{x^2} + \epsilon}` over the last dimensions.
 
-    ``eps`` defaults to the dtype's machine epsilon.
+    ``eps`` defaults to the machine epsilon of the dtype it is computed in (float32 for 16 bits).
 
     >>> rms_norm(tensor([[3.0, 4.0]]), (2,))
     tensor([[0.8485, 1.1314]])
@@ -373,7 +387,7 @@ def rms_norm(
 
 
 _EPSILON = {
-    "float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52,
+    "float16": 2.0**-23, "bfloat16": 2.0**-23, "float32": 2.0**-23, "float64": 2.0**-52,
     "complex64": 2.0**-23, "complex128": 2.0**-52,
 }  # fmt: skip
 
@@ -395,7 +409,8 @@ def _local_response(input: Tensor, size: int, alpha: Number, beta: float, k: Num
         divisor_override=None,
     )
     mean = reshape(ops.permute(mean, dims=(0, 2, 1)), shape)
-    return ops.div(input, ops.pow(ops.add(ops.mul(mean, alpha), k), float(beta)))
+    scale = ops.pow(ops.add(ops.mul(_in_floats(mean), alpha), k), float(beta))
+    return ops.div(_in_floats(input), scale)
 
 
 def local_response_norm(
