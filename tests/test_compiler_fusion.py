@@ -300,3 +300,19 @@ def test_literals_of_every_kind_survive():
         graph.check()
         assert any(isinstance(i, Const) for e in graph.entries for i in e.inputs)
     assert contiguous((2, 3)).strides == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "int8", "int16", "int64"])
+@pytest.mark.parametrize("n", [1, 3, 15, 17, 18, 33])
+def test_rows_written_in_place_leave_their_neighbours(kind, n):
+    """Row by row: what is written past one row's end would be read as the start of the next."""
+    dtype = getattr(dtypes, kind).numpy
+    values, wide = np.ones((4, n), dtype), np.full((4, n + 2), 2, dtype)
+
+    def add(a, b):
+        return P["add"](P["slice"](b, 1, dims=(1,), sizes=(n,), steps=(1,)), a)
+
+    program = Built(add, values, wide).compiled(storages=[(0, 0)])
+    assert program.donations == [(0, 0)]
+    (found,) = program([values, wide], [], [(0, values)])
+    assert found is values and np.all(found.astype(np.float32) == 3)
