@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DTYPES", "dtype", "from_numpy_dtype", "promote", "of_number"]
+__all__ = ["DTYPES", "PYTHON_TYPES", "dtype", "from_numpy_dtype", "promote", "of_number"]
 
 
 class dtype:
@@ -76,6 +76,14 @@ float64 = dtype("float64", np.float64, 2, 13)
 complex64 = dtype("complex64", np.complex64, 3, 20)
 complex128 = dtype("complex128", np.complex128, 3, 21)
 
+# Python's own types where a dtype is asked for.
+PYTHON_TYPES: dict[type, dtype] = {
+    bool: bool_,
+    int: int64,
+    float: float64,
+    complex: complex128,
+}
+
 DTYPES: dict[str, dtype] = {
     d.name: d
     for d in (
@@ -100,6 +108,11 @@ _COMPLEX_OF = {"float64": complex128}
 _REAL_OF = {"complex64": float32, "complex128": float64}
 _FROM_NUMPY = {d.numpy: d for d in DTYPES.values()}
 _UNSIGNED_WIDE = {"uint16", "uint32", "uint64"}
+
+
+def of_type(x: Any) -> Any:
+    """The dtype that one of Python's own types stands for; anything else is itself."""
+    return PYTHON_TYPES.get(x, x) if x.__class__ is type else x
 
 
 def from_numpy_dtype(numpy: np.dtype) -> dtype:

@@ -66,7 +66,8 @@ def to(
     >>> tensor([1, 2]).to(float32)
     tensor([1., 2.])
     """
-    rest = list(args)
+    rest = list(map(dtypes.of_type, args))
+    dtype = dtypes.of_type(dtype)
     if rest:
         first = rest[0]
         if isinstance(first, dtypes.dtype):
@@ -224,6 +225,23 @@ def new(self: Tensor, *args: Any, device: Any = None) -> Tensor:
     return creation.empty(*args, dtype=self.dtype)
 
 
+def new_empty_strided(
+    self: Tensor,
+    size: Any,
+    stride: Any,
+    dtype: dtypes.dtype | None = None,
+    *,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Uninitialised memory of a shape and strides, of this tensor's dtype."""
+    return creation.empty_strided(
+        size, stride, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
+    )
+
+
 # ---------------------------------------------------------------------- a Python function on all
 
 
@@ -269,6 +287,7 @@ METHODS: dict[str, Callable] = {
     "new_zeros": _new("zeros"),
     "new_ones": _new("ones"),
     "new_empty": _new("empty"),
+    "new_empty_strided": new_empty_strided,
     "apply_": apply_,
     "map_": map_,
     **{

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
+from flambeau.dtypes import of_type
 from flambeau.record.builder import Num, shared
 from flambeau.record.storage import Handle
 from flambeau.tensor import Tensor
@@ -22,7 +25,7 @@ _HELPERS = frozenset(f"flambeau.functions.{m}" for m in ("promotion", "dims", "c
 def public(module: ModuleType) -> dict[str, Any]:
     """The functions that a module of the library defines or names, by public name."""
     return {
-        name: value
+        name: taking_types(value)
         for name, value in vars(module).items()
         if not name.startswith("_")
         and inspect.isfunction(value)
@@ -31,6 +34,34 @@ def public(module: ModuleType) -> dict[str, Any]:
         # What ``inplace`` makes is public, its own helpers are not.
         and (value.__module__ != "flambeau.functions.inplace" or name.endswith("_"))
     }
+
+
+def taking_types(f: Any) -> Any:
+    """A plain function with a ``dtype`` takes Python's own types for it, too: ``float``, ``int``.
+
+    Recorded functions do so by themselves (``record.macro``).
+    """
+    code = f.__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    if "dtype" not in code.co_varnames[:count] or f.__name__ == "type":
+        return f
+    if hasattr(f, "signature_of") or hasattr(f, "takes_types"):
+        return f
+
+    @functools.wraps(f)
+    def function(*args: Any, **named: Any) -> Any:
+        if named.get("dtype").__class__ is type:
+            named["dtype"] = of_type(named["dtype"])
+        if type in map(type, args):
+            args = tuple(map(of_type, args))
+        return f(*args, **named)
+
+    function.takes_types = True  # type: ignore[attr-defined]
+    home = sys.modules[f.__module__]
+    if getattr(home, f.__name__, None) is f:
+        # One function under one name: it can be pickled.
+        setattr(home, f.__name__, function)
+    return function
 
 
 def first_parameter(f: Any) -> str:
@@ -62,7 +93,11 @@ def operator(f: Any, reflected: bool = False) -> Any:
                 from flambeau.functions.creation import as_tensor
 
                 other = as_tensor(other)
-        return f(other, self) if reflected else f(self, other)
+        if not reflected:
+            return f(self, other)
+        if not isinstance(self, Handle):
+            raise TypeError(f"a reflected operator of 'Tensor' was given a {type(self).__name__!r}")
+        return f(other, self)
 
     return method
 

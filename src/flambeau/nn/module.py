@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau
+from flambeau.dtypes import of_type
 from flambeau.nn import _module_hooks as hooking
 from flambeau.nn._module_hooks import (
     Hooked,
@@ -408,9 +409,9 @@ class Module(Walk, State, Hooked):
         >>> nn.Linear(2, 1).to(torch.float64).weight.dtype
         torch.float64
         """
-        dtype = kwargs.get("dtype")
+        dtype = of_type(kwargs.get("dtype"))
         device = kwargs.get("device")
-        for value in args:
+        for value in map(of_type, args):
             if isinstance(value, flambeau.dtype):
                 dtype = value
             elif isinstance(value, Tensor):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.dtypes import PYTHON_TYPES, of_type
 from flambeau.ir.graph import NUMBERS
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import alias, checking, flush
@@ -255,6 +256,10 @@ def recover(error: BaseException, tr: Trace, wrapper: Callable, args: tuple, fn:
         return wrapper(*positional, **keywords)
     if isinstance(error, Elsewhere):
         return error.tensor._redirected(fn.name, *_arguments(fn, args))
+    if any(a.__class__ is type and a in PYTHON_TYPES for a in args):
+        # ``dtype=float``: nobody else takes a type.
+        positional, keywords = _arguments(fn, tuple(map(of_type, args)))
+        return wrapper(*positional, **keywords)
     if isinstance(error, AttributeError):
         refusal = no_tensor(fn.body, fn.name.strip("_"), args, {})
         if refusal is not None:

@@ -43,6 +43,11 @@ def _softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     return _softmax(ops.neg(input), dim, dtype)
 
 
+def _wanted(third: object, dtype: object) -> object:
+    """``torch.softmax`` and the method take the dtype where ``F.softmax`` has its stack level."""
+    return dtype if third is None or isinstance(third, int) else third
+
+
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None
 ) -> Tensor:
@@ -53,7 +58,7 @@ def softmax(
     """
     if dim is None:
         dim = _softmax_dim("softmax", input.dim())
-    return _softmax(input, dim, dtype)
+    return _softmax(input, dim, _wanted(_stacklevel, dtype))
 
 
 def log_softmax(
@@ -66,7 +71,7 @@ def log_softmax(
     """
     if dim is None:
         dim = _softmax_dim("log_softmax", input.dim())
-    return _log_softmax(input, dim, dtype)
+    return _log_softmax(input, dim, _wanted(_stacklevel, dtype))
 
 
 def softmin(
