@@ -297,8 +297,8 @@ FAULTS = [
     Fault(
         "compiler/fuse.py",
         "groups merged around a third",
-        "if g is not into and g is not other:",
-        "if False:",
+        "if g is not one and g is not other",
+        "if False",
     ),
     Fault(
         "compiler/fuse.py",
@@ -356,7 +356,7 @@ FAULTS = [
         "if False:",
     ),
     Fault(
-        "compiler/program.py",
+        "compiler/memory.py",
         "memory used again while held",
         "elif tuple(map(getrefcount, found)) != self.free:",
         "elif False:",

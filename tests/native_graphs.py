@@ -5,22 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.ir.graph import Aval, Graph, Var, recorders
+from flambeau.ir.graph import NUMBERS, Aval, Graph, Var, recorders
 from flambeau.run.compiler import code, launch, passes
 from flambeau.run.compiler.program import Compiled, Draft
 from flambeau.run.interpreter import needed, walk
 
 
 class Built:
-    """Entries written by hand: ``inputs`` are arrays, ``f`` gets Vars and gives results."""
+    """Entries written by hand: ``inputs`` are arrays, ``f`` gets Vars and gives results.
 
-    def __init__(self, f, *inputs):
+    ``numbers`` are run-time numbers, which come after them.
+    """
+
+    def __init__(self, f, *inputs, numbers=()):
+        self.numbers = list(numbers)
         self.inputs = [np.ascontiguousarray(a) for a in inputs]
         graph = Graph()
         given = [
             Var(-1 - i, Aval(a.shape, dtypes.from_numpy_dtype(a.dtype)))
             for i, a in enumerate(self.inputs)
         ]
+        given += [Var(NUMBERS - i, Aval((), None)) for i in range(len(numbers))]
         before, recorders.current = recorders.current, graph
         try:
             found = f(*given)
@@ -30,19 +35,19 @@ class Built:
         found = found if isinstance(found, tuple) else (found,)
         self.outs = [v.slot for v in found]
 
-    def draft(self):
+    def draft(self, storages=()):
         entries = needed(passes.rewrite(self.entries, self.outs), self.outs)
-        return Draft(entries, self.outs, [])
+        return Draft(entries, self.outs, self.numbers, None, storages)
 
     def compiled(self, storages=()):
-        draft = self.draft()
+        draft = self.draft(storages)
         wanted = [*launch.kernels(), *draft.kernels.values()]
         return Compiled(draft, code.request(wanted).wait(), len(self.inputs), storages)
 
     def check(self, rtol=2e-6, atol=2e-6):
         with np.errstate(all="ignore"):
-            expected = walk(self.entries, self.outs, self.inputs, [])
-        found = self.compiled()(list(self.inputs), [])
+            expected = walk(self.entries, self.outs, self.inputs, self.numbers)
+        found = self.compiled()(list(self.inputs), self.numbers)
         for a, b in zip(found, expected, strict=True):
             b = np.asarray(b)
             assert a.shape == b.shape and a.dtype == b.dtype

@@ -36,7 +36,7 @@ def compiled(
     The compiler's thread calls this.
     """
     rewritten = needed(rewrite(entries, outs), outs)
-    draft = Draft(rewritten, outs, numbers, passed)
+    draft = Draft(rewritten, outs, numbers, passed, storages)
     if "passes" in LOG:
         print(counts(entries, rewritten, draft), file=sys.stderr)
     if "program" in LOG:

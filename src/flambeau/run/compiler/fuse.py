@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flambeau.run.compiler.nodes import Node
 
-__all__ = ["Group", "fuse"]
+__all__ = ["Fuser", "Group", "ordered"]
 
 # A nest with more nodes or buffers than this takes LLVM long, and runs out of registers.
 NODES, BUFFERS = 96, 40
@@ -49,22 +49,36 @@ class Group:
     @property
     def kept(self) -> tuple[int, ...]:
         """The shape of the axes that are not reduced."""
-        return tuple([n for d, n in enumerate(self.space) if d not in (self.dims or ())])
+        return kept(self.space, self.dims)
 
     @property
     def nest(self) -> bool:
         return self.nodes[0].kind in ("map", "reduce", "guard")
 
-    def kept_view_in_full(self) -> View:
-        """A kept value, read at every point of the space."""
-        strides = iter(row_major(self.kept))
-        dims = self.dims or ()
-        return View(
-            self.space, tuple([0 if d in dims else next(strides) for d in range(len(self.space))])
-        )
+    def put(self, node: Node, level: bool, views: list[View | None]) -> None:
+        """Adds a node that stands at ``level``."""
+        self.nodes.append(node)
+        self.views[id(node)] = views
+        self.level[id(node)] = level
+        self.slots.update(node.slots)
+        if node.slots and node.target is None:
+            self.made[node.slot] = node
+            self.level[node.slot] = level and node.kind != "reduce"
 
     def __repr__(self) -> str:
         return f"Group({self.index}: {self.space}, over {self.dims}, {self.nodes})"
+
+
+def kept(space: tuple[int, ...], dims: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of a space's axes that are not reduced."""
+    return tuple([n for d, n in enumerate(space) if d not in (dims or ())])
+
+
+def spread(space: tuple[int, ...], dims: tuple[int, ...] | None) -> View:
+    """A kept value, read at every point of the space."""
+    strides = iter(row_major(kept(space, dims)))
+    along = [0 if d in (dims or ()) else next(strides) for d in range(len(space))]
+    return View(space, tuple(along))
 
 
 def same_places(view: View, other: View) -> bool:
@@ -86,7 +100,7 @@ def fit(
     """How the node would stand in the group over ``space``: (full or kept, views); None if not."""
     full = math.prod(space)
     size = math.prod(node.shape)
-    kept_shape = tuple([n for d, n in enumerate(space) if d not in (dims or ())])
+    kept_shape = kept(space, dims)
     levels = []
     if size == full:
         levels.append((True, space))
@@ -111,14 +125,7 @@ def fit(
                     if not is_full or not same_places(view, contiguous(shape)):
                         break
                 elif is_full:
-                    strides = iter(row_major(kept_shape))
-                    whole = View(
-                        space,
-                        tuple(
-                            [0 if d in (dims or ()) else next(strides) for d in range(len(space))]
-                        ),
-                    )
-                    if not same_places(view, whole):
+                    if not same_places(view, spread(space, dims)):
                         break
                 elif not same_places(view, contiguous(shape)):
                     break
@@ -137,7 +144,6 @@ class Fuser:
         self.groups: dict[int, Group] = {}
         self.writers: dict[int, list[int]] = {}
         self._count = 0
-        self.place: dict[int, int] = {}
         self.order = {id(n): i for i, n in enumerate(nodes)}
         for node in nodes:
             self.add(node)
@@ -167,19 +173,11 @@ class Fuser:
 
     def put(self, group: Group, node: Node, level: bool, views: list[View | None]) -> None:
         self.depend(group, list(self.reads(node)))
-        group.nodes.append(node)
-        key = id(node)
-        group.views[key] = views
-        group.level[key] = level
+        group.put(node, level, views)
         for slot in node.slots:
-            group.slots.add(slot)
             writers = self.writers.setdefault(slot, [])
             if group.index not in writers:
                 writers.append(group.index)
-        if node.slots and node.target is None:
-            group.made[node.slot] = node
-            group.level[node.slot] = level and node.kind != "reduce"
-        self.place[key] = group.index
 
     def add(self, node: Node) -> None:
         if node.kind in ("map", "reduce", "guard") and math.prod(node.shape):
@@ -193,11 +191,10 @@ class Fuser:
                 group = self.groups.get(i)
                 if group is None or i in after or not group.nest:
                     continue
-                if joined is None:
-                    if self.join(group, node):
-                        joined = group
-                else:
-                    self.merge(joined, group)
+                if joined is not None:
+                    joined = self.merge(joined, group) or joined
+                elif self.join(group, node):
+                    joined = group
             if joined is not None:
                 return
         group = Group(self._count, node.shape)
@@ -229,18 +226,15 @@ class Fuser:
         return True
 
     def join_reduction(self, group: Group, node: Node) -> bool:
-        kept = math.prod([n for d, n in enumerate(node.shape) if d not in node.dims])
-        if kept == 1 and math.prod(node.shape) > SERIAL:
+        if math.prod(kept(node.shape, node.dims)) == 1 and math.prod(node.shape) > SERIAL:
             return False
         if group.space != node.shape:
             if group.dims is not None or not self.reshaped(group, node.shape):
                 return False
         if group.dims is not None and group.dims != node.dims:
             return False
-        if group.dims is None and not kept and any(not v for v in group.level.values()):
-            return False
         found = fit(group, node, group.space, node.dims)
-        if found is None or not found[0]:
+        if found is None:
             return False
         group.dims = node.dims
         self.put(group, node, *found)
@@ -265,67 +259,64 @@ class Fuser:
         group.space = space
         return True
 
-    def merge(self, into: Group, other: Group) -> bool:
-        """Makes one nest of two, unless a third lies between."""
+    def between(self, one: Group, other: Group) -> bool:
+        """Whether a third group waits for one of the two while the other waits for it."""
+        a, b = 1 << one.index, 1 << other.index
+        return any(
+            (g.deps & a and (other.deps >> g.index) & 1)
+            or (g.deps & b and (one.deps >> g.index) & 1)
+            for g in self.groups.values()
+            if g is not one and g is not other
+        )
+
+    def replace(self, into: Group, other: Group, whole: Group) -> None:
+        """``whole``, under the first one's index, in place of the two groups it was made of."""
         a, b = 1 << into.index, 1 << other.index
-        if len(into.nodes) + len(other.nodes) > NODES:
-            return False
-        if len(self._buffers(into) | self._buffers(other)) > BUFFERS:
-            return False
-        for g in self.groups.values():
-            if g is not into and g is not other:
-                if (g.deps & a and (other.deps >> g.index) & 1) or (
-                    g.deps & b and (into.deps >> g.index) & 1
-                ):
-                    return False
-        dims = into.dims if into.dims is not None else other.dims
-        if into.dims is not None and other.dims is not None and into.dims != other.dims:
-            return False
-        if into.slots & other.slots:
-            return False
-        nodes = sorted([*into.nodes, *other.nodes], key=lambda n: self.order[id(n)])
-        if any(n.after for n in nodes):
-            return False
-        for space in dict.fromkeys((into.space, other.space)):
-            if dims is not None and space != (into if into.dims is not None else other).space:
-                continue
-            trial = Group(into.index, space)
-            trial.dims = dims
-            for node in nodes:
-                if node.kind == "reduce" and node.shape != space:
-                    break
-                found = fit(trial, node, space, dims)
-                if found is None:
-                    break
-                trial.nodes.append(node)
-                trial.views[id(node)] = found[1]
-                trial.level[id(node)] = found[0]
-                trial.slots.update(node.slots)
-                if node.slots and node.target is None:
-                    trial.made[node.slot] = node
-                    trial.level[node.slot] = found[0] and node.kind != "reduce"
-            else:
-                break
-        else:
-            return False
         del self.groups[other.index]
-        trial.deps = (into.deps | other.deps) & ~a & ~b
-        self.groups[into.index] = trial
+        whole.deps = (into.deps | other.deps) & ~a & ~b
+        self.groups[into.index] = whole
         for g in self.groups.values():
             if g.deps & b:
                 g.deps = (g.deps & ~b) | a
             if g.deps & a:
-                g.deps |= trial.deps
+                g.deps |= whole.deps
         for slot in other.slots:
             self.writers[slot] = list(
                 dict.fromkeys(into.index if i == other.index else i for i in self.writers[slot])
             )
-        for name in ("nodes", "space", "dims", "views", "level", "made", "deps", "slots"):
-            setattr(into, name, getattr(trial, name))
-        self.groups[into.index] = into
-        for node in other.nodes:
-            self.place[id(node)] = into.index
-        return True
+
+    def merge(self, into: Group, other: Group) -> Group | None:
+        """One nest instead of two, unless a third lies between."""
+        if len(into.nodes) + len(other.nodes) > NODES:
+            return None
+        if len(self._buffers(into) | self._buffers(other)) > BUFFERS:
+            return None
+        if self.between(into, other):
+            return None
+        dims = into.dims if into.dims is not None else other.dims
+        if into.dims is not None and other.dims is not None and into.dims != other.dims:
+            return None
+        if into.slots & other.slots:
+            return None
+        nodes = sorted([*into.nodes, *other.nodes], key=lambda n: self.order[id(n)])
+        if any(n.after for n in nodes):
+            return None
+        for space in dict.fromkeys((into.space, other.space)):
+            if dims is not None and space != (into if into.dims is not None else other).space:
+                continue
+            whole = Group(into.index, space)
+            whole.dims = dims
+            for node in nodes:
+                if node.kind == "reduce" and node.shape != space:
+                    break
+                found = fit(whole, node, space, dims)
+                if found is None:
+                    break
+                whole.put(node, *found)
+            else:
+                self.replace(into, other, whole)
+                return whole
+        return None
 
     def _buffers(self, group: Group) -> set[int]:
         found = set(group.slots)
@@ -338,11 +329,14 @@ class Fuser:
         return {o.slot for o in node.operands if o.__class__ is Ref}
 
 
-def fuse(nodes: Sequence[Node]) -> list[Group]:
-    """The groups of the nodes, in an order in which they can run."""
-    fuser = Fuser(nodes)
+def ordered(fuser: Fuser) -> list[Group]:
+    """The groups in an order in which they can run."""
     groups = fuser.groups
-    first = {i: min(fuser.order[id(n)] for n in g.nodes) for i, g in groups.items()}
+    # A product waits for its epilogue's turn: others may still read what that overwrites.
+    first = {
+        i: min(fuser.order[id(n)] for n in (g.nodes if g.nest else g.nodes[1:] or g.nodes))
+        for i, g in groups.items()
+    }
     # Faults are found before anything else that need not come earlier.
     guards = 0
     for i, g in groups.items():

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.gemm_dot import Dots, dots
 from flambeau.run.compiler.gemm_pack import pack, panel_bytes, partial_sums
-from flambeau.run.compiler.gemm_spec import BYTES, Epilogue, Product, cut
+from flambeau.run.compiler.gemm_spec import BYTES, Emit, Epilogue, Product, cut
 from flambeau.run.compiler.gemm_tiles import Tiling, tiles
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
+    from flambeau.run.compiler.emit import Function
     from flambeau.run.compiler.target import Target
 
-__all__ = ["Epilogue", "Plan", "Product", "Stage", "product"]
+__all__ = ["Epilogue", "Plan", "Product", "Stage", "folded", "product"]
 
 CALLER_ONLY = 8e-6
 UNIT = 8e-6  # seconds of work that are worth handing out
@@ -38,7 +39,7 @@ def product(spec: Product, target: Target) -> Plan:
     """
     if 0 in (spec.m, spec.n, spec.batch):
         return Plan((), 0)
-    spec, swapped = _oriented(_folded(spec))
+    spec, swapped = _oriented(folded(spec))
     plan = _planned(spec, target)
     if not swapped:
         return plan
@@ -50,7 +51,7 @@ def product(spec: Product, target: Target) -> Plan:
     return Plan(tuple(stages), plan.workspace)
 
 
-def _folded(spec: Product) -> Product:
+def folded(spec: Product) -> Product:
     """A batch that shares one operand is one product, where the other's rows follow on."""
     if spec.batch == 1 or spec.epilogue:
         return spec
@@ -97,10 +98,12 @@ def _turned(epilogue: Epilogue | None) -> Epilogue | None:
     """The same for a product whose rows are C's columns."""
     if epilogue is None:
         return None
-    emit = epilogue.emit
-    return replace(
-        epilogue, emit=lambda f, lanes, value, i, j, mask: emit(f, lanes, value, j, i, mask)
-    )
+
+    def begin(f: Function) -> Emit:
+        emit = epilogue.begin(f)
+        return lambda lanes, value, i, j, mask: emit(lanes, value, j, i, mask)
+
+    return replace(epilogue, begin=begin)
 
 
 def _seconds(spec: Product, lanes: int) -> float:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from flambeau.run.compiler.emit import Function, Kernel
 
-__all__ = ["BYTES", "Epilogue", "Product", "cut", "named", "static_mask"]
+__all__ = ["BYTES", "Emit", "Epilogue", "Product", "cut", "named", "static_mask"]
 
 BYTES = {"float": 4, "double": 8}
 
 
+Emit = Callable[[int, str, str, str, str | None], str]
+
+
 @dataclass(frozen=True)
 class Epilogue:
-    """What is done to the values of C before they are stored; ``key`` says which.
+    """What is done to the values of C before they are stored.
 
-    ``emit(f, lanes, value, i, j, mask)`` gives the new vector (element type as the product's) for
-    row ``i`` and column ``j`` of the first lane, i64 names. Lanes run along the dimension in which
-    C has stride 1: columns, or rows where ``c[1] == 1``. ``mask`` is a literal of lanes that
+    ``begin(f)`` is called where a tile is ready, and gives ``emit(lanes, value, i, j, mask)``,
+    which is called for each of its vectors: it gives the new one (element type as the product's)
+    for row ``i`` and column ``j`` of the first lane, i64 names. Lanes run along the dimension in
+    which C has stride 1: columns, or rows where ``c[1] == 1``. ``mask`` is a literal of lanes that
     exist, or None where all do. Operand ``e<k>`` is the kernel's address number k.
     """
 
-    key: Hashable
-    emit: Callable[[Function, int, str, str, str, str | None], str] = field(compare=False)
+    begin: Callable[[Function], Emit]
     operands: int = 0
 
 

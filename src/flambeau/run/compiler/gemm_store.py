@@ -41,21 +41,26 @@ class Output:
 
     def write(self, places: list[Place], sums: list[str]) -> None:
         f = self.f
-        for place, value in zip(places, sums, strict=True):
-            if not self.single:
-                value = self._added(value, place)
-            elif self.epilogue:
-                value = self._finished(value, place)
-            self._put(value, place)
-        if self.epilogue and not self.single:
+        if self.single:
+            self._finish(places, sums)
+        elif not self.epilogue:
+            for place, value in zip(places, sums, strict=True):
+                self._put(self._added(value, place), place)
+        else:
+            sums = [self._added(v, place) for place, v in zip(places, sums, strict=True)]
             with f.when(self.final):
-                for place in places:
-                    self._put(self._finished(self._get(place), place), place)
+                self._finish(places, sums)
+            with f.when(f.value(f"xor i1 {self.final}, true")):
+                for place, value in zip(places, sums, strict=True):
+                    self._put(value, place)
 
-    def _finished(self, value: str, place: Place) -> str:
-        assert self.epilogue is not None
-        _, row, column, mask = place
-        return self.epilogue.emit(self.f, self.lanes, value, row, column, mask)
+    def _finish(self, places: list[Place], sums: list[str]) -> None:
+        """Stores whole sums, through the epilogue if there is one."""
+        emit = self.epilogue.begin(self.f) if self.epilogue else None
+        for place, value in zip(places, sums, strict=True):
+            if emit:
+                value = emit(self.lanes, value, place.row, place.column, place.mask)
+            self._put(value, place)
 
     def _added(self, value: str, place: Place) -> str:
         f = self.f

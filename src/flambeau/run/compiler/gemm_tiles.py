@@ -207,12 +207,14 @@ class Nest:
         c = f.element(self.batch_pointers[2], element, times(f, first, spec.c[1]))
         c = f.element(c, element, self.column)
         places = []
+        columns = [""] * vectors
+        if spec.epilogue:
+            columns = [add(f, self.column, str(v * t.lanes)) for v in range(vectors)]
         for i in range(rows):
             row = add(f, first, str(i)) if spec.epilogue else ""
             for v in range(vectors):
-                column = add(f, self.column, str(v * t.lanes)) if spec.epilogue else ""
                 pointer = f.element(c, element, str(i * spec.c[1] + v * t.lanes))
-                places.append(Place(pointer, row, column, mask if v == vectors - 1 else None))
+                places.append(Place(pointer, row, columns[v], mask if v == vectors - 1 else None))
         self.output.write(places, sums)
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flambeau.run.compiler import code, convolution, pooling, recurrence
+from flambeau.run.compiler import attention, code, convolution, pooling, recurrence
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
 
 if TYPE_CHECKING:
     from flambeau.ir.graph import Entry
     from flambeau.run.compiler.nodes import Operand, Ref
+
+del attention  # imported for what it registers
 
 PLANS = {**convolution.PLANS, **pooling.PLANS, **recurrence.PLANS}
 

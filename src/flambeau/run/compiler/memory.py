@@ -1,16 +1,17 @@
-"""Memory of a program: temporaries share one arena, each for as long as it is needed."""
+"""Memory of a program: an arena for temporaries, arrays for outputs that are used again."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["ALIGN", "Arena", "arena", "layout"]
+__all__ = ["ALIGN", "Arena", "Pool", "arena", "layout"]
 
 ALIGN = 64
 
@@ -18,7 +19,8 @@ ALIGN = 64
 def layout(lives: Mapping[int, tuple[int, int, int]]) -> tuple[dict[int, int], int]:
     """Offsets for buffers given as (bytes, first step, last step), and the bytes they take in all.
 
-    Largest first, each at the lowest offset where nothing that lives at the same time lies.
+    Each has its memory for as long as it is needed. Largest first, each at the lowest offset where
+    nothing that lives at the same time lies.
     """
     placed: list[tuple[int, int, int, int]] = []
     offsets: dict[int, int] = {}
@@ -54,3 +56,50 @@ class Arena(threading.local):
 
 
 arena = Arena()
+
+
+# What ``map`` over a list counts of an array that only the list holds.
+FREE = next(map(getrefcount, [np.empty(1)]))
+
+
+class Pool:
+    """Arrays for some outputs, each handed out again when nobody holds it any more."""
+
+    __slots__ = ("places", "part", "shapes", "turns", "free", "sets")
+
+    def __init__(self, places: list[int], shapes: Sequence[tuple[Any, Any]], turns: int) -> None:
+        self.places = places
+        # The places in one piece, if they are.
+        whole = places == [*range(places[0], places[-1] + 1)]
+        self.part = slice(places[0], places[-1] + 1) if whole else None
+        self.shapes = [shapes[k] for k in places]
+        # So many sets take turns.
+        self.turns = turns
+        self.free = (FREE,) * len(places)
+        self.sets: list[list[np.ndarray]] = []
+
+    def fill(self, outs: list[Any]) -> None:
+        """Puts an array in each place."""
+        sets = self.sets
+        found = None
+        try:
+            # A thread takes a set out, so that no other gets what it finds free.
+            found = sets.pop(0)
+        except IndexError:
+            pass
+        if found is None:
+            found = [np.empty(*s) for s in self.shapes]
+        elif tuple(map(getrefcount, found)) != self.free:
+            if len(sets) + 1 < self.turns:
+                sets.append(found)
+                found = [np.empty(*s) for s in self.shapes]
+            else:
+                for i, s in enumerate(self.shapes):
+                    if getrefcount(found[i]) > FREE:
+                        found[i] = np.empty(*s)
+        if self.part is not None:
+            outs[self.part] = found
+        else:
+            for k, a in zip(self.places, found):
+                outs[k] = a
+        sets.append(found)

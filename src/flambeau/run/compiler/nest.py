@@ -13,15 +13,15 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.run.compiler import pointwise
-from flambeau.run.compiler.emit import Function, Kernel, constant, vector
+from flambeau.run.compiler.emit import Function, Kernel, vector
 from flambeau.run.compiler.nest_plan import Access, Plan
 from flambeau.run.compiler.nest_values import (
     apply,
+    literal,
     memory_type,
-    narrow,
     narrow_bfloat,
+    number,
     number_key,
-    rounded,
     widen_bfloat,
     zero,
 )
@@ -125,17 +125,8 @@ class Builder:
                 if o.__class__ is Number:
                     key = (o, node.compute.name)
                     if key not in self.numbers:
-                        raw = self.number_value(o)
                         el = node.compute
-                        if o.kind == "f":
-                            if el.register != "double":
-                                raw = f.value(f"fptrunc double {raw} to {el.register}")
-                            raw = rounded(self.single, raw, el)
-                        elif el.register != "i64":
-                            if el.kind == "b":
-                                raw = f.value(f"icmp ne i64 {raw}, 0")
-                            else:
-                                raw = f.value(f"trunc i64 {raw} to {el.register}")
+                        raw = number(self.single, self.number_value(o), o.kind, el)
                         self.numbers[key] = (raw, f.splat(self.lanes, el.register, raw))
         if any(n.kind == "guard" for n in self.group.nodes):
             self.pointer(FAULT, 0)
@@ -409,19 +400,7 @@ class Builder:
         if o.__class__ is Number:
             single, wide = self.numbers[o, el.name]
             return single if e is self.single else wide
-        value = o.value
-        if el.kind == "b":
-            value = bool(value)
-            return self.f.literal(e.lanes, "i1", value) if e.lanes > 1 else str(int(value))
-        if el.kind == "f":
-            value = narrow(float(value), el)
-        else:
-            bits = el.size * 8
-            value = int(value) & ((1 << bits) - 1)
-            value -= (1 << bits) if value >> (bits - 1) else 0
-        if e.lanes == 1:
-            return constant(value, el.register)
-        return self.f.literal(e.lanes, el.register, value)
+        return literal(e, o.value, el)
 
     def note_fault(self, e: Lanes, condition: str, mask: str | None) -> None:
         f = self.f

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from flambeau.run.compiler.nodes import Node, Number
 
 __all__ = [
-    "apply", "memory_type", "narrow", "narrow_bfloat", "number_key", "rounded", "widen_bfloat",
-    "zero",
+    "apply", "literal", "memory_type", "narrow", "narrow_bfloat", "number", "number_key", "rounded",
+    "widen_bfloat", "zero",
 ]  # fmt: skip
 
 
@@ -75,6 +75,33 @@ def narrow(value: float, el: Element) -> float:
 
         return float(ml_dtypes.bfloat16(value))
     return value
+
+
+def literal(e: Lanes, value: Any, el: Element) -> str:
+    """A number of the program as an operand of a computation on ``el``."""
+    if el.kind == "b":
+        return e.f.literal(e.lanes, "i1", bool(value))
+    if el.kind == "f":
+        value = narrow(float(value), el)
+    else:
+        bits = el.size * 8
+        value = int(value) & ((1 << bits) - 1)
+        value -= (1 << bits) if value >> (bits - 1) else 0
+    return e.f.literal(e.lanes, el.register, value)
+
+
+def number(e: Lanes, raw: str, kind: str, el: Element) -> str:
+    """A run-time number (double or i64, by its ``kind``) as an operand: one lane's."""
+    f = e.f
+    if kind == "f":
+        if el.register != "double":
+            raw = f.value(f"fptrunc double {raw} to {el.register}")
+        return rounded(e, raw, el)
+    if el.register == "i64":
+        return raw
+    if el.kind == "b":
+        return f.value(f"icmp ne i64 {raw}, 0")
+    return f.value(f"trunc i64 {raw} to {el.register}")
 
 
 def apply(e: Lanes, node: Node, xs: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +13,24 @@ from flambeau import dtypes
 from flambeau.ir.graph import Aval
 from flambeau.run.compiler import (
     code,
+    epilogue,
     launch,
     layers,
     memory,
+    places,
     rules,
     rules_statistics,
     scans,
     tables,
     threads,
 )
-from flambeau.run.compiler.fuse import Group, fuse
+from flambeau.run.compiler.fuse import Fuser, Group, ordered
+from flambeau.run.compiler.gemm import Plan, Product, product
 from flambeau.run.compiler.lower import Buffer, Lowering, element_or_raw
 from flambeau.run.compiler.nest import FAULT, NUMBER_MEMORY, Nest, build
+from flambeau.run.compiler.nest_values import number_key
 from flambeau.run.compiler.nodes import Literal, Node, Number, Ref
+from flambeau.run.compiler.views import contiguous
 from flambeau.run.interpreter import called
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Faulty", "Draft"]
 
-del layers, rules, rules_statistics, scans, tables  # imported for what it registers
+del layers, places, rules, rules_statistics, scans, tables  # imported for what it registers
 
 
 class Faulty(Exception):
@@ -72,6 +78,7 @@ class Draft:
         outs: Sequence[int],
         samples: Sequence[Any],
         passed: Mapping[int, Aval] | None = None,
+        storages: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.outs = tuple(outs)
         # For the profiler: what the program computes.
@@ -83,7 +90,10 @@ class Draft:
         self.n_given = len(samples)
         self.claims(low, entries)
         nodes = needed(low.nodes, set(self.out_slots))
-        self.groups = fuse(nodes)
+        fuser = Fuser(nodes)
+        replaced = {self.out_slots[k] for k, _ in storages}
+        self.epilogues = epilogue.attach(fuser, self.out_slots, replaced, low.buffers)
+        self.groups = ordered(fuser)
         self.stored = self.find_stored()
         self.make_runs()
 
@@ -106,7 +116,7 @@ class Draft:
             if value is None:
                 # An input that no entry reads.
                 low.buffers[slot] = Buffer(math.prod(aval.shape), el)
-                value = low.env[slot] = Ref(slot, _whole(aval.shape))
+                value = low.env[slot] = Ref(slot, contiguous(aval.shape))
             own = (
                 value.__class__ is Ref
                 and value.slot >= 0
@@ -168,8 +178,10 @@ class Draft:
                 for slot, _ in nest.pointers:
                     touch(slot)
             elif node.kind == "stages":
+                attached = self.epilogues.get(id(group))
+                plan = planned(node, attached)
                 work = None
-                if node.plan.workspace:
+                if plan.workspace:
                     work = -3_000_000_000 - step
                 names: dict[str, tuple[int, int]] = {}
                 for k, o in enumerate(node.operands):
@@ -181,18 +193,24 @@ class Draft:
                     names[f"out{k}"] = (slot, 0)
                 names["c"] = names["out0"]
                 names["fault"] = (FAULT, 0)
-                for stage in node.plan.stages:
+                if attached is not None:
+                    names["c"] = (attached.c, 0)
+                    names |= {f"e{k}": p for k, p in enumerate(attached.pointers)}
+                for stage in plan.stages:
                     if work is not None:
                         names["w"] = (work, 0)
                     pointers = [names[o] for o in stage.operands]
                     self.add(stage.kernel, pointers, stage.units, stage.chunk)
                     for slot, _ in pointers:
                         touch(slot)
-                    self.described.append(f"{node.op}: {stage.kernel.name}, {stage.units} units")
+                    ops = " + " + shown(group.nodes[1:]) if attached is not None else ""
+                    self.described.append(
+                        f"{node.op}{ops}: {stage.kernel.name}, {stage.units} units"
+                    )
                     step += 1
                 step -= 1
                 if work is not None:
-                    workspaces[work] = (node.plan.workspace, first.pop(work), last.pop(work))
+                    workspaces[work] = (plan.workspace, first.pop(work), last.pop(work))
             else:
                 self.parts.append(node)
                 for o in node.operands:
@@ -237,7 +255,12 @@ class Draft:
             if len(writers) != 1 or place[id(writers[0][1])] < faults:
                 continue
             step, group = writers[0]
-            if not group.nest or self.low.buffers[slot].bytes != self._bytes(source):
+            attached = self.epilogues.get(id(group))
+            if attached is None and not group.nest:
+                continue
+            if attached is not None and attached.c == slot:
+                continue
+            if self.low.buffers[slot].bytes != self._bytes(source):
                 continue
             if all(
                 at < step or (g is group and self.in_place(group, slot, source))
@@ -254,6 +277,8 @@ class Draft:
         """Whether a nest reads ``source`` only where, and before, it writes ``slot``."""
         if group.dims is not None:
             return False
+        if not group.nest and any(o.slot == source for o in group.nodes[0].operands):
+            return False
         for node in group.nodes:
             for o, view in zip(node.operands, group.views[id(node)], strict=True):
                 if o.__class__ is Ref and o.slot == source:
@@ -263,73 +288,32 @@ class Draft:
         return node is not None and node.target is None
 
 
-def _whole(shape: tuple[int, ...]) -> Any:
-    from flambeau.run.compiler.views import contiguous
+def planned(node: Node, attached: epilogue.Attached | None) -> Plan:
+    """The stages of a node of kernels; a product's wait for its epilogue."""
+    if not isinstance(node.plan, Product):
+        return node.plan
+    ending = None if attached is None else attached.epilogue()
+    return product(replace(node.plan, epilogue=ending), code.target())
 
-    return contiguous(shape)
+
+def shown(nodes: Sequence[Node]) -> str:
+    """The names of operations, not too many."""
+    ops = [n.op for n in nodes]
+    return " ".join(ops if len(ops) <= 12 else [*ops[:10], f"... {len(ops) - 10} more"])
 
 
 def describe(group: Group, nest: Nest, stored: set[int]) -> str:
     """One line of ``FLAMBEAU_LOG=program``."""
-    ops = [n.op for n in group.nodes]
-    names = " ".join(ops if len(ops) <= 12 else [*ops[:10], f"... {len(ops) - 10} more"])
     over = "" if group.dims is None else f", reduced over {group.dims}"
     kept = sum(1 for n in group.nodes if n.slots and (n.slot in stored or n.target is not None))
     return (
-        f"nest {list(group.space)}{over}: {names} ({len(ops)} operations, {kept} stored, "
-        f"{nest.units} units, {nest.chunk} at a time) {nest.kernel.name}"
+        f"nest {list(group.space)}{over}: {shown(group.nodes)} ({len(group.nodes)} operations, "
+        f"{kept} stored, {nest.units} units, {nest.chunk} at a time) {nest.kernel.name}"
     )
-
-
-# What ``map`` over a list counts of an array that only the list holds.
-FREE = next(map(getrefcount, [np.empty(1)]))
 
 
 # A program with no more temporary memory (bytes) has it for itself.
 OWN_ARENA = 1 << 16
-
-
-class Pool:
-    """Arrays for some outputs, each handed out again when nobody holds it any more."""
-
-    __slots__ = ("places", "part", "shapes", "turns", "free", "sets")
-
-    def __init__(self, places: list[int], shapes: Sequence[tuple[Any, Any]], turns: int) -> None:
-        self.places = places
-        # The places in one piece, if they are.
-        whole = places == [*range(places[0], places[-1] + 1)]
-        self.part = slice(places[0], places[-1] + 1) if whole else None
-        self.shapes = [shapes[k] for k in places]
-        # So many sets take turns.
-        self.turns = turns
-        self.free = (FREE,) * len(places)
-        self.sets: list[list[np.ndarray]] = []
-
-    def fill(self, outs: list[Any]) -> None:
-        """Puts an array in each place."""
-        sets = self.sets
-        found = None
-        try:
-            # A thread takes a set out, so that no other gets what it finds free.
-            found = sets.pop(0)
-        except IndexError:
-            pass
-        if found is None:
-            found = [np.empty(*s) for s in self.shapes]
-        elif tuple(map(getrefcount, found)) != self.free:
-            if len(sets) + 1 < self.turns:
-                sets.append(found)
-                found = [np.empty(*s) for s in self.shapes]
-            else:
-                for i, s in enumerate(self.shapes):
-                    if getrefcount(found[i]) > FREE:
-                        found[i] = np.empty(*s)
-        if self.part is not None:
-            outs[self.part] = found
-        else:
-            for k, a in zip(self.places, found):
-                outs[k] = a
-        sets.append(found)
 
 
 class Compiled:
@@ -368,11 +352,11 @@ class Compiled:
         for s in draft.offsets:
             slots.setdefault(s, len(slots))
         slots[FAULT] = len(slots)
+        # Run-time numbers follow the addresses.
         numbers = sorted(low.numbers)
         number_slots = {}
         for n in numbers:
-            number_slots[n.index * 2 + (n.kind == "i")] = len(slots)
-            slots["number", n] = len(slots)  # type: ignore[index]
+            number_slots[number_key(n)] = len(slots) + len(number_slots)
         self.slots = slots
         self.tables: list[np.ndarray] = []
         self.parts: list[Any] = []
@@ -384,7 +368,7 @@ class Compiled:
             if isinstance(part, Node):
                 self.parts.append(part)
                 continue
-            table = np.zeros(len(slots), np.int64)
+            table = np.zeros(len(slots) + len(number_slots), np.int64)
             for at, address in fixed:
                 table[at] = address
             table[slots[FAULT]] = self.fault.ctypes.data
@@ -412,7 +396,7 @@ class Compiled:
                 outs,
                 [
                     (n.index, launch.FLOAT if n.kind == "f" else launch.INT,
-                     slots["number", n])  # type: ignore[index]
+                     number_slots[number_key(n)])
                     for n in numbers
                 ],
                 release=self.is_long(part),
@@ -436,7 +420,7 @@ class Compiled:
         own = [k for k in range(len(outs)) if k not in replacing and k not in self.replaced]
         # The new value of a storage is made while the one from the last run is still held.
         sets = ((own, 1), (sorted(replacing), 2))
-        self.pools = [Pool(ks, self.out_shapes, turns) for ks, turns in sets if ks]
+        self.pools = [memory.Pool(ks, self.out_shapes, turns) for ks, turns in sets if ks]
         self.single = self.parts[0].call if len(self.runs) == 1 == len(self.parts) else None
         # Whether ``write`` will do.
         self.direct = self.single is not None and not self.number_outs
@@ -470,7 +454,26 @@ class Compiled:
 
     def __call__(self, inputs: list[Any], numbers: list[Any], given: Any = ()) -> list[Any]:
         """The outputs. ``given``: (output, array) pairs that are written in place."""
-        outs = self.allocate(given)
+        return self.run(inputs, numbers, self.allocate(given))
+
+    def write(self, inputs: list[Any], numbers: list[Any]) -> list[Any]:
+        """``__call__``, writing over inputs that only ``inputs`` and their storage hold.
+
+        For a program of one native call, whose ``donations`` have storages of their own.
+        """
+        self.kept_outs = None
+        outs = self.blank.copy()
+        for pool in self.pools:
+            pool.fill(outs)
+        for k, i in self.donations:
+            a = inputs[i]
+            if getrefcount(a) > HELD or a.base is not None:
+                a = np.empty(*self.out_shapes[k])
+            outs[k] = a
+        return self.run(inputs, numbers, outs)
+
+    def run(self, inputs: list[Any], numbers: list[Any], outs: list[Any]) -> list[Any]:
+        """``outs``, filled."""
         if self.prelude is not None:
             numbers = self.prelude(numbers)
         if self.arena is None:
@@ -494,32 +497,6 @@ class Compiled:
                     self.again(part.call, went, inputs, outs, numbers)
         for k, index in self.number_outs:
             outs[k] = numbers[index]
-        return outs
-
-    def write(self, inputs: list[Any], numbers: list[Any]) -> list[Any]:
-        """``__call__``, writing over inputs that only ``inputs`` and their storage hold.
-
-        For a program of one native call, whose ``donations`` have storages of their own.
-        """
-        self.kept_outs = None
-        outs = self.blank.copy()
-        for pool in self.pools:
-            pool.fill(outs)
-        for k, i in self.donations:
-            a = inputs[i]
-            if getrefcount(a) > HELD or a.base is not None:
-                a = np.empty(*self.out_shapes[k])
-            outs[k] = a
-        if self.prelude is not None:
-            numbers = self.prelude(numbers)
-        if self.arena is None:
-            base = memory.arena.at_least(self.arena_bytes)
-            if base != self.base:
-                self.place(base)
-        self.kept_outs = outs
-        went = self.single(inputs, outs, numbers)  # type: ignore[misc]
-        if went:
-            self.again(self.single, went, inputs, outs, numbers)
         return outs
 
     def again(self, call: Any, went: int, inputs: list, outs: list, numbers: list) -> None:

@@ -529,8 +529,7 @@ TURNED = 1 << 20
 
 @lowering("matmul")
 def _matmul(low: Lowering, e: Entry, a: Operand, b: Operand) -> Ref:
-    from flambeau.run.compiler import code
-    from flambeau.run.compiler.gemm import Product, product
+    from flambeau.run.compiler.gemm import Product, folded
 
     narrow = el = element(e.out_avals[0].dtype)
     if el.kind != "f":
@@ -564,7 +563,7 @@ def _matmul(low: Lowering, e: Entry, a: Operand, b: Operand) -> Ref:
     sides[1] = turned(low, sides[1], out[:-2], el)
     (sa, sb) = (s.view.strides for s in sides)
     spec = Product(m, n, k, batch, sa, sb, (m * n, n, 1), el.memory)
-    found = low.stages("matmul", product(spec, code.target()), sides, [out], [el])[0]
+    found = low.stages("matmul", folded(spec), sides, [out], [el])[0]
     return found if narrow is el else low.map("cast", [found], out, el, narrow)
 
 
