@@ -316,3 +316,25 @@ def test_rows_written_in_place_leave_their_neighbours(kind, n):
     assert program.donations == [(0, 0)]
     (found,) = program([values, wide], [], [(0, values)])
     assert found is values and np.all(found.astype(np.float32) == 3)
+
+
+@pytest.mark.parametrize("op", ["amax", "amin", "sum", "prod"])
+@pytest.mark.parametrize(
+    "kind", ["int8", "uint8", "int16", "int32", "int64", "float32", "float64", "float16", "bool"]
+)
+def test_a_reduction_spread_over_its_row_again(kind, op):
+    """LLVM 22 loses lanes where a maximum of int32 is spread as soon as it is found."""
+    dtype = getattr(dtypes, "bool_" if kind == "bool" else kind).numpy
+    for n in (1, 2, 4, 5, 8, 16, 17, 20, 33, 64):
+        x = np.random.default_rng(n).integers(0, 100, (5, n)).astype(dtype)
+        if kind == "bool":
+            op, x = {"sum": "any", "prod": "all"}.get(op, op), x % 2 == 0
+        if op in ("sum", "prod") and kind.startswith("float"):
+            x = x % 2 + 1
+
+        def spread(a, op=op):
+            kept = P[op](a, dims=(1,), keepdim=True)
+            return P["eq"](a, kept), kept
+
+        with np.errstate(over="ignore"):
+            Built(spread, x).check()

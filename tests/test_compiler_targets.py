@@ -7,6 +7,7 @@ import pytest
 
 import flambeau
 from flambeau.bench.workloads import WORKLOADS, stepper
+from flambeau.record import flush, trace
 from flambeau.run import program as programs
 from flambeau.run.compiler import code
 from flambeau.run.compiler import compile as compiling
@@ -47,6 +48,11 @@ def captured(run):
         found.append(arguments)
         return original(*arguments)
 
+    # What other tests have compiled already would not be compiled again.
+    flush.flush(trace.open_.trace)
+    trace.trie.roots.clear()
+    trace.trie.count = 0
+    trace.renew(trace.open_.trace)
     compiling.Draft = spy
     flambeau.use_deterministic_algorithms(True)
     try:

@@ -26,6 +26,7 @@ def _swapped(x: Tensor) -> Tensor:
 def _weights(
     query: Tensor, keys: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
 ) -> Tensor:
+    """All weights: for dropout, whose mask is drawn at the call and as large."""
     query, keys, mask = lowered(query, keys, mask)
     q, k = query._meta.shape, keys._meta.shape
     if q[-1] != k[-1]:
@@ -34,19 +35,16 @@ def _weights(
             "non-singleton dimension 3"
         )
     scores = ops.matmul(ops.mul(query, scale), _swapped(keys))
-    hidden = None
+    if mask is not None:
+        if mask.dtype is dtypes.bool_:
+            mask = ops.where(mask, ops.full(0.0, shape=(), dtype=scores.dtype), -math.inf)
+        elif mask.dtype is not query.dtype:
+            mask = ops.cast(mask, dtype=query.dtype)
+        scores = ops.add(scores, mask)
     if is_causal:
         size = (q[-2], k[-2])
         row = ops.iota(shape=size, dim=0, dtype=dtypes.int64)
         hidden = ops.gt(ops.iota(shape=size, dim=1, dtype=dtypes.int64), row)
-    if mask is not None:
-        if mask.dtype is dtypes.bool_:
-            hidden = ops.not_(mask)
-        else:
-            if mask.dtype is not query.dtype:
-                mask = ops.cast(mask, dtype=query.dtype)
-            scores = ops.add(scores, mask)
-    if hidden is not None:
         scores = ops.where(hidden, -math.inf, scores)
     last = scores.dim() - 1
     weights = ops.softmax(scores, dim=last)
@@ -64,9 +62,48 @@ def _attend(weights: Tensor, value: Tensor) -> Tensor:
 
 @function(grad="ScaledDotProductFlashAttentionForCpuBackward0")
 def _attention(
+    query: Tensor,
+    keys: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    is_causal: bool,
+    groups: int,
+    scale: Number,
+) -> Tensor:
+    """In tiles; ``groups`` heads of queries in a row share one of keys and values."""
+    query, keys, value, mask = lowered(query, keys, value, mask)
+    shape = query._meta.shape
+    if groups > 1:
+        query = _grouped(query, groups)
+        keys, value = (
+            reshape(x, (*x._meta.shape[:-2], 1, *x._meta.shape[-2:])) for x in (keys, value)
+        )
+    masks = []
+    if mask is not None:
+        size = mask._meta.shape
+        if len(size) < 2:
+            mask = reshape(mask, (1,) * (2 - len(size)) + size)
+        elif groups > 1 and len(size) > 2:
+            mask = _grouped(mask, groups if size[-3] > 1 else 1)
+        masks = [mask]
+    found, _ = ops.attention(query, keys, value, scale, *masks, causal=is_causal)
+    return reshape(found, (*shape[:-1], value._meta.shape[-1])) if groups > 1 else found
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """The heads as two dimensions."""
+    shape = x._meta.shape
+    if shape[-3] % groups:
+        raise RuntimeError(f"a mask of {shape[-3]} heads for heads in groups of {groups}")
+    return reshape(x, (*shape[:-3], shape[-3] // groups, groups, *shape[-2:]))
+
+
+@function(grad="UnsafeViewBackward0")
+def _composed(
     query: Tensor, keys: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: Number
 ) -> Tensor:
-    return ops.matmul(*lowered(_weights(query, keys, mask, is_causal, scale), value))
+    """By way of all weights: for complex numbers."""
+    return ops.matmul(_weights(query, keys, mask, is_causal, scale), value)
 
 
 @function(grad="ReshapeAliasBackward0")
@@ -122,16 +159,27 @@ def scaled_dot_product_attention(
             )
     if scale is None:
         scale = 1.0 / math.sqrt(query.size(-1)) if query.size(-1) else math.inf
+    groups = 1
     if enable_gqa:
         heads = query.size(-3)
         if heads % key.size(-3) or heads % value.size(-3):
             raise RuntimeError("Number of heads in key and value must divide that of query")
-        key = _repeated(key, heads // key.size(-3))
-        value = _repeated(value, heads // value.size(-3))
-    if not dropout_p:
-        return _attention(query, key, value, attn_mask, is_causal, float(scale))
-    weights = _weights(query, key, attn_mask, is_causal, float(scale))
-    return _attend(dropout(weights, dropout_p, True), value)
+        if (
+            key.size(-3) == value.size(-3)
+            and query._meta.shape[:-3] == key._meta.shape[:-3] == value._meta.shape[:-3]
+            and not dropout_p
+            and not query.is_complex()
+        ):
+            groups = heads // key.size(-3)
+        else:
+            key = _repeated(key, heads // key.size(-3))
+            value = _repeated(value, heads // value.size(-3))
+    if dropout_p:
+        weights = _weights(query, key, attn_mask, is_causal, float(scale))
+        return _attend(dropout(weights, dropout_p, True), value)
+    if query.is_complex():
+        return _composed(query, key, value, attn_mask, is_causal, float(scale))
+    return _attention(query, key, value, attn_mask, is_causal, groups, float(scale))
 
 
 def _c(x: Tensor) -> str:
@@ -335,20 +383,21 @@ def multi_head_attention_forward(
         raise AssertionError("bias_k and bias_v must be given together")
 
     def heads(x: Tensor, given: Tensor | None) -> Tensor:
+        """As ``(N, heads, L, head)``: a view, which attention reads where it lies."""
         if given is None:
-            return x.reshape(x.shape[0], batch * num_heads, head).transpose(0, 1)
+            return x.reshape(x.shape[0], batch, num_heads, head).permute(1, 2, 0, 3)
         if given.size(0) != batch * num_heads or given.size(2) != head:
             raise AssertionError(
                 f"expecting static keys or values of shape ({batch * num_heads}, *, {head}), but "
                 f"got {tuple(given.shape)}"
             )
-        return given
+        return given.reshape(batch, num_heads, given.shape[1], head)
 
     q = heads(q, None)
     k, v = heads(k, static_k), heads(v, static_v)
-    source = k.shape[1]
+    source = k.shape[2]
     if add_zero_attn:
-        extended(1, (batch * num_heads, 1, head))
+        extended(2, (batch, num_heads, 1, head))
     mask = attn_mask
     if key_padding_mask is not None:
         padding = key_padding_mask.reshape(batch, 1, 1, source)
@@ -360,9 +409,6 @@ def multi_head_attention_forward(
                 padding,
             )
         )
-    q = q.reshape(batch, num_heads, steps, head)
-    k = k.reshape(batch, num_heads, source, head)
-    v = v.reshape(batch, num_heads, source, head)
     p = dropout_p if training else 0.0
     if need_weights:
         weights = _plain_weights(q, k, mask, 1.0 / math.sqrt(head))

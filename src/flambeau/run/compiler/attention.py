@@ -115,7 +115,7 @@ def _merged(stack: Shape, views: dict[str, View]) -> tuple[Shape, dict[str, Shap
     return tuple(sizes), {name: tuple([s[i] for s in steps]) for i, name in enumerate(views)}
 
 
-def _problem(given: Operands, views: dict[str, View], causal: bool, lanes: int) -> Problem:
+def _problem(given: Operands, views: dict[str, View], causal: bool) -> Problem:
     """``views`` are of whole stacks, operands and results."""
     target = code.target()
     stack, steps = _merged(given.stack, views)
@@ -127,8 +127,23 @@ def _problem(given: Operands, views: dict[str, View], causal: bool, lanes: int) 
     if "mask" in views:
         mask = Mask(steps["mask"], *views["mask"].strides[-2:])
     el = given.el
-    n = Lanes(el.memory, el.size, target.lanes(el.size)).at_most(lanes)
+    n = Lanes(el.memory, el.size, target.lanes(el.size))
     return Problem(n, target.registers, stack, q[-2], k[-2], q[-1], v[-1], causal, sides, mask)
+
+
+def _shared(p: Problem) -> Problem:
+    """A query of each head of a group that shares its keys: as many queries of one head."""
+    steps = {name: side.stack[-1] for name, side in p.sides.items()}
+    if p.queries > 1 or p.causal or steps["k"] or steps["v"] or steps["lse"] != 1:
+        return p
+    if p.mask and steps["mask"] not in (0, 1) and p.mask.key != 1:
+        return p
+    sides = {
+        name: Side(side.stack[:-1] or (0,), side.row if name in "kv" else steps[name])
+        for name, side in p.sides.items()
+    }
+    mask = p.mask and replace(p.mask, stack=sides["mask"].stack, query=steps["mask"])
+    return replace(p, stack=p.stack[:-1] or (1,), queries=p.stack[-1], sides=sides, mask=mask)
 
 
 def _begin(
@@ -163,7 +178,8 @@ def _attention(
     views = dict(given.views)
     views["out"] = _natural(views["q"], out.shape[-1])
     views["lse"] = contiguous(lse.shape)
-    stage = forward(_problem(given, views, e.attrs["causal"], given.scores[0]))
+    problem = _shared(_problem(given, views, e.attrs["causal"]))
+    stage = forward(replace(problem, n=problem.n.at_most(problem.queries)))
     found = low.stages(
         "attention",
         Plan((_named(stage, "out", "lse"),)),
@@ -211,7 +227,8 @@ def _attention_gradient(
     views = dict(given.views)
     for name in "qkv":
         views["d" + name] = _natural(views[name], views[name].shape[-1])
-    stage = backward(_problem(given, views, e.attrs["causal"], given.scores[1]), parts)
+    problem = _problem(given, views, e.attrs["causal"])
+    stage = backward(replace(problem, n=problem.n.at_most(problem.keys)), parts)
     made = [views["d" + name] for name in "qkv"]
     shapes = [m.shape for m in made]
     if parts > 1:

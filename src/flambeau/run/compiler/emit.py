@@ -134,10 +134,11 @@ class Function:
 
     def mask(self, lanes: int, count: str) -> str:
         """Lanes below ``count`` (i64)."""
-        if count == "1":
-            # Hidden from LLVM 20 to 22: it turns a narrowing store of one known lane into one of
-            # the wide type, which writes over the neighbours.
-            count = self.value('call i64 asm "", "=r,0"(i64 1)')
+        if count.isdigit():
+            # Hidden from LLVM: with lanes that it knows to be off, LLVM 22 turns a narrowing store
+            # of one lane into one of the wide type (over its neighbours), and loses lanes of
+            # reductions (maxima of int32).
+            count = self.value(f'call i64 asm "", "=r,0"(i64 {count})')
         wide = self.splat(lanes, "i64", count)
         steps = ", ".join(f"i64 {i}" for i in range(lanes))
         return self.value(f"icmp ult <{lanes} x i64> <{steps}>, {wide}")

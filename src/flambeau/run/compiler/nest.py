@@ -441,6 +441,14 @@ class Builder:
     def across(self, value: str, node: Node) -> str:
         """The lanes of a vector combined, in an order fixed by their number."""
         f, ty = self.f, self.wide.type(node.compute.register)
+        el = node.compute
+        if el.kind in "iu" and self.lanes > 1:
+            # Any order gives the same. LLVM 22 loses lanes of the shuffles below where the result
+            # is spread again (maxima of int32).
+            signed = "s" if el.kind == "i" else "u"
+            op = {"sum": "add", "prod": "mul", "amax": f"{signed}max", "amin": f"{signed}min"}
+            name = f"llvm.vector.reduce.{op[node.op]}.v{self.lanes}{el.register}"
+            return f.call(name, el.register, (ty, value))
         k = self.group.nodes.index(node)
         half = self.lanes // 2
         while half:

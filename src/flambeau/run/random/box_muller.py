@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from . import native
 from ._arithmetic import each, fused
 
 __all__ = ["blocks32", "blocks64"]
@@ -150,6 +151,8 @@ def _sine_cosine(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def blocks32(uniform: np.ndarray, mean: float, std: float) -> None:
     """Turns float32 uniform numbers, a multiple of sixteen, into normal ones, in place."""
+    if uniform.size >= native.LARGE and native.box_muller(uniform, mean, std):
+        return
     mean, std = float(_F(mean)), float(_F(std))
     blocks = uniform.reshape(-1, 2, 8)
     for start in range(0, len(blocks), _CHUNK):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flambeau.run.compiler.target import Target
     from flambeau.run.random.engine import MersenneTwister
 
-__all__ = ["LARGE", "bernoulli", "random32", "uniform32"]
+__all__ = ["LARGE", "bernoulli", "box_muller", "random32", "uniform32"]
 
 # Fewer draws than this are left to NumPy.
 LARGE = 1 << 13
@@ -193,9 +193,12 @@ def _blocks(kind: str, lanes: int) -> Kernel:
 
 @cache
 def kernels(target: Target) -> dict[str, Kernel]:
-    """All three, for a processor."""
+    """All four, for a processor."""
+    from .native_normal import box_muller
+
     lanes = max(4, target.lanes(4))
-    return {kind: _blocks(kind, lanes) for kind in ("draws", "uniform", "bernoulli")}
+    made = {kind: _blocks(kind, lanes) for kind in ("draws", "uniform", "bernoulli")}
+    return {**made, "normal": box_muller()}
 
 
 _ticket: Any = None
@@ -261,3 +264,17 @@ def bernoulli(engine: MersenneTwister, n: int, limit: int, on: float) -> np.ndar
     """``on`` where the low 53 bits of a 64-bit draw are below ``limit``, else 0, as float32."""
     out = np.empty(n, np.float32)
     return out if _fill("bernoulli", engine, out, limit, on) else None
+
+
+def box_muller(uniform: np.ndarray, mean: float, std: float) -> bool:
+    """Makes contiguous float32 uniform numbers, a multiple of sixteen, into normal ones, in place.
+
+    False where native code is not there (yet).
+    """
+    functions = _ready()
+    if functions is None:
+        return False
+    given = np.array([mean, std], np.float32)
+    table = np.array([uniform.ctypes.data, given.ctypes.data], np.int64)
+    functions["normal"](table.ctypes.data, 0, uniform.size // 16, None)
+    return True
