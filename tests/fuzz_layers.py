@@ -109,7 +109,11 @@ def rows(g: Generator) -> None:
             forms += [f"F.batch_norm({x}, {m}, {v}, {w}, {b}, {training})"] * 2
             if c % 2 == 0:
                 forms += [f"F.group_norm({x}, 2, {w}, {b})"]
-    g.let(g.one(forms))
+    form = g.one(forms)
+    if "_norm" in form and n < 3:
+        # One value less its mean is nothing but rounding, of two all gradients are.
+        form = f"{x} * 2"
+    g.let(form)
 
 
 # ------------------------------------------------------------------------------- products
@@ -131,7 +135,7 @@ def product(g: Generator) -> None:
     if how == "linear":
         w = g.input((n, k), dtype, role)
         b = f", {g.input((n,), dtype, 'w')}" if g.chance(0.7) else ""
-        after = g.one(("{}", "F.relu({})", "{}.tanh()", "F.gelu({})"))
+        after = g.one(("{}", "F.relu({})", "{}.tanh()", "F.gelu({}.clamp(-50, 50))"))
         g.let(after.format(f"F.linear({x}, {w}{b})"))
     elif how == "mm":
         w = g.input((k, n), dtype, role)
@@ -304,6 +308,11 @@ def refusal(g: Generator) -> None:
             if how == "cross"
             else f"F.nll_loss(F.log_softmax({x}, 1), {at(i)}, reduction='sum')"
         )
+    try:
+        eval(call, dict(g.env))
+    except (IndexError, RuntimeError):
+        # Refused for something else than its values.
+        return
     g.emit(
         f"try: {name} = {call}\n"
         f"except (IndexError, RuntimeError): {name} = f.ones(()); look('refused')",
@@ -345,7 +354,8 @@ def loss(g: Generator) -> None:
         g.let(f"F.{name}({x}, {y}{reduction})")
     elif how == "bce":
         y = g.input(tuple(t.shape), role="x", values="unit")
-        g.let(f"F.binary_cross_entropy({x}.sigmoid(), {y}{reduction})")
+        # Where PyTorch's sigmoid underflows the logarithm is cut off at -100.
+        g.let(f"F.binary_cross_entropy({x}.clamp(-50, 50).sigmoid(), {y}{reduction})")
     elif how == "logits":
         y = g.input(tuple(t.shape), role="x", values="unit")
         g.let(f"F.binary_cross_entropy_with_logits({x}, {y}{reduction})")

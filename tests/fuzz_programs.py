@@ -17,6 +17,8 @@ import torch
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTS = ("int64", "int32", "uint8", "int16", "int8")
+# What a disturbance of a type's values is, relative.
+EPS = {"float64": 1e-15, "float32": 5e-7, "float16": 1e-3, "bfloat16": 8e-3}
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 18, 31, 32, 33, 48, 63, 64, 65, 70)
 # Kinds that at least some share of programs must have, as the issue says.
 HARD = frozenset({"view write", "alias", "export", "mid-flush"})
@@ -64,9 +66,8 @@ class Input:
             for k, v in enumerate((np.nan, np.inf, -np.inf, 0.0, -0.0)):
                 found = np.where((draw >= 0.04 * k) & (draw < 0.04 * k + 0.04), v, found)
         if noise:
-            eps = {"float64": 1e-15, "float32": 5e-7, "float16": 1e-3, "bfloat16": 8e-3}
             shake = np.random.default_rng([seed, step, int(noise), *self.name.encode()])
-            found = found * (1 + eps[self.dtype] * shake.uniform(-1, 1, self.shape))
+            found = found * (1 + EPS[self.dtype] * shake.uniform(-1, 1, self.shape))
         return found.astype(np.float64 if self.dtype == "float64" else np.float32)
 
 
@@ -85,6 +86,8 @@ class FuzzProgram:
     reads: tuple[int, ...] = ()
     keeps: bool = True
     coarse: bool = False
+    # Whether values that may be refused are read where they are computed.
+    reads_at_once: bool = False
 
     def text(self) -> str:
         """The function, as it is executed."""

@@ -75,6 +75,40 @@ CASES = {
         ["v1 = F.layer_norm(w1, (3,))", "v1.relu_()", "(v1 * v1).mean().backward()"],
         [],
     ),
+    "old values of a view that a backward reads": (
+        "w1 float32 1, s2 float32 8x15x15, w3 float32 63",
+        [
+            "v6 = s2[(t // 6) % 8]",
+            "v12 = v6.tanh() * s2 + v6",
+            "s2.movedim(1, 0).mul_(w1.tanh())",
+            "v14 = f.lerp(v6, v12, 1.5)",
+            "look(w3.detach().sum().item())",
+            "((v14 * v14).mean() + v6.sum()).backward(retain_graph=True)",
+        ],
+        [],
+    ),
+    "a sum read in a wider type": (
+        "w1 float32 7x8, x2 int64 1 bad",
+        [
+            "try: v5 = F.embedding((x2 + x2) - x2, w1).sum()\n"
+            "except (IndexError, RuntimeError): v5 = f.ones(()); look('refused')"
+        ],
+        ["v5.double()"],
+    ),
+    "a second gradient that begins at what the first has read": (
+        "w1 float32 63x1, s2 float32 63x1, w3 float32 1x1",
+        [
+            "v7 = w1.mT",
+            "v8 = w1 + s2",
+            "v13 = v8 @ w3.t()",
+            "v15 = F.layer_norm(v13, (1,))",
+            "with f.no_grad(): v7.flatten(0).mul_(-1.0 + 0.1 * t)",
+            "v18 = (v15 * v15).mean() + v7.tanh().sum() + v8.tanh().sum() + v13.sin().mean()",
+            "v19 = f.autograd.grad(v18, [w1], create_graph=True)[0].clone()",
+            "(v19.sum() + (v15 * 0.3).sin().mean()).backward(retain_graph=True)",
+        ],
+        [],
+    ),
 }
 
 

@@ -101,7 +101,7 @@ def test_other_arguments_are_refused():
         ({}, [out], []),
         ([a, a], a, []),
         ([a, a], [out], None),
-        ([a, a], [out], [], []),
+        ([a, a], [out], [], [], []),
     ):
         with pytest.raises(ValueError, match="launch"):
             program.call(*given)

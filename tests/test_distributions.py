@@ -358,6 +358,8 @@ TRANSFORMS = {
     "independent": lambda m, d: d.IndependentTransform(d.ExpTransform(), 1),
     "stick": lambda m, d: d.StickBreakingTransform(),
     "reshape": lambda m, d: d.ReshapeTransform((3,), (3, 1)),
+    "corr": lambda m, d: d.CorrCholeskyTransform(),
+    "corr-registered": lambda m, d: d.transform_to(d.constraints.corr_cholesky),
     "stack": lambda m, d: d.StackTransform([d.ExpTransform(), d.TanhTransform()], 0),
     "cat": lambda m, d: d.CatTransform([d.ExpTransform(), d.TanhTransform()], 1, [1, 2]),
     "cdf": lambda m, d: d.CumulativeDistributionTransform(d.Normal(0.0, 1.0)),
@@ -428,6 +430,10 @@ CONSTRAINTS = [
     ("one_hot", [[0.0, 1.0], [1.0, 1.0]]),
     ("lower_triangular", [[1.0, 0.0], [1.0, 1.0]]),
     ("lower_cholesky", [[1.0, 0.0], [1.0, -1.0]]),
+    (
+        "corr_cholesky",
+        [[[1.0, 0.0], [0.6, 0.8]], [[1.0, 0.0], [0.6, 0.7]], [[1.0, 0.0], [1.0, 0.0]]],
+    ),
     ("symmetric", [[1.0, 0.5], [0.5, 1.0]]),
     ("positive_definite", [[1.0, 0.5], [0.5, 1.0]]),
     ("positive_semidefinite", [[1.0, 2.0], [2.0, 1.0]]),
@@ -447,6 +453,4 @@ def test_constraints(name, values):
 
 @pytest.mark.parametrize("name", torch.distributions.constraints.__all__)
 def test_no_constraint_is_missing(name):
-    if name in ("corr_cholesky", "MixtureSameFamilyConstraint"):
-        pytest.skip("belongs to distributions that are not there yet")
     assert hasattr(flambeau.distributions.constraints, name)

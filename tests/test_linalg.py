@@ -172,3 +172,24 @@ def test_low_rank_decompositions() -> None:
     _, s, _ = flambeau.pca_lowrank(flambeau.from_numpy(x), q=4)
     want = np.linalg.svd(x - x.mean(0), compute_uv=False)
     np.testing.assert_allclose(s.numpy(), want, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("name", ["eigh", "cholesky"])
+def test_gradients_beyond_hermitian_changes_are_torchs(name: str, dtype: str) -> None:
+    """The matrix itself is the leaf: which of the gradients that fit it gets shows."""
+    rng = np.random.default_rng(0)
+    part = rng.standard_normal((2, 3, 3))
+    made = (part + 1j * rng.standard_normal((2, 3, 3)) * (dtype != "float64")).astype(dtype)
+    given = made @ made.conj().swapaxes(-1, -2) + 3 * np.eye(3)
+    found = []
+    for module in (torch, flambeau):
+        x = module.from_numpy(given.copy()).requires_grad_()
+        if name == "eigh":
+            values, vectors = module.linalg.eigh(x)
+            loss = (values * module.arange(3.0)).sum() + (vectors.abs() ** 3)[:, 0].sum()
+        else:
+            loss = (module.linalg.cholesky(x) * module.from_numpy(made)).real.sum()
+        loss.backward()
+        found.append(x.grad.numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-10)

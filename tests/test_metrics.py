@@ -162,6 +162,22 @@ def test_auroc_of_two_classes():
     assert math.isnan(AUROC(task="binary")(flambeau.rand(3), flambeau.ones(3, dtype=flambeau.long)))
 
 
+@pytest.mark.parametrize("max_fpr", [0.03, 0.3, 0.99, 1.0])
+def test_the_beginning_of_the_curve(max_fpr):
+    for digits in (8, 1):
+        chances = CHANCES.round(digits)
+        wanted = sk.roc_auc_score(BINARY, chances, max_fpr=max_fpr)
+        found = of(AUROC("binary", max_fpr=max_fpr), chances, BINARY)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    binned = AUROC("binary", [i / 10 for i in range(11)], max_fpr=max_fpr)
+    np.testing.assert_allclose(of(binned, chances, BINARY), wanted, rtol=1e-6)
+    for average in ("macro", "weighted", "micro"):
+        metric = AUROC("multilabel", num_labels=3, average=average, max_fpr=max_fpr)
+        wanted = sk.roc_auc_score(SETS, SET_CHANCES, average=average, max_fpr=max_fpr)
+        np.testing.assert_allclose(of(metric, SET_CHANCES, SETS), wanted, rtol=1e-6)
+    assert math.isnan(of(AUROC("binary", max_fpr=max_fpr), CHANCES, np.zeros_like(BINARY)))
+
+
 @pytest.mark.parametrize("thresholds", [5, [0.5, 0.2, 0.9], flambeau.linspace(0, 1, 11)])
 def test_binned_auroc_is_exact_on_what_the_thresholds_tell_apart(thresholds):
     edges = np.sort(np.asarray(AUROC("binary", thresholds=thresholds).thresholds.tolist()))
@@ -331,8 +347,10 @@ def test_what_cannot_be():
         Accuracy("multiclass", num_classes=3, top_k=4)
     with pytest.raises(ValueError, match="normalize"):
         ConfusionMatrix("binary", normalize="rows")
-    with pytest.raises(ValueError, match="whole curve"):
-        AUROC("binary", max_fpr=0.5)
+    with pytest.raises(ValueError, match="max_fpr"):
+        AUROC("binary", max_fpr=1.5)
+    with pytest.raises(ValueError, match="multiclass"):
+        AUROC("multiclass", num_classes=3, max_fpr=0.5)
     with pytest.raises(ValueError, match="thresholds"):
         AUROC("binary", thresholds=[2.0])
     with pytest.raises(ValueError, match="multioutput"):

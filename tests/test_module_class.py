@@ -455,7 +455,7 @@ def test_utils(body):
 def test_functional_call():
     for lib, call in (
         (torch, torch.func.functional_call),
-        (flambeau, flambeau.nn.utils.stateless.functional_call),
+        (flambeau, flambeau.func.functional_call),
     ):
         m = scale(lib)
         w = lib.full((2,), 5.0, requires_grad=True)

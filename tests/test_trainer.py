@@ -124,11 +124,12 @@ def test_hooks_of_an_evaluation(stage):
                     **BARE), stage)(module)  # fmt: skip
     name = {"validate": "validation"}.get(stage, stage)
     step = [] if stage != "validate" else ["validation_step"]
+    trained = [] if stage == "predict" else [f"on_{name}_model_train"]
     assert called == [
         "configure_callbacks", "prepare_data", "setup", f"on_{name}_model_eval", f"on_{name}_start",
         f"on_{name}_epoch_start", "on_before_batch_transfer", "on_after_batch_transfer",
         f"on_{name}_batch_start", *step, f"on_{name}_batch_end", f"on_{name}_epoch_end",
-        f"on_{name}_end", f"on_{name}_model_train", "teardown",
+        f"on_{name}_end", *trained, "teardown",
     ]  # fmt: skip
 
 

@@ -1,13 +1,17 @@
-"""Writes docs/coverage.md: which public names of PyTorch Flambeau has.
+"""Writes docs/coverage.md: which public names of PyTorch Flambeau has, and why it lacks the others.
 
 Needs PyTorch (the `test` extra). A name that is there is not yet a promise that every option of
-it works: the generated tests and the probe say that.
+it works: the generated tests and the probe say that. `--missing NAMES` checks a file of dotted
+names instead, one a line after any numbers (`12 34 torch.nn.Linear`), and lists what is missing.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import inspect
+import re
+import textwrap
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -18,14 +22,19 @@ import flambeau
 
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 SPACES = (
-    "", "Tensor", "nn", "nn.functional", "nn.init", "nn.utils", "nn.utils.rnn", "optim",
-    "optim.lr_scheduler", "utils.data", "autograd", "linalg", "fft", "special", "func",
-    "distributions", "random",
+    "", "Tensor", "nn", "nn.functional", "nn.init", "nn.utils", "nn.utils.parametrizations",
+    "nn.utils.parametrize", "nn.utils.prune", "nn.utils.rnn", "nn.parallel", "nn.attention",
+    "optim", "optim.lr_scheduler", "optim.swa_utils", "utils.data", "utils.checkpoint", "autograd",
+    "autograd.functional", "linalg", "fft", "special", "func", "distributions",
+    "distributions.constraints", "distributions.transforms", "amp", "random", "hub", "jit",
 )  # fmt: skip
 
 
 # What PyTorch's modules import for themselves: no names of its interface.
-FOREIGN = ("abc", "bisect", "builtins", "collections", "functools", "typing", "warnings", "weakref")
+FOREIGN = (
+    "_bisect", "abc", "bisect", "builtins", "collections", "contextlib", "enum", "functools",
+    "typing", "typing_extensions", "warnings", "weakref",
+)  # fmt: skip
 # Of the C++ core's classes only these are documented; the others belong to TorchScript and tools.
 CORE = {
     "DeviceObjType", "Event", "Generator", "Size", "Stream", "SymBool", "SymFloat", "SymInt", "Tag",
@@ -34,6 +43,66 @@ CORE = {
 
 # Direct calls of other libraries' kernels.
 OTHER_KERNELS = ("cudnn_", "fbgemm_", "miopen_", "mkldnn_", "quantized_", "q_")
+
+# Why a name is missing, by a pattern of `namespace.name`; the first that fits says it.
+REASONS = {
+    "Removed: PyTorch's raises, and says what replaces it.": (
+        r"(torch|Tensor)\.(eig|lstsq|matrix_rank|solve|symeig|reinforce)"
+    ),
+    "Deprecated by PyTorch for years: `reshape`, `requires_grad`, `linalg.norm` replace them.": (
+        r"Tensor\.(resize|resize_as|volatile)|torch\.(frobenius|nuclear)_norm"
+    ),
+    "Quantization, and dtypes of few bits, are not planned: weights are floats of 16 to 64 bits.": (
+        r".*(quant|qint|quint|qscheme|qparams|int_repr|float4|float8|bits\d|int[1-7]$|QInt|QUInt)"
+        r".*|torch\.bit|.*scaled_(grouped_)?mm|.*ScalingType|.*SwizzleType"
+    ),
+    "Half-precision complex numbers: NumPy and LLVM have none.": r".*(complex32|chalf)",
+    "Memory is NumPy's: there are no storage objects to take a tensor's memory out of.": (
+        r".*(Storage|storage|_storage.*)$|Tensor\.(const_data_ptr|is_set_to|as_subclass)"
+        r"|torch\.(from_file|is_storage)"
+    ),
+    "Row-major strides only: there is no other order of dimensions in memory to ask for.": (
+        r".*(dim_order|empty_permuted|empty_strided)"
+    ),
+    "There is one device, the CPU: no streams, events or other devices' memory.": (
+        r".*(Stream|Event|record_stream|mtia|ipu|\.xpu|DeviceObjType|is_distributed|.*_xla_.*)$"
+        r"|Tensor\.to_mkldnn"
+    ),
+    "Training runs in one process: nothing gathers or scatters between devices.": (
+        r"nn\.parallel\..*"
+    ),
+    "TorchScript, FX and the symbols of PyTorch's compiler: Flambeau compiles what it records.": (
+        r"torch\.(Sym(Bool|Float|Int)|Tag|sym_.*|import_ir.*|parse_.*|merge_type.*|cond|while_loop"
+        r"|classproperty|fork|wait|typed|vitals.*|read_vitals|set_vital|compiled_with.*)|jit\..*"
+    ),
+    "Hooks of subclasses into dispatch (`__torch_function__`) are honoured; their helpers are "
+    "PyTorch's own.": r".*(has_torch_function.*|handle_torch_function|is_tensor_like)",
+    "The profiler has its own events: see `torch.profiler`.": (
+        r".*(Profiler\w+|kineto_available|profiler_.*|DeviceType)"
+    ),
+    "Fixed kernels behind a layer or a loss; call the function without the prefix or suffix.": (
+        r"torch\.(batch_norm_.*|native_.*|affine_grid_generator|embedding_renorm_|convolution"
+        r"|.*_copy$|(feature_)?(alpha_)?dropout_|lstm|gru|rnn_\w+|\w+_cell|norm_except_dim"
+        r"|fused_.*|grid_sampler_.*|slice_inverse)"
+        r"|Tensor\.slice_inverse"
+    ),
+    "Data pipes: their library, torchdata, has dropped them; datasets and samplers are there.": (
+        r"utils\.data\.(\w*DataPipe|DataChunk|argument_validation|functional_datapipe"
+        r"|guaranteed_\w+|non_deterministic|runtime_validation\w*)"
+    ),
+    "Internals that PyTorch happens to show.": (
+        r"torch\.(get_file_path|init_num_threads|prepare_multiprocessing_environment|unify_type.*"
+        r"|get_device|is_vulkan.*|autocast_.*|import_.*)|nn\.utils\.rnn\..*|.*NestedIOFunction"
+        r"|.*boolean_dispatch|.*assert_int_or_pair|.*factory_kwargs"
+        r"|optim\.swap_in_.*|Tensor\.(name|storage_type|index|map2_|module_load|grad_dtype)|.*SavedTensor"
+        r"|.*enforce_grad_layout_policy|.*is_(multithreading|view_replay)_enabled"
+        r"|utils\.checkpoint\..*|amp\..*|hub\..*"
+    ),
+    "Rows of sparse tensors cannot be resized in place.": r".*sparse_resize.*|.*resize_as_sparse_",
+    "One attention kernel: there is none to register or to choose.": r"nn\.attention\..*",
+    "Nested tensors are not there.": r".*(padded_tensor|nested)",
+}
+LATER = "Not there yet."
 
 
 def space(root: ModuleType, path: str) -> object | None:
@@ -52,6 +121,7 @@ def space(root: ModuleType, path: str) -> object | None:
 def public(owner: object) -> set[str]:
     """The names of PyTorch that a user may call."""
     found = set()
+    listed = getattr(owner, "__all__", None) if owner is not torch else None
     for n in dir(owner):
         if n.startswith(("_", *OTHER_KERNELS)):
             continue
@@ -70,34 +140,101 @@ def public(owner: object) -> set[str]:
                 continue
             if n == "Tensor" and owner is not torch:
                 continue
+            # Names that a module imports from elsewhere, and does not list.
+            if listed is not None and n not in listed and not home.startswith(owner.__name__):
+                continue
         if callable(value) or inspect.isdatadescriptor(value) or isinstance(value, torch.dtype):
             found.add(n)
     return found
 
 
+def reason(path: str, name: str) -> str:
+    """Why a name of a namespace is missing."""
+    dotted = f"{path or 'torch'}.{name}"
+    return next((why for why, what in REASONS.items() if re.fullmatch(what, dotted)), LATER)
+
+
 INTRO = """# What is supported
 
-Public names of PyTorch 2.13, by namespace: those Flambeau has are counted, those it lacks listed.
-A name that is there is no promise yet that every option of it works: the tests say that.
-TorchScript's classes, names of Python's that PyTorch's modules import, and direct calls of cuDNN's
-and the like's kernels are not counted. `tools/coverage.py` writes this page.
+Public names of PyTorch 2.13 by namespace: those Flambeau has, and why it lacks the others. A name
+that is there is no promise yet that every option of it works: the tests say that. TorchScript's
+classes, names that PyTorch's modules import for themselves, and direct calls of cuDNN's and the
+like's kernels are not counted. `tools/coverage.py` writes this page.
 """
 
 
+def names(found: list[str]) -> str:
+    return ", ".join(f"`{n}`" for n in found)
+
+
+def section(path: str) -> tuple[str, list[str]]:
+    """A row for the table, and the lines about one namespace."""
+    theirs, ours = space(torch, path), space(flambeau, path)
+    wanted = public(theirs)
+    have = set() if ours is None else {n for n in wanted if hasattr(ours, n)}
+    title = f"torch.{path}".rstrip(".")
+    row = f"| [{title}](#{title.replace('.', '').lower()}) | {len(have)} | {len(wanted)} |"
+    lines = [f"## {title}", ""]
+    if have:
+        lines += [f"Supported: {names(sorted(have))}.", ""]
+    why: dict[str, list[str]] = {}
+    for n in sorted(wanted - have):
+        why.setdefault(reason(path, n), []).append(n)
+    lines += [f"- {text} {names(missing)}" for text, missing in sorted(why.items())]
+    return row, [*lines, ""] if why else lines
+
+
+def missing_of(path: Path) -> list[str]:
+    """The names of a file that Flambeau lacks; a name's first part says where it is looked for."""
+    roots = {
+        "torch": flambeau,
+        "Tensor": flambeau.Tensor,
+        "Module": flambeau.nn.Module,
+        "Optimizer": flambeau.optim.Optimizer,
+    }
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        first, _, rest = words[-1].partition(".") if words else ("", "", "")
+        if first in roots and not _there(roots[first], rest):
+            found.append(line)
+    return found
+
+
+def _there(root: object, path: str) -> bool:
+    *parents, last = path.split(".")
+    owner = space(root, ".".join(parents)) if isinstance(root, ModuleType) else root
+    return owner is not None and (hasattr(owner, last) or _is_module(owner, last))
+
+
+def _is_module(owner: object, name: str) -> bool:
+    return isinstance(owner, ModuleType) and space(owner, name) is not None
+
+
 def main() -> None:
-    lines = [INTRO]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--missing", type=Path, help="a file of names to look for instead")
+    options = parser.parse_args()
+    if options.missing:
+        print("\n".join(missing_of(options.missing)))
+        return
+    rows, body = [], []
     for path in SPACES:
-        theirs = space(torch, path)
-        ours = space(flambeau, path)
-        wanted = public(theirs)
-        have = set() if ours is None else {n for n in wanted if hasattr(ours, n)}
-        missing = sorted(wanted - have)
-        title = f"torch.{path}".rstrip(".")
-        lines += [f"## {title}: {len(have)} of {len(wanted)}", ""]
-        if missing:
-            lines += ["Missing: " + ", ".join(f"`{n}`" for n in missing) + ".", ""]
-    lines.pop()
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        row, lines = section(path)
+        rows.append(row)
+        body += lines
+    table = ["| namespace | supported | of |", "| --- | ---: | ---: |", *rows, ""]
+    text = "\n".join([INTRO, *table, *body]).rstrip("\n") + "\n"
+    wrapped = [
+        textwrap.fill(
+            line, 120, subsequent_indent="  " if line.startswith("- ") else "",
+            break_long_words=False, break_on_hyphens=False,
+        )
+        if line.startswith(("Supported", "- "))
+        else line
+        for line in text.split("\n")
+    ]  # fmt: skip
+    PAGE.write_text("\n".join(wrapped), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ _process.install()
 
 # Names that are modules of their own, loaded when first asked for.
 _LAZY = (
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions",
+    "accelerator", "amp", "array_api", "backends", "compiler", "cpu", "cuda", "distributed",
+    "distributions",
     "fft", "func", "hub", "jit", "linalg", "masked", "mps",
     "multiprocessing", "onnx", "optim", "overrides", "profiler", "random",
     "return_types", "serialization", "signal", "sparse", "special", "testing", "types",
@@ -138,7 +139,22 @@ _FROM = {
     "set_autocast_dtype": "amp.state",
     "is_autocast_cache_enabled": "amp.state",
     "set_autocast_cache_enabled": "amp.state",
+    "is_anomaly_check_nan_enabled": "autograd.anomaly",
+    "thread_safe_generator": "random",
 }
+_FROM |= dict.fromkeys(
+    (
+        "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
+        "get_autocast_cpu_dtype", "get_autocast_gpu_dtype", "get_deterministic_debug_mode",
+        "get_device_module", "is_autocast_cpu_enabled", "is_vulkan_available",
+        "is_warn_always_enabled", "set_anomaly_enabled", "set_autocast_cpu_dtype",
+        "set_autocast_cpu_enabled", "set_autocast_gpu_dtype", "set_deterministic_debug_mode",
+        "set_warn_always", "sym_float", "sym_int",
+        "sym_ite", "sym_max", "sym_min",
+        "sym_not", "sym_sqrt", "sym_sum",
+    ),
+    "switches",
+)  # fmt: skip
 
 bool = bool_
 float, double, half = float32, float64, float16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau.device import device
+from flambeau.run.tail import tail
 
 __all__ = ["current_device", "device_count", "is_available", "is_initialized", "synchronize"]
 
@@ -30,4 +31,5 @@ def current_device() -> str:
 
 
 def synchronize(device: Device = None) -> None:
-    """Waits for the CPU: what is read from a tensor is always up to date, so at once."""
+    """Waits until nothing runs: a step's gradients and updates may do so behind its call."""
+    tail.join()

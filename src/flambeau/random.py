@@ -17,6 +17,7 @@ __all__ = [
     "manual_seed",
     "seed",
     "set_rng_state",
+    "thread_safe_generator",
 ]
 
 
@@ -49,6 +50,14 @@ def get_rng_state() -> Tensor:
 def set_rng_state(new_state: Tensor) -> None:
     """Puts the global generator in a state from :func:`get_rng_state`."""
     default_generator.set_state(new_state)
+
+
+def thread_safe_generator() -> Generator | None:
+    """The generator of a loader's worker thread; ``None``, for the global one, elsewhere.
+
+    Workers of :class:`torch.utils.data.DataLoader` are no threads here, so that it is ``None``.
+    """
+    return None
 
 
 @contextmanager

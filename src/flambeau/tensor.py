@@ -465,11 +465,17 @@ class Tensor(Handle):
             flush.flush_other(self._trace)
             storage = self._storage
         # A pending storage still holds its old value: what a trace bound.
-        if storage.array is None:
+        if storage.memory is None:
             flush.flush_other(storage.trace)
         if self._spec is None:
             return storage.array
         return view_array(storage.array, self._spec)
+
+    def _memory(self) -> np.ndarray:
+        """``_array`` of a concrete tensor, for who does not look at the values yet."""
+        storage = self._storage
+        memory = storage.memory
+        return memory if self._spec is None else view_array(memory, self._spec)
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The value as a NumPy array on the same memory.
@@ -700,6 +706,20 @@ class Tensor(Handle):
 
     def __dlpack_device__(self) -> tuple:
         return (1, 0)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """The Array API standard's functions (:mod:`flambeau.array_api`)."""
+        from flambeau import array_api  # upward: a namespace over the whole package
+
+        if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+            raise ValueError(f"Unsupported Array API version: {api_version!r}")
+        return array_api
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
+        """The Array API standard's name of ``to``."""
+        if stream is not None:
+            raise NotImplementedError("to_device(): streams are not supported")
+        return self.to(device)  # type: ignore[attr-defined]
 
 
 _STATE = {

@@ -38,4 +38,8 @@ def typename(obj: object) -> str:
     owner = obj if qualified is not None else type(obj)
     module = getattr(owner, "__module__", "") or ""
     name = qualified or type(obj).__qualname__
-    return name if module in ("", "builtins", "__builtin__") else f"{module}.{name}"
+    if module in ("", "builtins", "__builtin__"):
+        return name
+    # Our own types go by the names that PyTorch's have.
+    package, dot, rest = module.partition(".")
+    return f"{'torch' if package == 'flambeau' else package}{dot}{rest}.{name}"

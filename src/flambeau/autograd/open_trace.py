@@ -89,12 +89,13 @@ def pull(
     checked = node.overwritten and not keep_saved[0]
     written = overwrite_check(node.overwritten, builder) if checked else None
     spent: set[int] = set()
+    given = {g.slot for g in seeds.values()}
 
     def check(entry: Entry, start: int) -> None:
         for made in builder.entries[start:]:
             if made.prim.name == "absent_gradient":
                 made.prim.reference(None, **made.attrs)
-        if reads_primal(builder.entries[start:], node.n_slots):
+        if reads_primal(builder.entries[start:], node.n_slots, given):
             if not before.isdisjoint(entry.outputs):
                 raise RuntimeError(TWICE)
             spent.update(entry.outputs)

@@ -75,7 +75,7 @@ def as_bound(unit: Segment, position: int) -> Any:
         return concrete(array, m.dtype)
     storage = t._storage
     if storage is not None and storage.version != unit.bound[position]:
-        if np.may_share_memory(storage.array, array) and storage.trace is None:
+        if np.may_share_memory(storage.memory, array) and storage.trace is None:
             raise RuntimeError(INPLACE)
     twin = concrete(array, m.dtype)
     twin._meta = meta(m.shape, m.dtype, True, False)
@@ -90,7 +90,7 @@ def as_saved(unit: Segment, slot: int) -> Any:
     array = unit.saved[slot]
     if aval.dtype is None:
         return array
-    twin = next((s for k, s, _ in unit.versions if k == slot and s.array is array), None)
+    twin = next((s for k, s, _ in unit.versions if k == slot and s.memory is array), None)
     if twin is None:
         t = concrete(np.array(array, order="C", copy=None), aval.dtype)
     else:

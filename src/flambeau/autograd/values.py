@@ -78,7 +78,9 @@ def fitted(g: Any, t: Any, name: str) -> Any:
 
 def replace_value(old: Any, new: Any) -> None:
     """Copies a concrete value into a concrete tensor."""
-    old._array()[...] = new._array()
+    value = new._array()
+    old._storage.writable()
+    old._array()[...] = value
     old._storage.version += 1
 
 

@@ -1,6 +1,6 @@
 """Probability distributions: draws, log-probabilities, divergences, and transforms between them."""
 
-from flambeau.distributions import constraints, kl, transforms, utils
+from flambeau.distributions import _kl_tails, constraints, kl, transforms, utils
 from flambeau.distributions.bernoulli import Bernoulli
 from flambeau.distributions.beta import Beta
 from flambeau.distributions.binomial import Binomial
@@ -35,8 +35,36 @@ from flambeau.distributions.student_t import StudentT
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import *
 from flambeau.distributions.uniform import Uniform
+from flambeau.distributions.continuous_bernoulli import ContinuousBernoulli
+from flambeau.distributions.fisher_snedecor import FisherSnedecor
+from flambeau.distributions.generalized_pareto import GeneralizedPareto
+from flambeau.distributions.inverse_gamma import InverseGamma
+from flambeau.distributions.kumaraswamy import Kumaraswamy
+from flambeau.distributions.lkj_cholesky import LKJCholesky
+from flambeau.distributions.logistic_normal import LogisticNormal
+from flambeau.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
+from flambeau.distributions.mixture_same_family import MixtureSameFamily
+from flambeau.distributions.negative_binomial import NegativeBinomial
+from flambeau.distributions.pareto import Pareto
+from flambeau.distributions.von_mises import VonMises
+from flambeau.distributions.weibull import Weibull
+from flambeau.distributions.wishart import Wishart
 
 __all__ = [
+    "ContinuousBernoulli",
+    "FisherSnedecor",
+    "GeneralizedPareto",
+    "InverseGamma",
+    "Kumaraswamy",
+    "LKJCholesky",
+    "LogisticNormal",
+    "LowRankMultivariateNormal",
+    "MixtureSameFamily",
+    "NegativeBinomial",
+    "Pareto",
+    "VonMises",
+    "Weibull",
+    "Wishart",
     "Bernoulli",
     "Beta",
     "Binomial",

@@ -115,6 +115,11 @@ def _to_lower_cholesky(constraint: Any) -> Transform:
     return transforms.LowerCholeskyTransform()
 
 
+@_register(constraints.corr_cholesky)
+def _to_corr_cholesky(constraint: Any) -> Transform:
+    return transforms.CorrCholeskyTransform()
+
+
 @_register(constraints.positive_definite, transform_to)
 @_register(constraints.positive_semidefinite, transform_to)
 def _to_positive_definite(constraint: Any) -> Transform:

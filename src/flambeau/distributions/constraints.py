@@ -9,8 +9,10 @@ import flambeau
 
 __all__ = [
     "Constraint",
+    "MixtureSameFamilyConstraint",
     "boolean",
     "cat",
+    "corr_cholesky",
     "dependent",
     "dependent_property",
     "greater_than",
@@ -240,6 +242,17 @@ class _LowerCholesky(Constraint):
         return triangular & (value.diagonal(dim1=-2, dim2=-1) > 0).all(-1)
 
 
+class _CorrCholesky(Constraint):
+    """Lower triangular roots of correlation matrices: with rows of length one."""
+
+    event_dim = 2
+
+    def check(self, value: Any) -> flambeau.Tensor:
+        tolerance = 10 * value.size(-1) * flambeau.finfo(value.dtype).eps
+        unit = (value.norm(dim=-1) - 1).abs().le(tolerance).all(-1)
+        return lower_cholesky.check(value) & unit
+
+
 class _Square(Constraint):
     event_dim = 2
 
@@ -299,6 +312,31 @@ class _IndependentConstraint(Constraint):
         return (
             f"{type(self).__name__[1:]}({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
         )
+
+
+class MixtureSameFamilyConstraint(Constraint):
+    """The values that every component of a mixture may have."""
+
+    def __init__(self, base_constraint: Constraint) -> None:
+        self.base_constraint = base_constraint
+
+    @property
+    def is_discrete(self) -> bool:
+        return self.base_constraint.is_discrete
+
+    @property
+    def event_dim(self) -> int:
+        return self.base_constraint.event_dim
+
+    def check(self, value: Any) -> flambeau.Tensor:
+        result = self.base_constraint.check(value.unsqueeze(-1 - self.event_dim))
+        if value.dim() < self.event_dim:
+            raise ValueError(f"Expected value.dim() >= {self.event_dim} but got {value.dim()}")
+        kept = result.shape[: value.dim() - self.event_dim]
+        return result.reshape((*kept, -1)).all(-1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_constraint!r})"
 
 
 class _Parts(Constraint):
@@ -367,6 +405,7 @@ half_open_interval = _HalfOpenInterval
 simplex = _Simplex()
 lower_triangular = _LowerTriangular()
 lower_cholesky = _LowerCholesky()
+corr_cholesky = _CorrCholesky()
 square = _Square()
 symmetric = _Symmetric()
 positive_semidefinite = _PositiveSemidefinite()

@@ -106,7 +106,7 @@ def _infinite(like: flambeau.Tensor) -> flambeau.Tensor:
 
 
 def _x_log_x(x: flambeau.Tensor) -> flambeau.Tensor:
-    return x * x.log()
+    return flambeau.special.xlogy(x, x)
 
 
 # --- of a kind ----------------------------------------------------------------------------------

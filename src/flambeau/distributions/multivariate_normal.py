@@ -68,12 +68,7 @@ class MultivariateNormal(Distribution):
         setattr(self, name, matrix)
         self.loc = loc.expand((*batch_shape, -1))
         super().__init__(batch_shape, self.loc.shape[-1:], validate_args=validate_args)
-        if name == "scale_tril":
-            self._unbroadcasted_scale_tril = scale_tril
-        elif name == "covariance_matrix":
-            self._unbroadcasted_scale_tril = flambeau.linalg.cholesky(covariance_matrix)
-        else:
-            self._unbroadcasted_scale_tril = _root_of_inverse(precision_matrix)
+        self._unbroadcasted_scale_tril = given_root(name, given[name])
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> MultivariateNormal:
         shape = (*batch_shape, *self._event_shape)
@@ -138,6 +133,15 @@ class MultivariateNormal(Distribution):
     def entropy(self) -> flambeau.Tensor:
         constant = 0.5 * self._event_shape[0] * (1.0 + math.log(2 * math.pi))
         return (constant + self._half_log_det).expand(self._batch_shape)
+
+
+def given_root(name: str, matrix: flambeau.Tensor) -> flambeau.Tensor:
+    """The lower triangular root of a covariance, from what ``name`` says is given."""
+    if name == "scale_tril":
+        return matrix
+    if name == "covariance_matrix":
+        return flambeau.linalg.cholesky(matrix)
+    return _root_of_inverse(matrix)
 
 
 def _root_of_inverse(precision: flambeau.Tensor) -> flambeau.Tensor:

@@ -10,10 +10,16 @@ from flambeau.func.derivatives import (
     linearize,
     vjp,
 )
-from flambeau.func.modules import functional_call, stack_module_state
-from flambeau.func.vectorize import functionalize, vmap
+from flambeau.func.modules import (
+    functional_call,
+    replace_all_batch_norm_modules_,
+    stack_module_state,
+)
+from flambeau.func.rearranging import rearrange
+from flambeau.func.vectorize import debug_unwrap, functionalize, vmap
 
 __all__ = [
+    "debug_unwrap",
     "functional_call",
     "functionalize",
     "grad",
@@ -23,6 +29,8 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "rearrange",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-import flambeau  # upward: stacks with the public function
+import flambeau
+from flambeau.nn.batchnorm import _BatchNorm
+from flambeau.nn.utils.stateless import called_with
 from flambeau.tensor import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]
 
 
 def functional_call(
@@ -24,92 +24,41 @@ def functional_call(
 ) -> Any:
     """``module(*args, **kwargs)`` with other tensors for (some of) its parameters and buffers.
 
-    Those are given by the names of ``named_parameters``; ``tie_weights`` has one name stand for
-    all that are the same tensor. Afterwards the module is as it was.
+    Those are given by the names of ``named_parameters``, in a dictionary or several;
+    ``tie_weights`` has one name stand for all that are the same tensor. Afterwards the module is as
+    it was; buffers that the call replaced stand in the dictionary.
 
-    Raises: ``RuntimeError`` for unknown (or with ``strict`` missing) names, ``ValueError`` for a
-    name in several dictionaries or two values for tied names.
+    Raises: ``RuntimeError`` for names that do not fit, with ``strict``; ``AttributeError`` for one
+    that leads through no module; ``ValueError`` for a name in several dictionaries, or two values
+    for tied names.
 
     >>> layer = torch.nn.Linear(1, 1, bias=False)
     >>> torch.func.functional_call(layer, {"weight": torch.tensor([[3.0]])}, torch.tensor([2.0]))
     tensor([6.])
     """
-    given: dict[str, Tensor] = {}
-    if isinstance(parameter_and_buffer_dicts, dict):
-        given = dict(parameter_and_buffer_dicts)
-    else:
-        for d in parameter_and_buffer_dicts:
-            twice = given.keys() & d.keys()
-            if twice:
-                raise ValueError(
-                    f"{sorted(twice)[0]} appears in multiple dictionaries; behavior of functional "
-                    "call is ambiguous"
-                )
-            given.update(d)
-    places = _places(module)
-    unknown = [name for name in given if name not in places]
-    if unknown:
-        if strict:
-            raise RuntimeError(
-                "Error(s) in loading state_dict for {}:\n\tUnexpected key(s): {}.".format(
-                    type(module).__name__, ", ".join(repr(n) for n in unknown)
-                )
-            )
-        for name in list(unknown):
-            raise KeyError(name) if "." not in name else AttributeError(name)
-    if tie_weights:
-        _tie(places, given)
-    if strict:
-        missing = [name for name in places if name not in given]
-        if missing:
-            raise RuntimeError(
-                "Error(s) in loading state_dict for {}:\n\tMissing key(s): {}.".format(
-                    type(module).__name__, ", ".join(repr(n) for n in missing)
-                )
-            )
-    if args is None:
-        args = ()
-    elif not isinstance(args, tuple):
-        args = (args,)
-    before = []
-    try:
-        for name, value in given.items():
-            table, key = places[name]
-            before.append((table, key, table[key]))
-            table[key] = value
-        return module(*args, **(kwargs or {}))
-    finally:
-        for table, key, value in reversed(before):
-            table[key] = value
+    return called_with(
+        module, _merged(parameter_and_buffer_dicts), args, kwargs, tie_weights, strict
+    )
 
 
-def _places(module: Any) -> dict[str, tuple[dict, str]]:
-    """For each parameter and buffer by full name: the dictionary it stands in, and its key."""
-    found = {}
-    for prefix, m in module.named_modules(remove_duplicate=False):
-        for table in (m._parameters, m._buffers):
-            for key, value in table.items():
-                if value is not None:
-                    found[f"{prefix}.{key}" if prefix else key] = (table, key)
-    return found
-
-
-def _tie(places: dict[str, tuple[dict, str]], given: dict[str, Tensor]) -> None:
-    """Has a value given for one name of a tensor stand for its other names."""
-    names: dict[int, list[str]] = {}
-    for name, (table, key) in places.items():
-        names.setdefault(id(table[key]), []).append(name)
-    for same in names.values():
-        values = [given[n] for n in same if n in given]
-        if not values:
-            continue
-        if any(v is not values[0] for v in values):
-            raise ValueError(
-                f"functional_call got multiple values for keys {[n for n in same if n in given]}, "
-                "which are tied. Consider using tie_weights=False"
-            )
-        for n in same:
-            given[n] = values[0]
+def _merged(given: Any) -> dict[str, Tensor]:
+    if isinstance(given, dict):
+        return given
+    if not isinstance(given, Sequence):
+        raise ValueError(
+            "Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got "
+            f"{type(given)}"
+        )
+    if not all(isinstance(part, dict) for part in given):
+        raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
+    keys = [key for part in given for key in part]
+    repeated = [key for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    if repeated:
+        raise ValueError(
+            f"{repeated} appeared in multiple dictionaries; behavior of functional call is "
+            "ambiguous"
+        )
+    return {key: value for part in given for key, value in part.items()}
 
 
 def stack_module_state(
@@ -150,3 +99,20 @@ def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     with flambeau.no_grad():
         found = flambeau.stack([t.detach() for t in tensors])
     return found.requires_grad_(wanted[0])
+
+
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Takes the running statistics out of every batch norm of a module, which is given back.
+
+    What is left normalises by the batch alone and writes nothing, which ``vmap`` and ``grad`` can
+    do.
+
+    >>> bn = torch.func.replace_all_batch_norm_modules_(nn.BatchNorm1d(2))
+    >>> bn.running_mean is None, bn.track_running_stats
+    (True, False)
+    """
+    for module in root.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import flambeau  # upward: stacks with the public function
+from flambeau.func.examples import Example, Looked
 from flambeau.func.tree import broadcast, flatten, unflatten
 from flambeau.random import get_rng_state, set_rng_state
 from flambeau.tensor import Tensor
@@ -13,7 +14,7 @@ from flambeau.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["functionalize", "vmap"]
+__all__ = ["debug_unwrap", "functionalize", "vmap"]
 
 
 def vmap(
@@ -27,10 +28,11 @@ def vmap(
     """A function that applies ``func`` to each slice of its arguments and stacks the results.
 
     ``in_dims`` says which dimension of each argument is the batch (None: the whole argument goes
-    to every call), ``out_dims`` where it goes in the results; both may be structures. The slices
-    are computed one after the other, and recorded as one program; ``chunk_size`` changes nothing.
-    ``randomness``: "error" refuses random draws in ``func``, "different" has every slice draw
-    anew, "same" gives all slices the same numbers.
+    to every call), ``out_dims`` where it goes in the results; both may be structures. ``func`` is
+    called once, on an example; what it records is applied to the whole batch, primitive by
+    primitive. If it looks at values it is called for each slice instead. ``chunk_size``: so many
+    slices at a time. ``randomness``: "error" refuses random draws in ``func``, "different" has
+    every slice draw anew, "same" gives all slices the same numbers.
 
     Raises: ``ValueError`` for dimensions that do not fit the arguments or their sizes that differ,
     ``RuntimeError`` for random draws where they are refused.
@@ -51,50 +53,150 @@ def vmap(
         values, structure = flatten(args)
         dims = _in_dims(in_dims, args, values, func)
         size = _size(values, dims)
-        outs: list[list[Any]] = []
-        out_structure = None
-        start = get_rng_state() if randomness != "different" else None
-        for i in range(size):
-            if randomness == "same" and i:
-                set_rng_state(start)
-            given = [v if d is None else v.select(d, i) for v, d in zip(values, dims, strict=True)]
-            out = func(*unflatten(given, structure), **kwargs)
-            if randomness == "error" and i == 0:
-                _refuse_random(start)
-            leaves, out_structure = flatten(out)
-            for leaf in leaves:
-                if not isinstance(leaf, Tensor):
-                    raise ValueError(
-                        f"vmap({_name(func)}, ...): `{_name(func)}` must only return Tensors, got "
-                        f"type {type(leaf)}. Did you mean to set out_dims= to None for output?"
-                    )
-            outs.append(leaves)
-        if not outs:
-            raise ValueError("vmap: a batch of size 0 has no slice to learn the results from")
-        places = _out_dims(out_dims, out_structure, len(outs[0]))
-        results = []
-        for column, place in zip(zip(*outs, strict=True), places, strict=True):
-            if place is None:
-                results.append(column[0])
-                continue
-            ndim = column[0].dim() + 1
-            if not -ndim <= place < ndim:
-                raise IndexError(
-                    f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], "
-                    f"but got {place})"
-                )
-            results.append(flambeau.stack(list(column), place))
-        return unflatten(results, out_structure)
+        if chunk_size is None or size <= chunk_size:
+            run = _Run(func, kwargs, structure, out_dims, randomness)
+            columns, places = run(values, dims, size)
+            return unflatten(_placed(columns, places), run.out_structure)
+        parts: list[list[Any]] = []
+        for start in range(0, size, chunk_size):
+            count = min(chunk_size, size - start)
+            given = [
+                v if d is None else v.narrow(d, start, count)
+                for v, d in zip(values, dims, strict=True)
+            ]
+            run = _Run(func, kwargs, structure, out_dims, randomness)
+            columns, places = run(given, dims, count)
+            parts.append(columns)
+        joined = [
+            c[0] if place is None else flambeau.cat(list(c))
+            for c, place in zip(zip(*parts, strict=True), places, strict=True)
+        ]
+        return unflatten(_placed(joined, places), run.out_structure)
 
     return wrapped
+
+
+class _Run:
+    """One call of a vectorised function: its results, each with the batch first."""
+
+    def __init__(
+        self, func: Any, kwargs: dict[str, Any], structure: Any, out_dims: Any, randomness: str
+    ) -> None:
+        self.func = func
+        self.kwargs = kwargs
+        self.structure = structure
+        self.out_dims = out_dims
+        self.randomness = randomness
+        self.out_structure: Any = None
+
+    def __call__(
+        self, values: list[Any], dims: list[int | None], size: int
+    ) -> tuple[list[Tensor], list[int | None]]:
+        start = get_rng_state()
+        try:
+            return self._at_once(values, dims, size, start)
+        except Looked:
+            if not size:
+                raise RuntimeError(
+                    "vmap: the function asks for values of its examples, of which there are none"
+                ) from None
+            set_rng_state(start)
+            return self._one_by_one(values, dims, size, start)
+
+    def _called(self, given: list[Any]) -> list[Tensor]:
+        out = self.func(*unflatten(given, self.structure), **self.kwargs)
+        leaves, self.out_structure = flatten(out)
+        name = _name(self.func)
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor):
+                raise ValueError(
+                    f"vmap({name}, ...): `{name}` must only return Tensors, got "
+                    f"type {type(leaf)}. Did you mean to set out_dims= to None for output?"
+                )
+        return leaves
+
+    def _places(self, count: int) -> list[int | None]:
+        return _out_dims(self.out_dims, self.out_structure, count)
+
+    def _at_once(
+        self, values: list[Any], dims: list[int | None], size: int, start: Tensor
+    ) -> tuple[list[Tensor], list[int | None]]:
+        """The function recorded on one example, the record applied to all."""
+        batches = [
+            v if d % v.dim() == 0 else v.movedim(d, 0)
+            for v, d in zip(values, dims, strict=True)
+            if d is not None
+        ]
+        one = Example(batches, size)
+        stand_ins = iter(one.stand_ins)
+        given = [v if d is None else next(stand_ins) for v, d in zip(values, dims, strict=True)]
+        leaves = self._called(given)
+        if self.randomness == "error":
+            _refuse_random(start)
+        elif self.randomness == "different" and _has_drawn(start):
+            raise Looked
+        places = self._places(len(leaves))
+        results = []
+        for leaf, found, place in zip(leaves, one.batched(leaves), places, strict=True):
+            if place is None:
+                if found is not None:
+                    name = _name(self.func)
+                    raise ValueError(
+                        f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim "
+                        "is None"
+                    )
+                results.append(leaf)
+            else:
+                results.append(leaf.expand(size, *leaf.shape) if found is None else found)
+        return results, places
+
+    def _one_by_one(
+        self, values: list[Any], dims: list[int | None], size: int, start: Tensor
+    ) -> tuple[list[Tensor], list[int | None]]:
+        """Each example alone: for functions that look at values, or draw numbers for each."""
+        outs: list[list[Tensor]] = []
+        for i in range(size):
+            if self.randomness == "same":
+                set_rng_state(start)
+            given = [v if d is None else v.select(d, i) for v, d in zip(values, dims, strict=True)]
+            outs.append(self._called(given))
+            if self.randomness == "error" and i == 0:
+                _refuse_random(start)
+        places = self._places(len(outs[0]))
+        columns = [
+            column[0] if place is None else flambeau.stack(list(column))
+            for column, place in zip(zip(*outs, strict=True), places, strict=True)
+        ]
+        return columns, places
+
+
+def _placed(columns: list[Tensor], places: list[int | None]) -> list[Tensor]:
+    """The batch dimension of each result where it is wanted."""
+    results = []
+    for column, place in zip(columns, places, strict=True):
+        if place is None:
+            results.append(column)
+            continue
+        ndim = column.dim()
+        if not -ndim <= place < ndim:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], "
+                f"but got {place})"
+            )
+        results.append(column.movedim(0, place) if place % ndim else column)
+    return results
 
 
 def _name(func: Any) -> str:
     return getattr(func, "__name__", repr(func))
 
 
-def _refuse_random(before: Tensor | None) -> None:
-    if before is not None and get_rng_state().tolist() != before.tolist():
+def _has_drawn(before: Tensor) -> bool:
+    return bool((get_rng_state().numpy() != before.numpy()).any())
+
+
+def _refuse_random(before: Tensor) -> None:
+    if _has_drawn(before):
         raise RuntimeError(
             "vmap: called random operation while in randomness error mode. Please either use the "
             "'same' or 'different' randomness flags on vmap or perform the randomness operation "
@@ -190,3 +292,8 @@ def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Cal
         return func(*args, **kwargs)
 
     return wrapped
+
+
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """The tensor itself: inside ``vmap`` and ``grad`` there are no wrapped tensors here."""
+    return tensor

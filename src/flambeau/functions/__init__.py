@@ -34,4 +34,5 @@ MODULES = (
     "matrices",
     "windows",
     "spectra",
+    "nn.native",
 )

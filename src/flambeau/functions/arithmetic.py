@@ -6,11 +6,13 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.errors import DtypeError
+from flambeau.functions.checks import _need_one_tensor, _need_order, _need_tensor
 from flambeau.functions.inplace import inplace
 from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import (
     Number,
     cast,
+    fit,
     floating,
     literal,
     promoted,
@@ -31,8 +33,13 @@ def _scaled(other: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number."
         )
+    if kind is complex and not dtype.is_complex:
+        raise RuntimeError(
+            "For non-complex input tensors, argument alpha must not be a complex number."
+        )
     if kind is bool and dtype.category:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    alpha = fit(alpha, dtype)
     return other * alpha if not isinstance(other, Tensor) else ops.mul(other, alpha)
 
 
@@ -78,6 +85,7 @@ def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     >>> rsub(tensor([1, 2]), 1)
     tensor([ 0, -1])
     """
+    _need_tensor("rsub", input)
     return sub(other, input, alpha=alpha)
 
 
@@ -125,6 +133,7 @@ def floor_divide(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     >>> floor_divide(tensor([4.0, -3.0]), 2)
     tensor([ 2., -2.])
     """
+    _need_order("div_floor_cpu", input, other)
     return ops.floor_divide(*promoted(*two_tensors(input, other)))
 
 
@@ -135,7 +144,9 @@ def remainder(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     >>> remainder(tensor([-3.0, 3.0]), 2)
     tensor([1., 1.])
     """
-    return ops.remainder(*promoted(*two_tensors(input, other)))
+    _need_one_tensor("remainder", input, other)
+    _need_order("remainder_cpu", input, other)
+    return ops.remainder(*promoted(input, other))
 
 
 @function
@@ -145,7 +156,9 @@ def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
     >>> fmod(tensor([-3.0, 3.0]), 2)
     tensor([-1.,  1.])
     """
-    return ops.fmod(*promoted(*two_tensors(input, other)))
+    _need_tensor("fmod", input)
+    _need_order("fmod_cpu", input, other)
+    return ops.fmod(*promoted(input, other))
 
 
 @function
@@ -175,7 +188,8 @@ def pow(input: Tensor | Number, exponent: Tensor | int | float) -> Tensor:
     """
     if isinstance(exponent, Num):
         bool(exponent)
-    x, y = two_tensors(input, exponent)
+    _need_one_tensor("pow", input, exponent)
+    x, y = input, exponent
     dtype = result_type(x, y)
     if isinstance(x, Tensor) and x.dtype.category < 2 and y.__class__ is int and y < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
@@ -185,9 +199,12 @@ def pow(input: Tensor | Number, exponent: Tensor | int | float) -> Tensor:
 
 
 def _comparison(name: str, symbol: str) -> Any:
-    def compare(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-        x, y = two_tensors(input, other)
-        if isinstance(x, Tensor) and not isinstance(y, Tensor) and x.dtype.category == 1:
+    def compare(input: Tensor, other: Tensor | Number) -> Tensor:
+        _need_tensor(name, input)
+        x, y = input, other
+        if name not in ("eq", "ne"):
+            _need_order(f"{name}_cpu", x, y)
+        if not isinstance(y, Tensor) and x.dtype.category == 1:
             # A number that the integral dtype cannot hold is compared as it is.
             return getattr(ops, name)(*promoted(x, y, dtype=result_type(x, y)))
         return getattr(ops, name)(*promoted(x, y))
@@ -326,6 +343,8 @@ def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
             )
         new = ops.broadcast(cast(value, m.dtype), shape=m.shape)
     else:
+        if m.shape or m.dtype is not dtypes.float16:
+            fit(value, m.dtype)
         new = ops.full(value, shape=m.shape, dtype=m.dtype)
     open_.trace.builder.assign(input, new)
     return input

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checks import _need_tensor, _refuse
+from flambeau.functions.checks import _need_one_tensor, _need_tensor, _refuse
+from flambeau.functions.dims import wrap_dims
 from flambeau.functions.inplace import inplace
-from flambeau.functions.promotion import Number, promoted, two_tensors
+from flambeau.functions.promotion import Number, promoted
+from flambeau.ir import reduction as _reduction  # noqa: F401  declares primitives used here
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -16,7 +18,8 @@ def _bits(name: str, primitive: str, kernel: str, meaning: str, example: str) ->
     shift = primitive.startswith("shift")
 
     def compute(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-        x, y = promoted(*two_tensors(input, other))
+        _need_one_tensor(name, input, other)
+        x, y = promoted(input, other)
         d = (x if isinstance(x, Tensor) else y)._meta.dtype
         if d.category > 1 or (shift and d is dtypes.bool_):
             _refuse(kernel, d)
@@ -109,6 +112,35 @@ def logical_not(input: Tensor) -> Tensor:
     """
     _need_tensor("logical_not", input)
     return ops.eq(input, 0) if input.dtype is not dtypes.bool_ else ops.not_(input)
+
+
+@function
+def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
+    """The exclusive or of all bits, of all elements or over dimensions: uint64.
+
+    Elements are widened to 64 bits (floating, or integers), whose bits are taken. Raises
+    ``RuntimeError`` for another ``mode`` than 0 and for no elements without a ``dim``,
+    ``IndexError`` for a ``dim`` without elements, ``NotImplementedError`` for complex numbers.
+
+    >>> hash_tensor(tensor([1, 2, 4]))
+    tensor(7, dtype=torch.uint64)
+    """
+    _need_tensor("hash_tensor", input)
+    if mode != 0:
+        raise RuntimeError(f"Unknown hash_tensor mode: {mode}")
+    if input.dtype.is_complex:
+        _refuse("xor_sum_cpu", input.dtype)
+    shape = input._meta.shape
+    if dim in (None, ()) and 0 in shape:
+        raise RuntimeError(
+            "hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify "
+            "the reduction dim with the 'dim' argument."
+        )
+    dims = wrap_dims(dim, len(shape))
+    for d in dims:
+        if not shape[d]:
+            raise IndexError(f"hash_tensor: Expected reduction dim {d} to have non-zero size.")
+    return ops.xor_of_bits(input, dims=dims, keepdim=keepdim)
 
 
 bitwise_and_, bitwise_or_, bitwise_xor_, bitwise_not_ = map(

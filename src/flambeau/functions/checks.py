@@ -42,6 +42,7 @@ def _tensors(f: Callable) -> Callable:
                 raise
         raise refusal
 
+    call.needs_tensors = True  # type: ignore[attr-defined]
     return call
 
 
@@ -52,6 +53,41 @@ def _need_one_tensor(name: str, *operands: Any) -> None:
             f"{name}() received an invalid combination of arguments - got "
             f"({', '.join(map(_kind, operands))}), but expected a Tensor among them"
         )
+
+
+def _need_one_dtype(first: Tensor, *others: Tensor) -> None:
+    """``RuntimeError`` unless all have the dtype of the first."""
+    for x in others:
+        if x.dtype is not first.dtype:
+            raise RuntimeError(
+                f"expected scalar type {_title(first.dtype)} but found {_title(x.dtype)}"
+            )
+
+
+def _need_real(dtype: dtypes.dtype, *numbers: Any) -> None:
+    """``RuntimeError`` for a complex number that is to scale tensors of a real dtype."""
+    if not dtype.is_complex and any(isinstance(x, complex) for x in numbers):
+        raise RuntimeError("value cannot be converted to type float without overflow")
+
+
+def _need_order(kernel: str, *operands: Any) -> None:
+    """``NotImplementedError`` if one of the operands is complex."""
+    for x in operands:
+        if isinstance(x, Tensor) and x.dtype.is_complex:
+            _refuse(kernel, x.dtype)
+
+
+def _need_floats(
+    kernel: str,
+    *tensors: Tensor,
+    also: tuple[dtypes.dtype, ...] = (),
+    complex_too: bool = False,
+) -> None:
+    """``NotImplementedError`` for tensors of other dtypes than real floats and ``also``."""
+    for x in tensors:
+        kind = x.dtype.category
+        if kind != 2 and x.dtype not in also and not (complex_too and kind == 3):
+            _refuse(kernel, x.dtype)
 
 
 def _refuse(kernel: str, dtype: dtypes.dtype) -> NoReturn:

@@ -164,10 +164,14 @@ def cross(
     >>> cross(tensor([1, 0, 0]), tensor([0, 1, 0]))
     tensor([0, 0, 1])
     """
+    from flambeau.functions.checks import _need_one_dtype
     from flambeau.ir.primitive import broadcast_shapes
 
     if input.dim() != other.dim():
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    _need_one_dtype(input, other)
+    if input.dtype.category == 0:
+        raise NotImplementedError("\"cross\" not implemented for 'Bool'")
     shape = broadcast_shapes(input._meta.shape, other._meta.shape)
     if dim is None:
         found = [d for d, n in enumerate(input._meta.shape) if n == 3]

@@ -51,11 +51,18 @@ def _sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
     return views.split(input, list(split_sizes), dim)
 
 
+def _narrow(input: Any, dim: int, start: Any, length: int) -> Any:
+    if input.dim() and dim >= input.dim():
+        raise RuntimeError(f"narrow_copy: dim {dim} is beyond the last of {input.dim()} dimensions")
+    return views.narrow(input, dim, start, length)
+
+
 _sizes.__name__ = "split_with_sizes"
+_narrow.__name__ = "narrow"
 
 as_strided_copy = _copying(views.as_strided)
 expand_copy = _copying(views.expand)
-narrow_copy = _copying(views.narrow)
+narrow_copy = _copying(_narrow)
 permute_copy = _copying(views.permute)
 select_copy = _copying(views.select)
 split_copy = _copying(views.split)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions.dims import as_shape
+from flambeau.functions.dims import as_shape, sizes_given
 from flambeau.functions.inplace import write_out
 from flambeau.functions.making import made, to_array
+from flambeau.ir.scalars import fitted
 from flambeau.layouts import strided
 from flambeau.record.meta import meta
-from flambeau.record.storage import Storage
+from flambeau.record.storage import Storage, contiguous_strides
 from flambeau.record.trace import defaults
 from flambeau.tensor import Tensor, concrete
 
@@ -45,6 +46,10 @@ def tensor(
             "torch.tensor(sourceTensor).",
             UserWarning,
             stacklevel=2,
+        )
+    if dtype is not None and not isinstance(dtype, dtypes.dtype):
+        raise TypeError(
+            f"tensor(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}"
         )
     array, dtype = to_array(data, dtype)
     return made(array, dtype, requires_grad, device)
@@ -144,7 +149,22 @@ def asarray(
     return t.requires_grad_() if requires_grad else t
 
 
-scalar_tensor = tensor
+def scalar_tensor(
+    s: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A number as a 0-dim tensor, of the default floating dtype unless another is asked for.
+
+    >>> scalar_tensor(3)
+    tensor(3.)
+    """
+    dtype = dtype or defaults.dtype
+    return made(np.full((), fitted(s, dtype), dtype.numpy), dtype, requires_grad, device)
 
 
 def empty(
@@ -168,6 +188,80 @@ def empty(
     return _filled(np.empty, size, named, out, dtype, device, requires_grad)
 
 
+def empty_strided(
+    size: Any,
+    stride: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Uninitialised memory of a shape, laid out by strides (in elements).
+
+    Raises ``RuntimeError`` for as many strides as there are no sizes, and for negative ones.
+
+    >>> empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+    """
+    shape, strides = as_shape((size,)), as_shape((stride,))
+    if len(shape) != len(strides):
+        raise RuntimeError(
+            f"dimensionality of sizes ({len(shape)}) must match dimensionality of strides "
+            f"({len(strides)})"
+        )
+    _check_shape(shape)
+    if any(s < 0 for s in strides):
+        raise RuntimeError(f"empty_strided: strides must not be negative, got {list(strides)}")
+    if strides == contiguous_strides(shape):
+        return empty(shape, dtype=dtype, device=device, requires_grad=requires_grad)
+    reach = sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
+    base = empty(0 if 0 in shape else reach, dtype=dtype, device=device)
+    base._storage.share()  # type: ignore[union-attr]
+    t = object.__new__(Tensor)
+    t._storage, t._spec, t._base = base._storage, (shape, strides, 0), base
+    t._meta = meta(shape, base.dtype)
+    return t.requires_grad_(requires_grad)
+
+
+def empty_permuted(
+    size: Any,
+    physical_layout: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Uninitialised memory of a shape, its dimensions laid out without gaps in the order given.
+
+    Raises ``RuntimeError`` unless ``physical_layout`` is a permutation of the dimensions.
+
+    >>> empty_permuted((2, 3), (1, 0)).stride()
+    (1, 2)
+    """
+    shape, order = as_shape((size,)), as_shape((physical_layout,))
+    if len(shape) != len(order):
+        raise RuntimeError(
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. "
+            f"len(size) = {len(shape)} is not equal to len(physical_layout) = {len(order)}"
+        )
+    for i, d in enumerate(order):
+        if not 0 <= d < len(shape):
+            raise RuntimeError(
+                f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got "
+                f"{d} at index {i}).  NB: negative dims not currently supported; file an issue if "
+                "you want it."
+            )
+    if len(set(order)) < len(order):
+        raise RuntimeError("Duplicate dim not allowed")
+    packed = contiguous_strides(tuple(shape[d] for d in order))
+    strides = tuple(packed[order.index(d)] for d in range(len(shape)))
+    return empty_strided(shape, strides, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
 def _nothing_held(
     name: str, size: tuple, named: dict, layout: Any, dtype: Any, requires_grad: bool
 ) -> Tensor:
@@ -180,20 +274,20 @@ def _nothing_held(
     return sparse.empty(shape, layout=layout, dtype=dtype, requires_grad=requires_grad)
 
 
-def _filled(
-    make: Any, size: tuple, named: dict, out: Any, dtype: Any, device: Any, requires_grad: bool
-) -> Tensor:
-    if "size" in named:
-        size = (named.pop("size"),)
-    named.pop("names", None)
-    if named:
-        raise TypeError(f"got an unexpected keyword argument '{next(iter(named))}'")
-    shape = as_shape(size)
+def _check_shape(shape: tuple[int, ...]) -> None:
     for n in shape:
         if n < 0:
             raise RuntimeError(
                 f"Trying to create tensor with negative dimension {n}: {list(shape)}"
             )
+
+
+def _filled(
+    make: Any, size: tuple, named: dict, out: Any, dtype: Any, device: Any, requires_grad: bool
+) -> Tensor:
+    named.pop("names", None)
+    shape = sizes_given(make.__name__, "size", size, named)
+    _check_shape(shape)
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
     if not isinstance(dtype, dtypes.dtype):
         raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
@@ -254,16 +348,34 @@ def full(
 ) -> Tensor:
     """One value everywhere; the dtype follows from it unless given.
 
+    Raises ``TypeError`` for a value that is no number, ``RuntimeError`` for a complex one where
+    ``dtype`` is real.
+
     >>> full((2,), 3)
     tensor([3, 3])
     """
     if isinstance(fill_value, Tensor):
         dtype = dtype or fill_value.dtype
         fill_value = fill_value.item()
+    if not isinstance(fill_value, (int, float, complex, np.number, np.bool_)):
+        raise TypeError(
+            "full(): argument 'fill_value' (position 2) must be Number, not "
+            f"{type(fill_value).__name__}"
+        )
     if dtype is None:
         dtype = out.dtype if out is not None else dtypes.of_number(fill_value, defaults.dtype)
+    if isinstance(fill_value, complex) and not dtype.is_complex:
+        raise RuntimeError(f"value cannot be converted to type {dtype} without overflow")
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(
+            f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}"
+        )
     shape = as_shape((size,))
-    result = made(np.full(shape, fill_value, dtype.numpy), dtype, requires_grad, device)
+    if shape or dtype is not dtypes.float16:
+        fill_value = fitted(fill_value, dtype)
+    with np.errstate(over="ignore"):
+        array = np.full(shape, fill_value, dtype.numpy)
+    result = made(array, dtype, requires_grad, device)
     return result if out is None else write_out(out, result, "full")
 
 
@@ -326,7 +438,8 @@ def arange(
 ) -> Tensor:
     """``start``, ``start + step``, … below ``end``; int64 for integers.
 
-    Raises ``RuntimeError`` if ``step`` is zero or points away from ``end``.
+    Raises ``RuntimeError`` if ``step`` is zero or points away from ``end``, or if one of them is
+    complex, infinite or NaN; ``ValueError`` if ``step`` is zero once made an integer.
 
     >>> arange(1, 4)
     tensor([1, 2, 3])
@@ -334,18 +447,24 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+    if any(isinstance(x, complex) for x in (start, end, step)):
+        raise RuntimeError("value cannot be converted to type double without overflow")
     if dtype is None:
         if out is not None:
             dtype = out.dtype
         else:
             whole = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
             dtype = dtypes.int64 if whole else defaults.dtype
-    if step == 0:
+    if not (step > 0 or step < 0):
         raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype.category == 1:
         start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
         n = max(0, -(-(end - start) // step))
     else:
         n = max(0, math.ceil((end - start) / step))
@@ -353,6 +472,13 @@ def arange(
     array = (np.arange(n, dtype=wide) * wide(step) + wide(start)).astype(dtype.numpy)
     result = made(array, dtype, requires_grad, device)
     return result if out is None else write_out(out, result, "arange")
+
+
+def _need_count(name: str, steps: Any) -> None:
+    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
+        raise TypeError(
+            f"{name}(): argument 'steps' (position 3) must be int, not {type(steps).__name__}"
+        )
 
 
 def linspace(
@@ -373,6 +499,12 @@ def linspace(
     tensor([0.0000, 0.5000, 1.0000])
     """
     start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+    for argument, x in (("start", start), ("end", end)):
+        if not isinstance(x, (int, float, complex, np.number)):
+            raise TypeError(
+                f"linspace(): argument '{argument}' must be Number, not {type(x).__name__}"
+            )
+    _need_count("linspace", steps)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     if dtype is None:
@@ -383,6 +515,7 @@ def linspace(
     number = kind.type if isinstance(kind, np.dtype) else kind
     i = np.arange(steps)
     if dtype.category == 1:
+        start, end = int(start), int(end)
         step = (end - start) / (steps - 1) if steps > 1 else 0.0
         low, high = start + step * i, end - step * (steps - 1 - i)
     else:
@@ -412,7 +545,10 @@ def logspace(
     >>> logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
+    _need_count("logspace", steps)
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
+    if dtype.category == 1:
+        start, end = (int(x.item() if isinstance(x, Tensor) else x) for x in (start, end))
     powers = linspace(
         start, end, steps, dtype=dtypes.complex128 if dtype.is_complex else dtypes.float64
     )._array()

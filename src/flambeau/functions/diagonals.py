@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions import views
-from flambeau.functions.dims import wrap_dim
+from flambeau.functions.dims import as_int, as_shape, wrap_dim
 from flambeau.functions.inplace import assign, title
 from flambeau.functions.promotion import cast
 from flambeau.record import alias
@@ -119,6 +119,7 @@ def _triangle(name: str, keep: str, what: str) -> Any:
     def body(input: Tensor, diagonal: int = 0) -> Tensor:
         if input.dim() < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        diagonal = as_int(diagonal, "diagonal")
         kept = getattr(ops, keep)(_offsets(*input._meta.shape[-2:]), diagonal)
         return ops.where(kept, input, _zero(input.dtype))
 
@@ -347,20 +348,17 @@ def as_strided_scatter(
 ) -> Tensor:
     """A copy of ``input`` with the view of given shape, strides and offset replaced by ``src``.
 
+    Raises ``RuntimeError`` as ``as_strided`` does.
+
     >>> as_strided_scatter(zeros(2, 2), ones(2), (2,), (1,))
     tensor([[1., 1.],
             [0., 0.]])
     """
-    size, stride = tuple(size), tuple(stride)
-    offset = alias.spec_of(input)[2] if storage_offset is None else storage_offset
-    reach = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
-    if 0 not in size and reach > input.numel():
-        raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, "
-            f"and itemsize {input.itemsize} requiring a storage size of "
-            f"{reach * input.itemsize} are out of bounds for storage of size "
-            f"{input.numel() * input.itemsize}"
-        )
+    size, stride = as_shape(tuple(size)), as_shape(tuple(stride))
+    offset = alias.spec_of(input)[2]
+    if storage_offset is not None:
+        offset = as_int(storage_offset, "storage_offset")
+    views.check_strides(size, stride, offset, input.numel(), input.itemsize)
     return _as_strided_scatter(input, src, size, stride, offset)
 
 

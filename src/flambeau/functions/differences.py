@@ -47,12 +47,12 @@ def diff(
                     f"input.size({k}) = {b}, but got tensor.size({k}) = {a}"
                 )
     x = input
+    if n == 0:
+        return ops.clone(x)
     if len(parts) > 1:
         dtype = result_type(*parts)
         x = ops.concat(*[cast(t, dtype) for t in parts], dim=d)
     size = x._meta.shape[d]
-    if n == 0:
-        return ops.clone(x) if x is input else x
     if n >= size:
         return _part(x, d, 0, 0)
     for _ in range(n):
@@ -135,6 +135,11 @@ def gradient(
     >>> gradient(tensor([1.0, 2.0, 4.0]))
     (tensor([1.0000, 1.5000, 2.0000]),)
     """
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
     if spacing is None:
         spacing = 1
     number = isinstance(spacing, (int, float, complex)) and not isinstance(spacing, Tensor)
@@ -188,35 +193,56 @@ def _areas(y: Tensor, x: Tensor | None, dx: Number, dim: int, running: bool) -> 
             return _part(y, dim, 0, 0)
         del shape[dim]
         return ops.full(0, shape=tuple(shape), dtype=result_type(y, 1.0))
+    if x is None and not running:
+        # Integers add up in int64; only the two ends wrap.
+        ends = ops.add(_part(y, dim, 0, 1), _part(y, dim, n - 1, n))
+        ends = ops.reshape(ends, shape=tuple(m for d, m in enumerate(y._meta.shape) if d != dim))
+        total, ends = floating(_total(y, dim), ends)
+        return ops.mul(ops.sub(total, ops.mul(ends, 0.5)), dx)
     heights = ops.add(_part(y, dim, 1, n), _part(y, dim, 0, n - 1))
     if x is None:
-        step: Any = dx
         (heights,) = floating(heights)
+        return ops.mul(ops.cumsum(ops.mul(heights, dx), dim=dim), 0.5)
+    if x.dim() == 1:
+        shape = tuple(x.numel() if d == dim else 1 for d in range(y.dim()))
+        if x.numel() != n:
+            raise RuntimeError("trapezoid: There must be one `x` value for each sample point")
+        x, at = ops.reshape(x, shape=shape), dim
     else:
-        if x.dim() == 1:
-            shape = tuple(x.numel() if d == dim else 1 for d in range(y.dim()))
-            if x.numel() != n:
-                raise RuntimeError("trapezoid: There must be one `x` value for each sample point")
-            x, at = ops.reshape(x, shape=shape), dim
-        else:
-            # Missing leading dimensions broadcast.
-            shape = (1,) * (y.dim() - x.dim()) + x._meta.shape
-            x = ops.reshape(x, shape=shape)
-            at = dim + x.dim() - y.dim()
-        m = x._meta.shape[at]
-        step = ops.sub(_part(x, at, 1, m), _part(x, at, 0, m - 1)) if m > 1 else x
-        if m == 1:
-            step = ops.full(0, shape=(), dtype=x.dtype)
-        heights, step = floating(heights, step)
-    pieces = ops.mul(heights, step)
+        # Missing leading dimensions broadcast.
+        shape = (1,) * (y.dim() - x.dim()) + x._meta.shape
+        x = ops.reshape(x, shape=shape)
+        at = dim + x.dim() - y.dim()
+    m = x._meta.shape[at]
+    step = ops.sub(_part(x, at, 1, m), _part(x, at, 0, m - 1)) if m > 1 else x
+    if m == 1:
+        step = ops.full(0, shape=(), dtype=x.dtype)
+    # Products of integers wrap, their sums are made in int64.
+    pieces = ops.mul(*promoted(heights, step))
     if running:
-        return ops.mul(ops.cumsum(pieces, dim=dim), 0.5)
-    return ops.mul(ops.sum(pieces, dims=(dim,), keepdim=False), 0.5)
+        if pieces.dtype.category < 2:
+            pieces = cast(pieces, dtypes.int64)
+        (total,) = floating(ops.cumsum(pieces, dim=dim))
+    else:
+        (total,) = floating(_total(pieces, dim))
+    return ops.mul(total, 0.5)
+
+
+def _total(x: Tensor, dim: int) -> Tensor:
+    if x.dtype.category < 2:
+        x = cast(x, dtypes.int64)
+    return ops.sum(x, dims=(dim,), keepdim=False)
 
 
 def _area(y: Tensor, x: Any, dx: Any, dim: int, running: bool) -> Tensor:
     if x is not None and not isinstance(x, Tensor):
         x, dx = None, x
+    if y.dtype is dtypes.bool_ or (x is not None and x.dtype is dtypes.bool_):
+        name = "cumulative_trapezoid" if running else "trapezoid"
+        raise RuntimeError(
+            f"{name}: received a bool input for {'`y`' if x is None else '`x` or `y`'}, but bool "
+            "is not supported"
+        )
     if y.dim() == 0:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     return _areas(y, x, dx, wrap_dim(dim, y.dim()), running)

@@ -7,11 +7,23 @@ from operator import index
 from typing import Any
 
 
+def as_int(value: Any, argument: str) -> int:
+    """``value`` as an integer; ``TypeError``, which names the argument, if it is none."""
+    if value.__class__ is int:
+        return value
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"argument '{argument}' must be int, not {type(value).__name__}") from None
+
+
 def wrap_dim(dim: int, ndim: int, *, scalar: bool = True) -> int:
     """A dimension counted from the front; ``IndexError`` if there is none such.
 
-    A 0-dim tensor counts as 1-dim where ``scalar``.
+    A 0-dim tensor counts as 1-dim where ``scalar``. ``TypeError`` for what is no integer.
     """
+    if dim.__class__ is not int:
+        dim = as_int(dim, "dim")
     n = max(ndim, 1) if scalar else ndim
     if n == 0:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
@@ -19,7 +31,7 @@ def wrap_dim(dim: int, ndim: int, *, scalar: bool = True) -> int:
         raise IndexError(
             f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
         )
-    return int(dim) % n
+    return dim % n
 
 
 def wrap_dims(dims: Any, ndim: int) -> tuple[int, ...]:
@@ -48,6 +60,21 @@ def as_shape(sizes: tuple) -> tuple[int, ...]:
         raise TypeError(
             f"argument 'size' must be tuple of ints, not {type(bad).__name__}"
         ) from None
+
+
+def sizes_given(name: str, argument: str, sizes: tuple, named: dict[str, Any]) -> tuple[int, ...]:
+    """What ``f(2, 3)``, ``f((2, 3))`` or ``f(argument=(2, 3))`` was called with.
+
+    ``TypeError`` if that is nothing, and for other keywords.
+    """
+    if named:
+        if argument in named:
+            sizes = (named.pop(argument),)
+        for other in named:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{other}'")
+    if not sizes:
+        raise TypeError(f'{name}() missing 1 required positional arguments: "{argument}"')
+    return as_shape(sizes)
 
 
 def infer_shape(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from flambeau import dtypes
 from flambeau.functions.inplace import title
 from flambeau.functions.precision import lowered
+from flambeau.functions.promotion import cast, promoted
 from flambeau.record.macro import function, ops
 from flambeau.record.storage import contiguous_strides
 from flambeau.tensor import Tensor
@@ -167,6 +169,9 @@ def _einsum(operands: tuple, inputs: tuple, output: tuple) -> Tensor:
     for labels, t in zip(inputs, operands, strict=True):
         for label, n in zip(labels, t._meta.shape, strict=True):
             sizes[label] = n if sizes.get(label, 1) == 1 else sizes[label]
+    if len(operands) == 1 and operands[0].dtype.category < 2 and not set(inputs[0]) <= set(output):
+        # A sum, of one element perhaps.
+        operands = (cast(operands[0], dtypes.int64),)
     terms = [_once(t, labels, sizes) for t, labels in zip(operands, inputs, strict=True)]
     x, have = terms[0]
     for k, (y, more) in enumerate(terms[1:], 1):
@@ -209,6 +214,8 @@ def _summed(x: Tensor, have: list, needed: set) -> tuple[Tensor, list]:
     gone = tuple(i for i, c in enumerate(have) if c not in needed)
     if not gone:
         return x, have
+    if x.dtype.category < 2:
+        x = cast(x, dtypes.int64)
     return ops.sum(x, dims=gone, keepdim=False), [c for c in have if c in needed]
 
 
@@ -218,6 +225,8 @@ def _contracted(
     """The product of two operands as one matrix product, summed over what nothing else needs."""
     x, have = _summed(x, have, needed.union(more))
     y, more = _summed(y, more, needed.union(have))
+    # A sum of integers that only one of them had was made in int64.
+    x, y = promoted(x, y)
     both = [c for c in have if c in more]
     batch = [c for c in both if c in needed]
     inner = [c for c in both if c not in needed]

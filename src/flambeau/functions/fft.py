@@ -126,7 +126,7 @@ def _c2r(x: Tensor, s: Any, dim: Any, norm: str | None, inverse: bool, name: str
 
 
 @function(grad="FftC2CBackward0")
-def _complex(input: Tensor, s: Any, dim: Any, norm: Any, inverse: bool) -> Tensor:
+def _to_complex(input: Tensor, s: Any, dim: Any, norm: Any, inverse: bool) -> Tensor:
     return _c2c(input, s, dim, norm, inverse)
 
 
@@ -145,7 +145,7 @@ def _kinds(name: str) -> tuple[Callable, tuple]:
     stem = name.rstrip("2n")
     inverse = stem in ("ifft", "irfft", "ihfft")
     if stem in ("fft", "ifft"):
-        return _complex, (inverse,)
+        return _to_complex, (inverse,)
     return (_half if stem in ("rfft", "ihfft") else _whole), (inverse, name)
 
 
@@ -177,7 +177,9 @@ def _one(name: str) -> Callable:
         norm: str | None = None,
         *,
         out: Tensor | None = None,
+        axis: int | None = None,
     ) -> Tensor:
+        dim = dim if axis is None else axis
         return f(input, None if n is None else (n,), (dim,), norm, *last, out=out)
 
     return _titled(transform, name, name, "``n`` positions along ``dim``", "(4)")

@@ -8,7 +8,7 @@ from flambeau import dtypes
 from flambeau.functions.checking import as_index, check_range, pair, wrapped
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import title, write_out
-from flambeau.functions.promotion import Number, cast
+from flambeau.functions.promotion import Number, cast, fit
 from flambeau.ir import scattering  # noqa: F401  (declares the primitives)
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -155,7 +155,7 @@ def _scatter(
     if isinstance(s, Tensor):
         s = _cropped(s, at)
     else:
-        s = ops.full(s, shape=at, dtype=input.dtype)
+        s = ops.full(fit(s, input.dtype), shape=at, dtype=input.dtype)
     if reduce is None:
         made = ops.scatter(x, i, s, dim=dim)
     else:
@@ -438,7 +438,7 @@ def _index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) 
     if isinstance(value, Tensor):
         value = cast(value, input.dtype)
     else:
-        value = ops.full(value, shape=(), dtype=input.dtype)
+        value = ops.full(fit(value, input.dtype), shape=(), dtype=input.dtype)
     return ops.where(mask, value, input)
 
 

@@ -12,6 +12,7 @@ from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import cast
 from flambeau.ir.indexing import result_shape
 from flambeau.ir.primitive import broadcast_shapes
+from flambeau.ir.scalars import fitted
 from flambeau.record import alias
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
@@ -317,6 +318,8 @@ def as_value(value: Any, like: Tensor) -> Tensor:
     """The right-hand side of an assignment as a tensor."""
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, (bool, int, float, complex)):
+        value = fitted(value, like.dtype)
     array = np.asarray(value)
     return concrete(np.array(array.astype(like.dtype.numpy)), like.dtype)
 

@@ -161,7 +161,7 @@ def resize(t: Tensor, shape: tuple[int, ...]) -> None:
     array = t._array().reshape(-1)
     size = math.prod(shape)
     storage = t._storage
-    if storage.foreign and size > storage.array.size:  # type: ignore[union-attr]
+    if storage.foreign and size > storage.memory.size:  # type: ignore[union-attr]
         raise RuntimeError("Trying to resize storage that is not resizable")
     flat = np.zeros(size, array.dtype)
     flat[: min(size, array.size)] = array[:size]

@@ -72,7 +72,9 @@ def _cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
     return ops.concat(*[cast(t, dtype) for t in real], dim=d)
 
 
-def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def cat(
+    tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None
+) -> Tensor:
     """Tensors joined along a dimension; their dtypes promote.
 
     All other sizes must agree (``RuntimeError``), but empty 1-dim tensors are passed over.
@@ -80,6 +82,7 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     >>> cat([tensor([1, 2]), tensor([3])])
     tensor([1, 2, 3])
     """
+    dim = dim if axis is None else axis
     tensors = _sequence(tensors, "cat")
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -99,7 +102,7 @@ def concatenate(
     tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None
 ) -> Tensor:
     """``cat``."""
-    return cat(tensors, dim if axis is None else axis, out=out)
+    return cat(tensors, dim, axis=axis, out=out)
 
 
 @function(grad="StackBackward0")
@@ -118,13 +121,16 @@ def _stack(tensors: Sequence[Tensor], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else ops.concat(*parts, dim=d)
 
 
-def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def stack(
+    tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | None = None
+) -> Tensor:
     """Tensors of one shape joined along a new dimension.
 
     >>> stack([tensor([1, 2]), tensor([3, 4])], dim=1)
     tensor([[1, 3],
             [2, 4]])
     """
+    dim = dim if axis is None else axis
     tensors = _sequence(tensors, "stack")
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.device import device as Device
+from flambeau.ir.scalars import fitted
 from flambeau.record.trace import defaults
 from flambeau.tensor import Tensor, concrete
 
@@ -91,6 +92,9 @@ def to_array(data: Any, dtype: dtypes.dtype | None) -> tuple[np.ndarray, dtypes.
     if array.dtype.kind == "c" and not dtype.is_complex:
         raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
     if array.dtype.kind == "f" and dtype.category == 1 and array.size:
+        if isinstance(data, (float, list, tuple)):
+            for value in (array.min(), array.max()):
+                fitted(float(value), dtype)
         return np.array(np.trunc(array).astype(dtype.numpy), order="C"), dtype
     if (
         array.dtype.kind in "iu"
@@ -99,7 +103,8 @@ def to_array(data: Any, dtype: dtypes.dtype | None) -> tuple[np.ndarray, dtypes.
         and isinstance(data, (int, list, tuple))
     ):
         info = np.iinfo(dtype.numpy)
-        if array.min() < info.min or array.max() > info.max:
+        # Negative numbers wrap around in unsigned dtypes.
+        if array.min() < (info.min or -info.max) or array.max() > info.max:
             raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
     return np.array(array.astype(dtype.numpy, copy=True), order="C"), dtype
 

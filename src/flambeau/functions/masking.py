@@ -9,7 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.functions.checking import known, pair, recording
 from flambeau.functions.inplace import title, write_out
-from flambeau.functions.promotion import Number, cast, is_number, promoted, result_type
+from flambeau.functions.promotion import Number, cast, fit, is_number, promoted, result_type
 from flambeau.ir import scattering  # noqa: F401  (declares the primitives)
 from flambeau.ir.primitive import broadcast_shapes
 from flambeau.record.macro import function, ops
@@ -48,7 +48,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     else:
         is_complex = isinstance(value, complex)
         if not is_complex or dtype.is_complex:
-            value = ops.full(value, shape=(), dtype=dtype)
+            value = ops.full(fit(value, dtype), shape=(), dtype=dtype)
     if is_complex and not dtype.is_complex:
         raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
     return ops.where(mask, value, input)
@@ -174,7 +174,11 @@ def _where(condition: Tensor, input: Tensor | Number, other: Tensor | Number) ->
         input = ops.full(input, shape=(), dtype=dtype)
     x, y = promoted(input, other)
     dtype = (x if isinstance(x, Tensor) else y).dtype
-    x, y = (v if isinstance(v, Tensor) else ops.full(v, shape=(), dtype=dtype) for v in (x, y))
+    if dtype.category < 2:
+        x, y = (
+            v if isinstance(v, Tensor) else ops.full(fit(v, dtype), shape=(), dtype=dtype)
+            for v in (x, y)
+        )
     return ops.where(condition, x, y)
 
 
@@ -369,6 +373,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 
 @function
 def _unravel(indices: Tensor, steps: tuple[int, ...], shape: tuple[int, ...]) -> tuple:
+    indices = cast(indices, dtypes.int64)
     return tuple(
         ops.remainder(ops.floor_divide(indices, s), n) for s, n in zip(steps, shape, strict=True)
     )

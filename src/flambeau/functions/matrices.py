@@ -6,6 +6,7 @@ from typing import Any
 
 import flambeau.ir.linalg  # noqa: F401  (declares primitives)
 from flambeau import return_types
+from flambeau.functions.inplace import title as _title
 from flambeau.functions.linalg import _common as _c
 from flambeau.functions.linalg import factors as _factors
 from flambeau.functions.linalg import products as _products
@@ -28,6 +29,14 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     )
 
 
+def _one_dtype(b: Tensor, A: Tensor) -> None:
+    if b.dtype is not A.dtype:
+        raise RuntimeError(
+            "Expected b and A to have the same dtype, but found b of type "
+            f"{_title(b.dtype)} and A of type {_title(A.dtype)} instead."
+        )
+
+
 @function
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     r"""X with :math:`AX = B` from the Cholesky factor L of A.
@@ -40,7 +49,14 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
             raise RuntimeError(
                 f"{what} should have at least 2 dimensions, but has {x.dim()} dimensions instead"
             )
-    _c.square(L, "cholesky_solve", "A")
+    shape = _c.square(L, "cholesky_solve", "A")
+    if shape[-1] != input._meta.shape[-2]:
+        raise RuntimeError(
+            "Incompatible matrix sizes for cholesky_solve: each A matrix is "
+            f"{shape[-1]} by {shape[-1]} but each b matrix is "
+            f"{' by '.join(map(str, input._meta.shape[-2:]))}"
+        )
+    _one_dtype(input, L)
     return ops.cholesky_solve(input, L, upper=upper)
 
 
@@ -182,6 +198,7 @@ def triangular_solve(
             f"have {input.dim()} and {A.dim()} dimensions instead"
         )
     _c.square(A, "triangular_solve")
+    _one_dtype(input, A)
     a = _c.mt(A) if transpose else A
     x = ops.solve_triangular(a, input, upper=upper != transpose, unit=unitriangular)
     return return_types.triangular_solve((x, ops.clone(A)))

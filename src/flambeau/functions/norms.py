@@ -67,7 +67,8 @@ def _singular(x: Tensor, rows: int, columns: int) -> Tensor:
     rest = [d for d in range(x.dim()) if d not in (rows, columns)]
     stacked = ops.permute(x, dims=(*rest, rows, columns))
     if 0 in stacked._meta.shape[-2:]:
-        return ops.full(0.0, shape=(*stacked._meta.shape[:-2], 0), dtype=x.dtype.to_real())
+        # None at all, with the history of the matrix.
+        return ops.abs(ops.reshape(stacked, shape=(*stacked._meta.shape[:-2], 0)))
     return ops.svd(stacked, full_matrices=False)[1]
 
 
@@ -89,9 +90,7 @@ def _matrix_norm_of(x: Tensor, p: Any, dim: Any, keepdim: bool, name: str) -> Te
         if p == "nuc":
             found = ops.sum(values, dims=(last,), keepdim=False)
         else:
-            _refuse_empty(values, (last,), p, name)
-            prim = ops.amax if p > 0 else ops.amin
-            found = prim(values, dims=(last,), keepdim=False)
+            found = _extreme(values, last, p, keepdim=False)
         return ops.reshape(found, shape=final)
     if isinstance(p, str) or abs(p) not in (1, math.inf):
         raise RuntimeError(
@@ -102,16 +101,17 @@ def _matrix_norm_of(x: Tensor, p: Any, dim: Any, keepdim: bool, name: str) -> Te
     # Columns' sums for 1, rows' for infinity.
     inner, outer = (rows, columns) if abs(p) == 1 else (columns, rows)
     sums = ops.vector_norm(x, dims=(inner,), keepdim=True, p=1.0)
-    _refuse_empty(sums, (outer,), p, name)
-    prim = ops.amax if p > 0 else ops.amin
-    return ops.reshape(prim(sums, dims=(outer,), keepdim=True), shape=final)
+    return ops.reshape(_extreme(sums, outer, p, keepdim=True), shape=final)
 
 
-def _refuse_empty(x: Tensor, dims: tuple[int, ...], p: float, name: str) -> None:
-    for d in dims:
-        if x._meta.shape[d] == 0:
-            prim = "amax" if p > 0 else "amin"
-            raise IndexError(f"{prim}(): Expected reduction dim {d} to have non-zero size.")
+def _extreme(x: Tensor, dim: int, p: float, keepdim: bool) -> Tensor:
+    """The greatest (``p > 0``) or least of sizes along a dimension."""
+    if x._meta.shape[dim]:
+        return (ops.amax if p > 0 else ops.amin)(x, dims=(dim,), keepdim=keepdim)
+    if p < 0:
+        raise IndexError(f"amin(): Expected reduction dim {dim} to have non-zero size.")
+    # The greatest of no sizes is 0 here, without history as in PyTorch.
+    return ops.detach(ops.sum(x, dims=(dim,), keepdim=keepdim))
 
 
 @function(grad="LinalgVectorNormBackward0")

@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau.dtypes import float32
 from flambeau.functions import promotion as _promotion
+from flambeau.functions.checks import _need_real
 from flambeau.functions.inplace import inplace
 from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import Number
@@ -66,6 +67,7 @@ def _stacks(x: Tensor, y: Tensor, name: str) -> None:
             f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but "
             f"got: [{b[0]}, {b[1]}]."
         )
+    _same_dtype(x, y)
 
 
 @function
@@ -77,7 +79,6 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """
     input, mat2 = lowered(input, mat2)
     _stacks(input, mat2, "bmm")
-    _same_dtype(input, mat2)
     return ops.matmul(input, mat2)
 
 
@@ -196,6 +197,7 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, strict: bool = 
             f"self and mat2 must have the same dtype, but got {_c_title(input)} and "
             f"{_c_title(product)}"
         )
+    _need_real(input.dtype, beta, alpha)
     product = _scaled(product, alpha, "alpha", strict)
     # Looked at, so that it is an attribute and never a run-time number.
     if beta == 0:

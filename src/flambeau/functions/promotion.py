@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
+from flambeau.ir.scalars import fitted
 from flambeau.record.builder import Num
 from flambeau.record.macro import ops
 from flambeau.record.trace import defaults
@@ -89,6 +90,17 @@ def literal(x: Any, dtype: dtypes.dtype) -> Any:
     if dtype.category == 2 and isinstance(x, bool):
         return float(x)
     return x
+
+
+def fit(x: Any, dtype: dtypes.dtype) -> Any:
+    """``literal``, refused where ``dtype`` does not hold the number.
+
+    Of a run-time number that is known of its first value, which says what is recorded.
+    """
+    if isinstance(x, Num):
+        fitted(x.value, dtype)
+        return x
+    return fitted(x, dtype)
 
 
 def promoted(*operands: Any, dtype: dtypes.dtype | None = None) -> list[Any]:

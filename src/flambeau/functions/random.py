@@ -11,7 +11,7 @@ import numpy as np
 import flambeau.ir.variates  # noqa: F401  (declares primitives)
 from flambeau import dtypes
 from flambeau.device import CPU
-from flambeau.functions.dims import as_shape
+from flambeau.functions.dims import as_int, as_shape, sizes_given
 from flambeau.functions.inplace import write_out
 from flambeau.functions.making import made
 from flambeau.record import alias
@@ -108,7 +108,7 @@ def rand(
     >>> torch.rand(2)
     tensor([0.4963, 0.7682])
     """
-    shape = _shape(size, named)
+    shape = _shape("rand", size, named)
     dtype = _floating(dtype, out, "rand")
     array = engine.uniform(twister(generator), shape, 0.0, 1.0, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "rand")
@@ -131,19 +131,15 @@ def randn(
     >>> torch.randn(2)
     tensor([ 1.5410, -0.2934])
     """
-    shape = _shape(size, named)
+    shape = _shape("randn", size, named)
     dtype = _floating(dtype, out, "normal_kernel_cpu")
     array = engine.normal(twister(generator), shape, 0.0, 1.0, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "randn")
 
 
-def _shape(size: tuple, named: dict) -> tuple[int, ...]:
-    if "size" in named:
-        size = (named.pop("size"),)
+def _shape(name: str, size: tuple, named: dict) -> tuple[int, ...]:
     named.pop("names", None)
-    if named:
-        raise TypeError(f"got an unexpected keyword argument '{next(iter(named))}'")
-    shape = as_shape(size)
+    shape = sizes_given(name, "size", size, named)
     for n in shape:
         if n < 0:
             raise RuntimeError(
@@ -193,7 +189,7 @@ def randint(
             raise TypeError("randint(): argument 'size' must be tuple of ints")
     elif high is None:
         low, high = 0, low
-    low, high = int(low), int(high)
+    low, high = as_int(low, "low"), as_int(high, "high")
     dtype = dtype or (out.dtype if out is not None else dtypes.int64)
     if low >= high:
         raise RuntimeError(
@@ -227,10 +223,11 @@ def randperm(
     >>> torch.randperm(4).sum()
     tensor(6)
     """
+    n = as_int(n, "n")
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got{n}")
     dtype = dtype or (out.dtype if out is not None else dtypes.int64)
-    array = _checked(engine.randperm, twister(generator), int(n), dtype.numpy)
+    array = _checked(engine.randperm, twister(generator), n, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "randperm")
 
 
@@ -299,6 +296,8 @@ def normal(
         array = engine.normal(twister(generator), shape, float(mean), float(std), dtype.numpy)
         return _given(array, dtype, requires_grad, device, out, "normal")
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
+    for x in tensors:
+        _floating(x.dtype, None, "normal_kernel_cpu")
     if not tensors:
         raise TypeError("normal() received an invalid combination of arguments: numbers need size")
     for t in (std,):
@@ -434,6 +433,7 @@ def overwrite(input: Tensor, array: np.ndarray) -> Tensor:
         and (tr.node is tr.root and not tr.inputs)
         and input._meta.leaf
     ):
+        storage.writable()
         input._array()[...] = array
         storage.version += 1
         return input

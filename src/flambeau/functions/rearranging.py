@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions import views
-from flambeau.functions.dims import as_shape, wrap_dim
+from flambeau.functions.dims import as_int, as_shape, sizes_given, wrap_dim
 from flambeau.functions.inplace import write_out
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
@@ -35,7 +35,7 @@ def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
     tensor([[1, 2, 1, 2],
             [1, 2, 1, 2]])
     """
-    counts = as_shape((named["repeats"],) if "repeats" in named else repeats)
+    counts = sizes_given("repeat", "repeats", repeats, named)
     if len(counts) < input.dim():
         raise RuntimeError(
             "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
@@ -94,13 +94,14 @@ def repeat_interleave(
             raise RuntimeError("repeats has to be Long or Int tensor")
         repeats = int(repeats.item())
     if not isinstance(repeats, Tensor):
+        repeats = as_int(repeats, "repeats")
         if repeats < 0:
             raise RuntimeError("Repeats must be non-negative")
         if not x.dim():
             x, d = x.reshape(1), 0
         if output_size is not None and output_size != x.shape[d] * repeats:
             raise RuntimeError("repeat_interleave: Invalid output_size")
-        return _repeat_each(x, int(repeats), d)
+        return _repeat_each(x, repeats, d)
     if repeats.dim() > 1:
         raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
     if (x.shape[d] if x.dim() else 1) != repeats.numel():
@@ -171,9 +172,7 @@ def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     >>> flip(tensor([1, 2, 3]), 0)
     tensor([3, 2, 1])
     """
-    if "dims" in named:
-        dims = (named.pop("dims"),)
-    wanted = tuple(wrap_dim(d, input.dim()) for d in as_shape(dims))
+    wanted = tuple(wrap_dim(d, input.dim()) for d in sizes_given("flip", "dims", dims, named))
     for d in wanted:
         if wanted.count(d) > 1:
             raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
@@ -250,7 +249,8 @@ def tensor_split(
     >>> tensor_split(arange(5), 2)
     (tensor([0, 1, 2]), tensor([3, 4]))
     """
-    cuts = next(c for c in (indices_or_sections, indices, sections) if c is not None)
+    cuts = next((c for c in (indices_or_sections, indices, sections) if c is not None), None)
+    _check_cuts("tensor_split", cuts)
     if not input.dim():
         raise RuntimeError(
             "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
@@ -293,7 +293,22 @@ def _long_name(dtype: dtypes.dtype) -> str:
     return title(dtype)
 
 
+def _check_cuts(name: str, cuts: Any) -> None:
+    """Refuses what is no number of pieces nor places to cut at."""
+    whole = (
+        isinstance(cuts, Tensor)
+        or hasattr(cuts, "__index__")
+        or (isinstance(cuts, (tuple, list)) and all(hasattr(c, "__index__") for c in cuts))
+    )
+    if not whole:
+        raise TypeError(
+            f"{name}(): argument 'indices_or_sections' (position 2) must be int or tuple of ints, "
+            f"not {cuts!r}"
+        )
+
+
 def _split_along(name: str, input: Tensor, cuts: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+    _check_cuts(name, cuts)
     if input.dim() < least:
         raise RuntimeError(
             f"torch.{name} requires a tensor with at least {least} dimension"

@@ -12,6 +12,7 @@ from flambeau import dtypes, return_types
 from flambeau.functions import dims as _dims
 from flambeau.functions import inplace as _inplace
 from flambeau.functions import promotion as _promotion
+from flambeau.functions.checks import _need_order
 from flambeau.functions.precision import raised
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -176,6 +177,8 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
             f"nanmean(): expected input to have floating point or complex dtype but got "
             f"{_inplace.title(input.dtype)}"
         )
+    if input.dtype.is_complex:
+        raise RuntimeError("nansum on CPU does not support complex inputs")
     dims = _dims.wrap_dims(dim, input.dim())
     missing = ops.isnan(input)
     total = _summed(ops.where(missing, 0.0, input), dim, keepdim, dtype)
@@ -228,7 +231,18 @@ def prod(
 
 def _extreme(input: Tensor, name: str) -> Tensor:
     _not_empty(name, input, None)
-    return getattr(ops, "a" + name)(input, dims=tuple(range(input.dim())), keepdim=False)
+    x = ops.detach(input) if input._meta.requires_grad else input
+    value = getattr(ops, "a" + name)(x, dims=tuple(range(x.dim())), keepdim=False)
+    return ops.rebase(value, _evenly(input, value)) if input._meta.requires_grad else value
+
+
+def _evenly(x: Tensor, value: Tensor) -> Tensor:
+    """The mean of the elements equal to ``value``, or NaN as it is: the history of a selection."""
+    same = ops.or_(ops.eq(x, value), ops.and_(ops.isnan(x), ops.isnan(value)))
+    weight = _promotion.cast(same, x.dtype)
+    dims = tuple(range(x.dim()))
+    total = ops.sum(ops.mul(x, weight), dims=dims, keepdim=False)
+    return ops.div(total, ops.sum(weight, dims=dims, keepdim=False))
 
 
 def _tensors_only(name: str, *operands: Any) -> None:
@@ -276,6 +290,7 @@ def _gathered(
 
 @function(grad="MaxBackward1")
 def _max_all(input: Tensor) -> Tensor:
+    _need_order("max_all", input)
     return _extreme(input, "max")
 
 
@@ -286,6 +301,7 @@ def _max_dim(input: Tensor, dim: int, keepdim: bool = False) -> Any:
 
 @function(grad="MinBackward1")
 def _min_all(input: Tensor) -> Tensor:
+    _need_order("min_all", input)
     return _extreme(input, "min")
 
 
@@ -418,6 +434,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     >>> aminmax(tensor([3, 1, 2])).max
     tensor(3)
     """
+    _need_order("aminmax_cpu", input)
     dims = _dims.wrap_dims(dim, input.dim())
     if 0 in input._meta.shape:
         if dim is None:
@@ -432,6 +449,8 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 def _position(input: Tensor, dim: Any, keepdim: bool, name: str) -> Tensor:
     _no_complex(name, input)
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError(f"{name}(): does not support bool input")
     x = input
     shape = x._meta.shape
     if dim is None:

@@ -104,7 +104,7 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     settled(input)
     storage, offset = input._storage, alias.spec_of(input)[2]
     count = math.prod(shape)
-    if offset + count <= storage.array.size and (storage.shared or input._spec is not None):
+    if offset + count <= storage.memory.size and (storage.shared or input._spec is not None):
         spec = (shape, contiguous_strides(shape), offset)
         base = alias.root(input)
         if base is input:

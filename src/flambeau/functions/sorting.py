@@ -12,8 +12,8 @@ import flambeau.ir.sorting  # noqa: F401  (declares primitives)
 from flambeau import dtypes, return_types
 from flambeau.functions import dims as _dims
 from flambeau.functions import inplace as _inplace
-from flambeau.functions import promotion as _promotion
 from flambeau.functions import reduction as _reduction
+from flambeau.functions.checks import _need_order, _refuse
 from flambeau.ir import reference
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
@@ -99,7 +99,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     _reduction._no_complex("topk", input)
     shape = input._meta.shape
     d = _dims.wrap_dim(dim, len(shape))
-    k = int(k)
+    k = _dims.as_int(k, "k")
     if k < 0 or k > (shape[d] if shape else 1):
         raise RuntimeError("selected index k out of range")
     x = input if shape else ops.reshape(input, shape=(1,))
@@ -121,14 +121,23 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     _reduction._no_complex("kthvalue", input)
     shape = input._meta.shape
     d = _dims.wrap_dim(dim, len(shape))
-    n = shape[d] if shape else 1
+    n, k = shape[d] if shape else 1, _dims.as_int(k, "k")
+    if input.dtype is dtypes.bool_:
+        _refuse("kthvalue_cpu", input.dtype)
     if shape and n == 0:
         raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     return return_types.kthvalue(
-        _reduction._gathered(input, "argkth", "kthvalue", dim, keepdim, k=int(k))
+        _reduction._gathered(input, "argkth", "kthvalue", dim, keepdim, k=k)
     )
+
+
+def _middle_of(kernel: str, input: Tensor) -> None:
+    """``NotImplementedError`` for what has no middle: complex numbers, and bools."""
+    _need_order(kernel, input)
+    if input.dtype is dtypes.bool_:
+        _refuse(kernel, input.dtype)
 
 
 def _middle(input: Tensor, name: str) -> Tensor:
@@ -139,26 +148,19 @@ def _middle(input: Tensor, name: str) -> Tensor:
     at = getattr(ops, "arg" + name)(x, dim=0)
     value = ops.reshape(ops.gather(ops.detach(x), at, dim=0), shape=())
     # The gradient is shared evenly among the elements equal to it.
-    return ops.rebase(value, _evenly(x, value)) if x._meta.requires_grad else value
-
-
-def _evenly(x: Tensor, value: Tensor) -> Tensor:
-    """The mean of the elements equal to ``value``."""
-    same = ops.or_(ops.eq(x, value), ops.and_(ops.isnan(x), ops.isnan(value)))
-    weight = _promotion.cast(same, x.dtype)
-    total = ops.sum(ops.mul(x, weight), dims=(0,), keepdim=False)
-    return ops.div(total, ops.sum(weight, dims=(0,), keepdim=False))
+    return ops.rebase(value, _reduction._evenly(x, value)) if x._meta.requires_grad else value
 
 
 @function(grad="MedianBackward0")
 def _median_all(input: Tensor) -> Tensor:
-    _reduction._no_complex("median", input)
+    _middle_of("median_cpu", input)
     return _middle(input, "median")
 
 
 @function(grad="MedianBackward1")
 def _median_dim(input: Tensor, dim: int, keepdim: bool) -> Any:
     _reduction._no_complex("median", input)
+    _middle_of("median_out", input)
     return return_types.median(_reduction._gathered(input, "argmedian", "median", dim, keepdim))
 
 
@@ -184,11 +186,13 @@ def median(
 
 @function(grad="NanmedianBackward0")
 def _nanmedian_all(input: Tensor) -> Tensor:
+    _middle_of("median_cpu", input)
     return _middle(input, "nanmedian")
 
 
 @function(grad="NanmedianBackward1")
 def _nanmedian_dim(input: Tensor, dim: int, keepdim: bool) -> Any:
+    _middle_of("median_out", input)
     return return_types.nanmedian(
         _reduction._gathered(input, "argnanmedian", "median", dim, keepdim)
     )
@@ -214,6 +218,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     >>> mode(tensor([2, 1, 2])).values
     tensor(2)
     """
+    _need_order("mode_cpu", input)
     return return_types.mode(_reduction._gathered(input, "argmode", "mode", dim, keepdim))
 
 
@@ -247,6 +252,7 @@ def unique(
     (tensor([1, 3]), tensor([1, 2]))
     """
     d = None if dim is None else _dims.wrap_dim(dim, input.dim())
+    _need_order("unique", input)
     found = reference.unique(_array(input), d)
     return _results(found, input.dtype, return_inverse, return_counts)
 
@@ -263,6 +269,7 @@ def unique_consecutive(
     tensor([1, 2, 1])
     """
     d = None if dim is None else _dims.wrap_dim(dim, input.dim())
+    _need_order("unique", input)
     found = reference.unique_consecutive(_array(input), d)
     return _results(found, input.dtype, return_inverse, return_counts)
 

@@ -15,6 +15,7 @@ from flambeau.functions import dims as _dims
 from flambeau.functions import inplace as _inplace
 from flambeau.functions import promotion as _promotion
 from flambeau.functions import reduction as _reduction
+from flambeau.functions.checks import _refuse
 from flambeau.functions.promotion import Number
 from flambeau.ir import reference
 from flambeau.record.builder import Num
@@ -341,8 +342,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     >>> bincount(tensor([0, 1, 1, 3]))
     tensor([1, 2, 0, 1])
     """
-    if input.dtype.category > 1:
-        raise RuntimeError(f"\"bincount_cpu\" not implemented for '{_inplace.title(input.dtype)}'")
+    if input.dtype.category != 1:
+        _refuse("bincount_cpu", input.dtype)
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     x = _array(input)
@@ -364,6 +365,8 @@ def histc(
     """
     if bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
+    if input.dtype.category != 2:
+        _refuse("aminmax_cpu" if input.dtype.is_complex else "histogram_cpu", input.dtype)
     found = reference.histc(_array(input), int(bins), min, max)
     result = concrete(np.ascontiguousarray(found.astype(input.dtype.numpy)), input.dtype)
     return result if out is None else _inplace.write_out(out, result, "histc")
@@ -440,6 +443,52 @@ def histogram(
     return result if out is None else _inplace.write_out(out, result, "histogram")
 
 
+def _check_boxes(input: Tensor, bins: Any, range: Any, weight: Tensor | None) -> None:
+    """Refuses what ``histogramdd`` cannot count into."""
+    shape = tuple(input.shape)
+    if len(shape) < 2:
+        raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
+    if input.dtype not in (dtypes.float32, dtypes.float64):
+        title = _inplace.title(input.dtype)
+        raise NotImplementedError(f"\"histogramdd\" not implemented for '{title}'")
+    dims = shape[-1]
+    if not isinstance(bins, int):
+        bins = list(bins)
+        if len(bins) != dims and not isinstance(bins[0], Tensor):
+            raise RuntimeError(
+                "histogramdd: The size of bins must be equal to the innermost dimension of the "
+                "input."
+            )
+        if len(bins) != dims:
+            raise RuntimeError(
+                f"torch.histogramdd: expected {dims} sequences of bin edges for a "
+                f"{dims}-dimensional histogram but got {len(bins)}"
+            )
+        for i, edges in enumerate(bins):
+            if isinstance(edges, Tensor) and edges.dim() != 1:
+                raise RuntimeError(
+                    "torch.histogramdd: bins tensor should have one dimension, but got "
+                    f"{edges.dim()} dimensions in the bins tensor for dimension {i}"
+                )
+    if range is not None and len(range) != 2 * dims:
+        raise RuntimeError(
+            f"torch.histogramdd: for a {dims}-dimensional histogram range should have {2 * dims} "
+            f"elements, but got {len(range)}"
+        )
+    for i, (low, high) in enumerate(zip(range[::2], range[1::2], strict=True) if range else ()):
+        if low > high:
+            raise RuntimeError(
+                "torch.histogramdd: min should not exceed max, but got "
+                f"min {low} max {high} for dimension {i}"
+            )
+    if weight is not None and tuple(weight.shape) != shape[:-1]:
+        raise RuntimeError(
+            "torch.histogramdd: if weight tensor is provided it should have the same shape as the "
+            "input tensor excluding its innermost dimension, but got input with shape "
+            f"{list(shape)} and weight with shape {list(weight.shape)}"
+        )
+
+
 def histogramdd(
     input: Tensor,
     bins: Any,
@@ -450,11 +499,14 @@ def histogramdd(
 ) -> Any:
     """``histogram`` in several dimensions, the last of ``input``; edges for each.
 
+    Raises ``RuntimeError`` if ``bins``, ``range`` or ``weight`` do not fit the shape of ``input``.
+
     >>> histogramdd(tensor([[0.0, 1.0], [1.0, 0.0]]), bins=[2, 2]).hist
     tensor([[0., 1.],
             [1., 0.]])
     """
     x = _array(input)
+    _check_boxes(input, bins, range, weight)
     n = x.shape[-1]
     x = x.reshape(-1, n)
     edges = _edges(x, bins, range, n, "histogramdd")

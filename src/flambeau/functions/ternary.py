@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checks import _need_tensor
+from flambeau.functions.checks import _need_real, _need_tensor
 from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import (
     Number,
     as_tensor,
     cast,
+    fit,
     is_number,
     literal,
     promoted,
@@ -57,7 +58,7 @@ def clamp(
     dtype = result_type(input, min, max)
     x = cast(input, dtype)
     low, high = (
-        cast(b, dtype) if isinstance(b, Tensor) else None if b is None else literal(b, dtype)
+        cast(b, dtype) if isinstance(b, Tensor) else None if b is None else fit(b, dtype)
         for b in (min, max)
     )
     if low is None:
@@ -105,6 +106,8 @@ def _where(condition: Tensor, input: Tensor | Number, other: Tensor | Number) ->
         condition = ops.ne(condition, 0)
     dtype = result_type(input, other)
     x, y = promoted(input, other, dtype=dtype)
+    if dtype.category < 2:
+        x, y = (v if isinstance(v, Tensor) else fit(v, dtype) for v in (x, y))
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x = as_tensor(x, dtype)
     return ops.where(condition, x, y)
@@ -189,7 +192,7 @@ def _times(x: Tensor, value: Any) -> Tensor:
     kind = value.type if isinstance(value, Num) else type(value)
     if x.dtype.category < 2 and kind is float:
         value = int(value)
-    return ops.mul(x, literal(value, x.dtype))
+    return ops.mul(x, fit(literal(value, x.dtype), x.dtype))
 
 
 @function
@@ -203,6 +206,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     """
     _need_tensor("addcmul", input)
     x, a, b = promoted(input, tensor1, tensor2)
+    _need_real(x.dtype, value)
     return ops.add(x, ops.mul(_times(a, value), b))
 
 
@@ -226,6 +230,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
             "implementation: (input + value * tensor1 / tensor2), for all dtypes."
         )
     x, a, b = promoted(input, tensor1, tensor2)
+    _need_real(x.dtype, value)
     return ops.add(x, ops.div(_times(a, value), b))
 
 

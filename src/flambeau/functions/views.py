@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from flambeau import dtypes
-from flambeau.functions.dims import as_shape, infer_shape, wrap_dim
+from flambeau.functions.dims import as_int, as_shape, infer_shape, sizes_given, wrap_dim
 from flambeau.functions.promotion import cast
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import alias
@@ -75,7 +75,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
     if len(shape) == 1 and isinstance(shape[0], dtype):
         return view_dtype(input, shape[0])
-    new = infer_shape(as_shape(shape), input.numel())
+    new = infer_shape(sizes_given("view", "size", shape, {}), input.numel())
     old, strides, offset = alias.spec_of(input)
     fitting = _view_strides(old, strides, new)
     if fitting is None:
@@ -108,9 +108,7 @@ def reshape(input: Tensor, *shape: Any, **kwargs: Any) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
-    if "shape" in kwargs:
-        shape = (kwargs.pop("shape"),)
-    new = infer_shape(as_shape(shape), input.numel())
+    new = infer_shape(sizes_given("reshape", "shape", shape, kwargs), input.numel())
     old, strides, offset = alias.spec_of(input)
     fitting = _view_strides(old, strides, new)
     if fitting is None:
@@ -124,15 +122,14 @@ def permute(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
     >>> permute(zeros(2, 3), (1, 0)).shape
     torch.Size([3, 2])
     """
-    if "dims" in kwargs:
-        dims = (kwargs.pop("dims"),)
-    order = tuple(wrap_dim(d, input.dim()) for d in as_shape(dims))
+    order = sizes_given("permute", "dims", dims, kwargs)
     if len(order) != input.dim():
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the "
             f"length of the desired ordering of dimensions i.e. input.dim() = {input.dim()} is "
             f"not equal to len(dims) = {len(order)}"
         )
+    order = tuple(wrap_dim(d, input.dim()) for d in order)
     if len(set(order)) != len(order):
         raise RuntimeError("permute(): duplicate dims are not allowed.")
     shape, strides, offset = alias.spec_of(input)
@@ -195,7 +192,7 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    new = list(as_shape(sizes))
+    new = list(sizes_given("expand", "size", sizes, {}))
     shape, strides, offset = alias.spec_of(input)
     extra = len(new) - len(shape)
     if extra < 0:
@@ -362,7 +359,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     n = input._meta.shape[d]
     if isinstance(start, Tensor) and (start.dim() or start.dtype.category != 1):
         raise RuntimeError("start must be an 0-dim integral Tensor.")
-    start = int(start)
+    start, length = as_int(start, "start"), as_int(length, "length")
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -n <= start <= n:
@@ -385,7 +382,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, input.dim())
     n = input._meta.shape[d]
-    index = int(index)
+    index = as_int(index, "index")
     if not -n <= index < n:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(input.shape)} at "
@@ -409,14 +406,15 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     d = wrap_dim(dim, tensor.dim())
     n = tensor._meta.shape[d]
     if isinstance(split_size_or_sections, (tuple, list)):
-        sizes, grad = [int(s) for s in split_size_or_sections], "SplitWithSizesBackward0"
+        sizes = [as_int(s, "split_sizes") for s in split_size_or_sections]
+        grad = "SplitWithSizesBackward0"
         if sum(sizes) != n or any(s < 0 for s in sizes):
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size "
                 f"at dimension {d}), but got split_sizes={sizes}"
             )
     else:
-        size, grad = int(split_size_or_sections), "SplitBackward0"
+        size, grad = as_int(split_size_or_sections, "split_size"), "SplitBackward0"
         if size < 0:
             raise RuntimeError(
                 f"split expects split_size be non-negative, but got split_size={size}"
@@ -444,6 +442,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """
     if input.dim() == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    chunks = as_int(chunks, "chunks")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input._meta.shape[wrap_dim(dim, input.dim())]
@@ -459,9 +458,9 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     >>> unbind(tensor([1, 2]))
     (tensor(1), tensor(2))
     """
-    if input.dim() == 0:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, input.dim())
+    if input.dim() == 0:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     return tuple(_selected(input, d, i, "UnbindBackward0") for i in range(input._meta.shape[d]))
 
 
@@ -508,6 +507,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """
     shape, strides, offset = alias.spec_of(input)
     d = wrap_dim(dimension, len(shape))
+    size, step = as_int(size, "size"), as_int(step, "step")
     n = shape[d] if shape else 1
     if size < 0:
         raise RuntimeError(f"size is {size} but must be >= 0")
@@ -534,17 +534,43 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     )
 
 
+def check_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], offset: int, room: int, itemsize: int
+) -> None:
+    """``RuntimeError`` unless a view by strides stays within ``room`` elements."""
+    if len(shape) != len(strides):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"as_strided: negative dimension in {list(shape)}")
+    if any(s < 0 for s in strides):
+        raise RuntimeError(
+            "as_strided: Negative strides are not supported at the moment, got strides: "
+            f"{list(strides)}"
+        )
+    reach = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
+    if 0 not in shape and (reach > room or offset < 0):
+        raise RuntimeError(
+            f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, "
+            f"and itemsize {itemsize} requiring a storage size of {reach * itemsize} are out of "
+            f"bounds for storage of size {room * itemsize}"
+        )
+
+
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
     """A view of the storage by shape, strides and offset in elements.
 
+    Raises ``RuntimeError`` for negative ones, and for a view that leaves the storage.
+
     >>> as_strided(arange(4), (2, 2), (1, 1))
     tensor([[0, 1],
             [1, 2]])
     """
-    shape, strides = tuple(size), tuple(stride)
-    offset = alias.spec_of(input)[2] if storage_offset is None else storage_offset
+    shape, strides = as_shape(tuple(size)), as_shape(tuple(stride))
+    offset = alias.spec_of(input)[2]
+    if storage_offset is not None:
+        offset = as_int(storage_offset, "storage_offset")
     origin = alias.root(input)
     room = math.prod(input._storage.shape if input._storage is not None else input.shape)
     if origin.dtype is not input.dtype:
@@ -553,14 +579,7 @@ def as_strided(
         # Of the real numbers that complex memory is made of.
         origin = input = view_as_real(origin)
         room *= 2
-    reach = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
-    if 0 not in shape and (reach > room or offset < 0):
-        raise RuntimeError(
-            f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, "
-            f"and itemsize {input.itemsize} requiring a storage size of "
-            f"{reach * input.itemsize} are out of bounds for storage of size "
-            f"{room * input.itemsize}"
-        )
+    check_strides(shape, strides, offset, room, input.itemsize)
     base = origin if origin._spec is None else input
     return alias.view(
         base,
@@ -593,7 +612,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     >>> sum_to_size(ones(2, 3), 1, 3)
     tensor([[2., 2., 2.]])
     """
-    shape, own = as_shape(size), tuple(input.shape)
+    shape, own = sizes_given("sum_to_size", "size", size, {}), tuple(input.shape)
     extra = len(own) - len(shape)
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, own[extra:], strict=True)):
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(own)}.")
@@ -601,7 +620,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         i + extra for i, n in enumerate(shape) if n == 1 and own[i + extra] != 1
     )
     total = input
-    if dims:
+    if dims or not shape:
         if input.dtype.category < 2:
             total = cast(input, dtypes.int64)
         total = ops.sum(total, dims=dims, keepdim=False)

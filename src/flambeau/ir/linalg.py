@@ -63,10 +63,9 @@ def _cholesky_gradient(g: tuple, x: Var, *, out: tuple, upper: bool) -> Var | No
         return None
     low, gl = (h(out[0]), h(g[0])) if upper else (out[0], g[0])
     inner = tril(mm(h(low), gl))
-    inner = inner - diagonal_part(inner) * 0.5
+    inner = (inner + h(inner) - h(diagonal_part(inner))) * 0.5
     left = P["solve_triangular"](h(low), inner, upper=True, unit=False)
-    found = h(P["solve_triangular"](h(low), h(left), upper=True, unit=False))
-    return (found + h(found)) * 0.5
+    return h(P["solve_triangular"](h(low), h(left), upper=True, unit=False))
 
 
 primitive(

@@ -50,6 +50,21 @@ def _extended(target: np.ndarray, blank: int) -> np.ndarray:
     return out
 
 
+def _log_of_sum(terms: np.ndarray) -> np.ndarray:
+    """The logarithm of the sum of exponentials along the first axis.
+
+    Each step is rounded as the C library rounds it: the results are large, and gradients are
+    exponentials of their differences.
+    """
+    best = terms.max(0)
+    best = np.where(np.isneginf(best), 0, best).astype(terms.dtype)
+    parts = np.exp(terms - best, dtype=np.float64).astype(terms.dtype)
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return np.log(total, dtype=np.float64).astype(terms.dtype) + best
+
+
 def _forward(scores: np.ndarray, skips: np.ndarray) -> np.ndarray:
     """Log-probabilities of prefixes: ``alpha[t, s]`` of the first s labels after t steps."""
     steps, states = scores.shape
@@ -61,9 +76,7 @@ def _forward(scores: np.ndarray, skips: np.ndarray) -> np.ndarray:
         ways[0] = alpha[t - 1]
         ways[1, 1:] = alpha[t - 1, :-1]
         ways[2, 2:] = np.where(skips, alpha[t - 1, :-2], -np.inf)
-        best = ways.max(0)
-        finite = np.where(np.isneginf(best), 0, best)
-        alpha[t] = np.log(np.exp(ways - finite).sum(0)) + finite + scores[t]
+        alpha[t] = _log_of_sum(ways) + scores[t]
     return alpha
 
 
@@ -93,7 +106,7 @@ def _likelihood(alpha: np.ndarray) -> float:
     if not len(alpha):
         return 0.0 if alpha.shape[1] == 1 else -np.inf
     last = alpha[-1]
-    return last[-1] if len(last) == 1 else np.logaddexp(last[-1], last[-2])
+    return last[-1] if len(last) == 1 else _log_of_sum(last[-2:][::-1])
 
 
 def _ctc(
@@ -136,10 +149,12 @@ def _ctc_gradient(
         total = _likelihood(alpha)
         if np.isinf(total) and zero_infinity:
             continue
-        posterior = np.zeros((len(scores), log_probs.shape[2]), scores.dtype)
-        share = np.exp(alpha + beta - total - scores)
-        np.add.at(posterior, (slice(None), labels), share)
-        exact = np.exp(log_probs[: len(scores), b]) - posterior
+        # Added up by label in logarithms, in PyTorch's order: they are large, and round alike.
+        joint = np.full((len(scores), log_probs.shape[2]), -np.inf, scores.dtype)
+        for s, label in enumerate(labels):
+            joint[:, label] = _log_of_sum(np.stack([joint[:, label], alpha[:, s] + beta[:, s]]))
+        own = log_probs[: len(scores), b]
+        exact = np.exp(own) - np.exp(joint - total - own)
         out[: len(scores), b] = exact * g[b]
     return out
 

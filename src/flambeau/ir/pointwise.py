@@ -18,6 +18,7 @@ from flambeau.ir.primitive import (
     primitive,
     unbroadcast,
 )
+from flambeau.ir.scalars import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -392,7 +393,7 @@ def _pow_base(g: Var, x: Var, y: Any, *, out: Var) -> Var | None:
         return like_operand(g * P["mul"](P["pow"](x, y - 1.0), y), x)
     power = P["pow"](x, y - 1.0) * y
     zero = P["eq"](y, 0.0)
-    return like_operand(g * conj(P["where"](zero, power * 0.0, power)), x)
+    return like_operand(g * conj(P["where"](zero, 0.0, power)), x)
 
 
 def _pow_exponent(g: Var, x: Any, y: Var, *, out: Var) -> Var | None:
@@ -415,7 +416,7 @@ def _pow_exponent(g: Var, x: Any, y: Var, *, out: Var) -> Var | None:
     if x.dtype.is_complex:
         return like_operand(g * conj(product), y)
     settled = P["mul"](P["eq"](x, 0.0), P["ge"](y, 0.0))
-    return like_operand(g * P["where"](settled, product * 0.0, product), y)
+    return like_operand(g * P["where"](settled, 0.0, product), y)
 
 
 binary("pow", "x to the y", _pow, (_pow_base, _pow_exponent))
@@ -496,6 +497,22 @@ def _shift(f: Callable) -> Callable:
 binary("shift_left", "x * 2**y, bits dropped", _shift(np.left_shift))
 binary("shift_right", "x / 2**y, rounded down", _shift(np.right_shift))
 binary("gcd", "greatest common divisor", np.gcd)
+
+
+def _in_dtype(f: Callable) -> Callable:
+    """A comparison in the dtype of its arrays: a number that this does not hold wraps."""
+
+    def reference(x: Any, y: Any) -> np.ndarray:
+        if y.__class__ is int and x.dtype.kind in "iu":
+            y = wrapped(y, x.dtype)
+        elif y.__class__ in (int, float) and x.dtype.kind == "V":
+            # NumPy would compare a bfloat16 as float32.
+            y = x.dtype.type(y)
+        return f(x, y)
+
+    return reference
+
+
 for _name, _meaning, _f in (
     ("eq", "x == y", np.equal),
     ("ne", "x != y", np.not_equal),
@@ -504,7 +521,7 @@ for _name, _meaning, _f in (
     ("gt", "x > y", np.greater),
     ("ge", "x >= y", np.greater_equal),
 ):
-    binary(_name, _meaning, _f, rule=truth)
+    binary(_name, _meaning, _in_dtype(_f), rule=truth)
 
 
 def _where(condition: np.ndarray, x: Any, y: Any) -> np.ndarray:

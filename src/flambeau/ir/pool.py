@@ -162,9 +162,10 @@ def _fractional_max_pool(
         shape = [1] * (2 * d)
         shape[a], shape[d + a] = output_size[a], kernel_size[a]
         places = places + along.reshape(*x.shape[:2], *shape) * prod(size[a + 1 :])
-    flat_places = places.reshape(*x.shape[:2], prod(output_size), -1)
-    lead = flat_places.reshape(*x.shape[:2], -1)
-    values = np.take_along_axis(x.reshape(*x.shape[:2], -1), lead, -1)
+    windows, each = prod(output_size), prod(kernel_size)
+    flat_places = places.reshape(*x.shape[:2], windows, each)
+    lead = flat_places.reshape(*x.shape[:2], windows * each)
+    values = np.take_along_axis(x.reshape(*x.shape[:2], prod(size)), lead, -1)
     values = values.reshape(flat_places.shape)
     best = reference.pool._last_nan_or_first_max(values)[..., None]
     shape = (*x.shape[:2], *output_size)

@@ -210,3 +210,20 @@ primitive(
     reference=_accumulate(np.multiply),
     gradient=_cumprod_gradient,
 )
+
+
+def _xor_of_bits(x: np.ndarray, *, dims: tuple[int, ...], keepdim: bool) -> np.ndarray:
+    if x.dtype.kind in "fV":
+        bits = x.astype(np.float64).view(np.uint64)
+    else:
+        bits = x.astype(np.int64 if x.dtype.kind != "u" else np.uint64).view(np.uint64)
+    return np.bitwise_xor.reduce(bits, axis=dims, keepdims=keepdim)
+
+
+primitive(
+    "xor_of_bits",
+    "exclusive or, over dimensions, of the bits of numbers widened to 64",
+    rule=lambda x, *, dims, keepdim: Aval(reduced_shape(x.shape, dims, keepdim), dtypes.uint64),
+    reference=_xor_of_bits,
+    host=True,
+)

@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.ir import reference
 from flambeau.ir.graph import Aval, Var
 from flambeau.ir.primitive import PRIMITIVES, primitive, unbroadcast
+from flambeau.ir.scalars import fitted
 
 P = PRIMITIVES
 
@@ -225,7 +226,7 @@ def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 def _around(
     g: Var, base: Var, x: Var, offset: Any, *, out: Var, shape: tuple, strides: tuple
 ) -> Var:
-    """The gradient of what a write leaves; where it leaves nothing, zeros that depend on nothing."""
+    """The gradient of what a write leaves; nothing left: zeros that depend on nothing."""
     if math.prod(shape) == math.prod(base.shape) and is_dense(shape, strides):
         return P["full"](0.0, shape=base.shape, dtype=g.dtype)
     zeros = P["full"](0.0, shape=x.shape, dtype=g.dtype)
@@ -258,9 +259,16 @@ primitive(
     rule=lambda *, shape, dim, dtype: Aval(shape, dtype),
     reference=_iota,
 )
+def _full(value: Any, *, shape: tuple, dtype: dtypes.dtype) -> np.ndarray:
+    # PyTorch fills one number of float16 another way than many, without looking.
+    if shape or dtype is not dtypes.float16:
+        value = fitted(value, dtype)
+    return np.full(shape, value, dtype.numpy)
+
+
 primitive(
     "full",
     "one value everywhere",
     rule=lambda value, *, shape, dtype: Aval(shape, dtype),
-    reference=lambda value, *, shape, dtype: np.full(shape, value, dtype.numpy),
+    reference=_full,
 )

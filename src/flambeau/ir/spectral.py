@@ -34,7 +34,9 @@ def _eigh_gradient(g: tuple, x: Var, *, out: tuple, upper: bool) -> Var | None:
     inner = (inner - diagonal_part(inner)) / cast_like(gap, v)
     if gw is not None:
         inner = inner + cast_like(diag(gw), v)
-    return mm(v, inner, h(v))
+    found = mm(v, inner, h(v))
+    # Of the gradients that agree on Hermitian changes, the Hermitian one.
+    return (found + h(found)) * 0.5
 
 
 primitive(

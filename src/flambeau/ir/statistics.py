@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau import dtypes
 from flambeau.ir.graph import Aval, Var
 from flambeau.ir.primitive import PRIMITIVES, conj, primitive
 from flambeau.ir.reduction import reduced_shape, restore, spread
@@ -47,7 +48,12 @@ def _var(x: np.ndarray, *, dims: tuple[int, ...], keepdim: bool, correction: flo
 
 
 def _deviation(x: Var, dims: tuple[int, ...]) -> Var:
-    return x - P["sum"](x, dims=dims, keepdim=True) / float(max(_count(x, dims), 1))
+    n = float(max(_count(x, dims), 1))
+    if x.dtype.itemsize > 2:
+        return x - P["sum"](x, dims=dims, keepdim=True) / n
+    # The mean of 16-bit numbers is rounded once.
+    total = P["sum"](P["cast"](x, dtype=dtypes.float32), dims=dims, keepdim=True)
+    return x - P["cast"](total / n, dtype=x.dtype)
 
 
 def _times(x: Var, g: Var) -> Var:
@@ -133,7 +139,8 @@ def _norm_gradient(
         share = best * (g / P["sum"](best, dims=dims, keepdim=True))
         return _times(_direction(x), share)
     power = P["where"](P["eq"](size, 0.0), 0.0, P["pow"](size, p - 1))
-    scale = P["where"](P["eq"](norm, 0.0), 0.0, g / P["pow"](norm, p - 1))
+    scale = g * P["pow"](norm, 1 - p) if p < 2 else g / P["pow"](norm, p - 1)
+    scale = P["where"](P["eq"](norm, 0.0), 0.0, scale)
     return _times(_direction(x), power * scale)
 
 
@@ -172,14 +179,22 @@ primitive(
 def _logcumsumexp(x: np.ndarray, *, dim: int) -> np.ndarray:
     if not x.ndim or not x.size:
         return x.copy()
-    if x.dtype.kind == "c":
-        top = np.maximum.accumulate(x.real, axis=dim)
-        out = np.empty_like(x)
-        rows, outs, tops = (np.moveaxis(a, dim, 0) for a in (x, out, top))
-        for i in range(len(rows)):
-            outs[i] = np.log(np.exp(rows[: i + 1] - tops[i]).sum(0)) + tops[i]
-        return out
-    return np.logaddexp.accumulate(x, axis=dim)
+    if x.dtype.kind != "c":
+        # In double precision, as PyTorch does: the gradient is a difference of two of these.
+        return np.logaddexp.accumulate(x, axis=dim, dtype=np.float64).astype(x.dtype)
+    # One after another, so that the angle is followed past half a turn and not wrapped.
+    out = np.empty_like(x)
+    rows, outs = np.moveaxis(x, dim, 0), np.moveaxis(out, dim, 0)
+    so_far = np.full(rows.shape[1:], -np.inf, x.dtype)
+    for i, row in enumerate(rows):
+        high = np.where(row.real > so_far.real, row, so_far)
+        low = np.where(row.real > so_far.real, so_far, row)
+        more = high + np.log1p(np.exp(low - high))
+        nothing = np.isneginf(high.real)
+        unknown = np.isnan(row) | np.isnan(so_far)
+        so_far = np.where(unknown, complex(np.nan, np.nan), np.where(nothing, -np.inf, more))
+        outs[i] = so_far
+    return out
 
 
 def _logcumsumexp_gradient(g: Var, x: Var, *, out: Var, dim: int) -> Var:
@@ -188,16 +203,17 @@ def _logcumsumexp_gradient(g: Var, x: Var, *, out: Var, dim: int) -> Var:
         return g
 
     def part(size: Var) -> Var:
-        flipped = P["flip"](P["log"](size) - out, dims=(dim,))
+        # The logarithm of no size is kept out of what is differentiated again: it has no slope.
+        some = size > 0.0
+        scaled = P["where"](some, P["log"](P["where"](some, size, 1.0)) - out, -math.inf)
+        flipped = P["flip"](scaled, dims=(dim,))
         return P["exp"](P["flip"](P["logcumsumexp"](flipped, dim=dim), dims=(dim,)) + x)
 
     if x.dtype.is_complex:
         flipped = P["flip"](P["log"](conj(g)) - out, dims=(dim,))
         total = P["flip"](P["logcumsumexp"](flipped, dim=dim), dims=(dim,))
         return conj(P["exp"](total + x))
-    up = P["where"](g > 0.0, g, 0.0)
-    down = P["where"](g < 0.0, -g, 0.0)
-    return part(up) - part(down)
+    return part(g) - part(-g)
 
 
 primitive(

@@ -42,16 +42,19 @@ if TYPE_CHECKING:  # what the next line does, for type checkers and editors
 
 globals().update(layers.exported())
 
-from flambeau.nn import modules
+from flambeau.nn import modules, parallel
+from flambeau.nn.parallel import DataParallel
 
 __all__ = [
     "Buffer",
+    "DataParallel",
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",
     "functional",
     "init",
     "modules",
+    "parallel",
     "parameter",
     "utils",
     *layers.exported(),

@@ -7,6 +7,7 @@ from typing import Any
 import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
 from flambeau.nn import init
+from flambeau.nn._attention_kernels import SDPBackend, sdpa_kernel  # noqa: F401
 from flambeau.nn.linear import NonDynamicallyQuantizableLinear
 from flambeau.nn.module import Module
 from flambeau.nn.parameter import Parameter

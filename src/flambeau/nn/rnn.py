@@ -62,6 +62,7 @@ class RNNBase(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        _check_sizes(input_size, bias, batch_first)
         _check_options(hidden_size, num_layers, dropout, proj_size)
         if mode not in _GATES:
             raise ValueError("Unrecognized RNN mode: " + mode)
@@ -275,6 +276,20 @@ class RNNBase(Module):
         projection = values.pop() if self.proj_size > 0 else None
         ih, hh, bias_ih, bias_hh = values if self.bias else (*values, None, None)
         return Weights(ih, hh, bias_ih, bias_hh, projection)
+
+
+def _check_sizes(input_size: int, bias: bool, batch_first: bool) -> None:
+    for name, value, kind in (
+        ("input_size", input_size, int),
+        ("bias", bias, bool),
+        ("batch_first", batch_first, bool),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"{name} should be of type {kind.__name__}, got: {type(value).__name__}"
+            )
+    if input_size <= 0:
+        raise ValueError("input_size must be greater than zero")
 
 
 def _check_options(hidden_size: int, num_layers: int, dropout: float, proj_size: int) -> None:

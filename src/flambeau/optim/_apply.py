@@ -71,7 +71,11 @@ def apply_with(
         return results
 
     rule = _rules.setdefault((type(optimizer), tuple(layout)), Rule())
-    fresh = recorded_update(rule, tensors, numbers, body)
+    try:
+        fresh = recorded_update(rule, tensors, numbers, body)
+    except Exception:
+        take_back([item.state for item in items])
+        raise
     if fresh:
         # Which entries of the state the rule makes is learnt when its body runs.
         places = _made.setdefault((rule, len(fresh)), tuple(changed[-len(fresh) :]))
@@ -203,8 +207,12 @@ class Recipe:
         if numbers is None or not self.unchanged():
             numbers = given(self.rule, self.numbers(optimizer))
             self.given = None if any(s.options is None for s in self.shares) else numbers
-        if quick_update(self.rule, [*params, *[p._grad for p in params]], kept, numbers):
-            return True
+        try:
+            if quick_update(self.rule, [*params, *[p._grad for p in params]], kept, numbers):
+                return True
+        except Exception:
+            take_back(self.states)
+            raise
         if not self.states:
             return False
         # The counters have moved on: the long way takes it from here.
@@ -245,7 +253,7 @@ def advance_together(states: Sequence[State]) -> bool:
     counters = [s["step"]._storage for s in states]
     if not all([c.plain for c in counters]):
         return False
-    arrays = [c.array for c in counters]
+    arrays = [c.writable() for c in counters]
     value = arrays[0].item()
     if [a.item() for a in arrays] != [value] * len(arrays):
         return False
@@ -356,12 +364,22 @@ def advance(counter: Tensor) -> float:
     storage = counter._storage
     if storage is not None and storage.trace is None and counter.dim() == 0:
         # Nothing that is recorded reads a counter: it is written in place.
-        storage.array += 1
+        value = storage.writable()
+        value += 1
         storage.version += 1
-        return float(storage.array)
+        return float(value)
     with flambeau.no_grad():
         counter += 1
     return counter.item()
+
+
+def take_back(states: Iterable[State]) -> None:
+    """Counts back: the step was refused."""
+    for state in states:
+        counter = state.get("step")
+        if isinstance(counter, flambeau.Tensor):
+            with flambeau.no_grad():
+                counter -= 1
 
 
 def store(cell: Tensor, value: float) -> float:

@@ -12,6 +12,7 @@ from flambeau.record import flush
 from flambeau.record.meta import meta
 from flambeau.record.storage import SNAPSHOT, Handle, Parts, Storage, contiguous_strides
 from flambeau.record.trace import Ambient, Trace, open_, set_state
+from flambeau.run.tail import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,7 @@ def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
 
 def snapshot(tr: Trace, t: Any) -> None:
     """Foreign code may change this memory: copies what is small, else has the call flushed."""
-    if t._storage.array.nbytes <= SNAPSHOT or _bytes(t) <= SNAPSHOT:
+    if t._storage.memory.nbytes <= SNAPSHOT or _bytes(t) <= SNAPSHOT:
         if tr.snapshots is None:
             tr.snapshots = {}
         tr.snapshots[len(tr.inputs) - 1] = t._array().copy()
@@ -474,7 +475,7 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
     if new._meta.requires_grad and not leaf:
         for changed in {id(origin): origin, id(t): t}.values():
             changed._meta = meta(changed._meta.shape, changed._meta.dtype, True, False)
-            if storage.array is not None:
+            if storage.memory is not None:
                 tr.live.append(changed)
     if t is not origin and not leaf and (m.requires_grad or not t._meta.requires_grad):
         # Written without history, it keeps the one it has: through its base, when it is read.
@@ -491,7 +492,9 @@ def write_now(storage: Storage, origin: Any, t: Any, new: Any) -> None:
     """The end of a write whose value was flushed on the way: it goes to memory at once."""
     if storage.trace is not None:
         flush.flush_other(storage.trace)
-    storage.array[...] = new._array().reshape(storage.array.shape)
+    value = new._array()
+    memory = storage.writable()
+    memory[...] = value.reshape(memory.shape)
     storage.version += 1
     if new._meta.requires_grad and not building.is_leaf(origin):
         origin._meta = meta(origin._meta.shape, origin._meta.dtype, True, False)
@@ -515,6 +518,8 @@ def version_of(t: Any) -> int:
 
 def mark_foreign(t: Any) -> None:
     """Notes that code outside may hold this memory from now on."""
+    if tail.given is not None:
+        tail.join()
     t._storage.foreign = True
     t._storage.plain = False
     t._trace = None

@@ -16,11 +16,12 @@ from flambeau.record.storage import Storage
 from flambeau.record.trace import LENGTH, LOCK, Node, Trace, renew, trie
 from flambeau.run.interpreter import called
 from flambeau.run.program import Program
+from flambeau.run.tail import tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flambeau.ir.graph import Aval
+    from flambeau.ir.graph import Aval, Entry
 
 __all__ = ["LENGTH", "flush", "flush_other", "stats"]
 
@@ -107,21 +108,21 @@ def donated(
     counts = list(map(getrefcount, found))
     if (
         max(counts) <= ALONE
-        and all([s.array is a and a.base is None for s, a in zip(storages, found)])
+        and all([s.memory is a and a.base is None for s, a in zip(storages, found)])
         and not any([s.foreign for s in storages])
     ):
         return list(zip(outs, found))
     return [
         (k, a)
         for k, s, a, n in zip(outs, storages, found, counts)
-        if n <= ALONE and s.array is a and a.base is None and not s.foreign
+        if n <= ALONE and s.memory is a and a.base is None and not s.foreign
     ]
 
 
 def _alone() -> int:
     """What the count of references is where a storage and two lists hold an array."""
     storage = Storage(np.empty(1))
-    arrays = [storage.array]
+    arrays = [storage.memory]
     found = [arrays[0]]
     return next(map(getrefcount, found))
 
@@ -168,6 +169,8 @@ def flush(tr: Trace) -> None:
     stats.flushes += 1
     interrupt = None
     outs = None
+    if tail.given is not None:
+        tail.join()
     before = plan.program.done
     while True:
         try:
@@ -234,7 +237,7 @@ def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
     ):
         return False
     node.stamp = next(trie.clock)
-    arrays = [t._storage.array if t._spec is None else t._array() for t in tr.inputs]
+    arrays = [t._storage.memory if t._spec is None else t._memory() for t in tr.inputs]
     if tr.snapshots:
         for i, a in tr.snapshots.items():
             arrays[i] = a
@@ -243,6 +246,8 @@ def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
     interrupt = None
     outs = None
     program = plan.program
+    if tail.given is not None:
+        tail.join()
     before = program.done
     while True:
         try:
@@ -251,7 +256,8 @@ def flush_writes(tr: Trace, node: Node, tensors: Sequence[Any]) -> bool:
                 if native is None or not native.direct or not program.as_before(tr.numbers):
                     outs = plan.run(arrays, tr.numbers, [*tr.pending, *storages])
                 else:
-                    outs = native.write(arrays, tr.numbers)
+                    # Memory that others may change ends its call: then all is read.
+                    outs = native.write(arrays, tr.numbers, not tr.cut)
             # Closing the trace is the last step: a closed one was handed out wholly.
             if not tr.closed:
                 commit(tr, plan, outs, arrays, node, storages, versions)
@@ -291,10 +297,11 @@ def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
     """After a primitive failed on its values: everything that does not depend on it is kept.
 
     What depends on it raises the same error whenever it is read; storages that were to be
-    written keep their old value. History that went through the trace is lost.
+    written keep their old value.
     """
     env: dict[int, Any] = {-1 - i: a for i, a in enumerate(arrays)}
     env.update({NUMBERS - i: n for i, n in enumerate(tr.numbers)})
+    done: list[Entry] = []
     named = False
     with np.errstate(all="ignore"):
         for step, e in [(n, e) for n in tr.node.path() for e in n.entries]:
@@ -311,15 +318,22 @@ def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
                 env.update(
                     zip(e.outputs, (result,) if len(e.outputs) == 1 else result, strict=True)
                 )
+                done.append(e)
     failed = Trace(tr.state)
     failed.error = error
     failed.forget()
     taken = set(map(id, arrays))
-    spent = Segment(None, tr.node, (), (), ())
+    plan = Plan()
+    plan.storages = tuple((j, 0) for j, s in enumerate(tr.pending) if s.slot in env)
+    live = [(i, t._slot) for i, t in enumerate(tr.live)]
+    plan.history = tuple((i, s) for i, s in live if wants_history(tr.live[i]))
+    note_history(plan, tr.node, done, [s for _, s in plan.history if s in env])
+    plan.spent |= {s for _, s in plan.history if s not in env}
+    outs = [] if plan.spec is None else [env[s] for s in plan.spec.residuals]
     for s in tr.pending:
         if s.slot in env:
-            s.array = owned(env[s.slot], taken).reshape(s.shape)
-        if s.array is not None:
+            s.memory = owned(env[s.slot], taken).reshape(s.shape)
+        if s.memory is not None:
             s.trace = None
             s.plain = not s.shared and not s.foreign
         else:
@@ -331,8 +345,7 @@ def salvage(tr: Trace, arrays: list[Any], error: Exception) -> None:
                 t._trace = None
             else:
                 t._trace = failed
-        if t._meta.requires_grad and not t._meta.leaf:
-            t._hist = (spent, t._slot)
+    attach_history(tr, plan, outs, arrays, tr.node, ())
     renew(tr)
 
 
@@ -396,44 +409,52 @@ def make_plan(tr: Trace, node: Node, alive: tuple[bool, ...]) -> Plan:
             outs.append(t._slot)
         else:
             shared.add(id(t._storage))
-        if t._meta.requires_grad and not t._meta.leaf:
+        if wants_history(t):
             history.append((i, t._slot))
             roots.append(t._slot)
     storages = []
     for j, s in enumerate(tr.pending):
-        if s.array is not None or id(s) in shared:
+        if s.memory is not None or id(s) in shared:
             storages.append((j, len(outs)))
             outs.append(s.slot)
-    plan.renewed = frozenset(j for j, s in enumerate(tr.pending) if s.array is not None)
+    plan.renewed = frozenset(j for j, s in enumerate(tr.pending) if s.memory is not None)
     plan.private, plan.storages, plan.history = tuple(private), tuple(storages), tuple(history)
     plan.n_outs = len(outs)
     entries = node.path_entries()
-    if roots:
-        unspent = unspent_roots(node, entries, roots)
-        plan.spent = frozenset(roots) - unspent
-        if unspent:
-            avals: dict[int, Aval] = {
-                s: a for e in entries for s, a in zip(e.outputs, e.out_avals, strict=True)
-            }
-            metas = node.input_metas()
-            for i, m in enumerate(metas):
-                avals[-1 - i] = m.aval
-            plan.spec = Spec(
-                entries, metas, node.n_slots, sorted(unspent), avals, node.overwritten,
-                names_of(node),
-            )  # fmt: skip
-            outs += plan.spec.residuals
+    note_history(plan, node, entries, roots)
+    if plan.spec is not None:
+        outs += plan.spec.residuals
     # Values that take the place of what an input's storage holds.
     replaced = []
     for j, k in plan.storages:
         storage = tr.pending[j]
         for i, t in enumerate(tr.inputs):
-            if t._storage is storage and storage.array is not None and t._spec is None:
+            if t._storage is storage and storage.memory is not None and t._spec is None:
                 if plan.spec is None or -1 - i not in plan.spec.reads:
                     replaced.append((k, i))
                 break
     plan.program = Program(entries, outs, replaced)
     return plan
+
+
+def wants_history(t: Any) -> bool:
+    return t._meta.requires_grad and not t._meta.leaf
+
+
+def note_history(plan: Plan, node: Node, entries: list[Entry], roots: list[int]) -> None:
+    """Which of ``roots`` have history that is not used up yet, and what goes back from them."""
+    unspent = unspent_roots(node, entries, roots)
+    plan.spent = frozenset(roots) - unspent
+    if unspent:
+        avals: dict[int, Aval] = {
+            s: a for e in entries for s, a in zip(e.outputs, e.out_avals, strict=True)
+        }
+        metas = node.input_metas()
+        for i, m in enumerate(metas):
+            avals[-1 - i] = m.aval
+        plan.spec = Spec(
+            entries, metas, node.n_slots, sorted(unspent), avals, node.overwritten, names_of(node)
+        )
 
 
 def names_of(node: Node) -> dict[int, str]:
@@ -490,27 +511,32 @@ def commit(
     if native is None or native.kept_outs is not outs or native.number_outs:
         # Native code writes to arrays of its own, all others may be views and twins.
         own(plan, outs, arrays)
+    early = native.early if native is not None and tail.given is not None else None
     for i, k, shape in plan.private:
         t = live[i]
         s = _new(Storage)
-        s.array = outs[k]
+        s.memory = outs[k]
         s.shape = shape
+        if early is not None and k in early:
+            s.early = tail.number
         t._storage = s
         t._trace = None
     for j, k in plan.storages[: len(plan.storages) - len(written)] if written else plan.storages:
         s, a = pending[j], outs[k]
-        if s.array is not None and s.foreign and s.held_elsewhere():
-            s.array[...] = a.reshape(s.array.shape)
+        if s.memory is not None and s.foreign and s.held_elsewhere():
+            if plan.spec is not None:
+                keep_values(s.memory, plan, outs, arrays)
+            s.array[...] = a.reshape(s.memory.shape)
         else:
-            s.array = a if a.shape == s.shape else a.reshape(s.shape)
+            s.memory = a if a.shape == s.shape else a.reshape(s.shape)
         s.trace = None
         s.plain = not s.shared and not s.foreign
     if written:
         for s, (_, k), version in zip(written, plan.storages[-len(written) :], versions):
-            s.array = outs[k]
+            s.memory = outs[k]
             s.version = version
     if plan.history:
-        attach_history(tr, plan, outs, arrays, node)
+        attach_history(tr, plan, outs, arrays, node, written)
     renew(tr)
     if native is not None and native.kept_outs is outs:
         # Whoever counts references need not see these.
@@ -526,7 +552,25 @@ def own(plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
         outs[k] = owned(outs[k], taken)
 
 
-def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any], node: Node) -> None:
+def keep_values(memory: np.ndarray, plan: Plan, outs: list[Any], arrays: list[Any]) -> None:
+    """Copies what a backward reads of memory that is about to be written to."""
+    reads = plan.spec.reads  # type: ignore[union-attr]
+    for i, a in enumerate(arrays):
+        if -1 - i in reads and np.may_share_memory(a, memory):
+            arrays[i] = np.array(a)
+    for k in range(plan.n_outs, len(outs)):
+        if outs[k].__class__ is np.ndarray and np.may_share_memory(outs[k], memory):
+            outs[k] = np.array(outs[k])
+
+
+def attach_history(
+    tr: Trace,
+    plan: Plan,
+    outs: list[Any],
+    arrays: list[Any],
+    node: Node,
+    written: Sequence[Storage],
+) -> None:
     """Gives live tensors their place in a segment."""
     spec = plan.spec
     segment = spent = None
@@ -536,13 +580,22 @@ def attach_history(tr: Trace, plan: Plan, outs: list[Any], arrays: list[Any], no
         # An input may get another history below, by a write in this very trace.
         segment.origins = origins(node, tr.inputs)
         segment.bound = [0 if t._storage is None else t._storage.version for t in tr.inputs]
+        # What was written to in this trace has new memory: no write reaches what it had.
+        renewed = {id(tr.pending[j]) for j, _ in plan.storages[: len(plan.storages) - len(written)]}
+        renewed.update(map(id, written))
         for i, t in enumerate(tr.inputs):
             s = t._storage
-            if -1 - i in spec.reads and s is not None:
-                a = arrays[i]
-                # Else its value is memory of the segment's own by now, which no write reaches.
-                if s.array is a or a.base is not None:
-                    segment.versions.append((-1 - i, s, s.version))
+            if s is None or id(s) in renewed:
+                continue
+            if -1 - i in spec.reads or s.foreign:
+                segment.versions.append((-1 - i, s, s.version))
+            if s.foreign:
+                # A write goes to the same memory, of which a residual may be a view.
+                segment.versions += [
+                    (slot, s, s.version)
+                    for slot, a in segment.saved.items()
+                    if a.__class__ is np.ndarray and np.may_share_memory(a, s.memory)
+                ]
         segment.hooks = tr.hooks
     for i, slot in plan.history:
         t = tr.live[i]

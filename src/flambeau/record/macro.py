@@ -25,7 +25,7 @@ from flambeau.record.builder import (
 )
 from flambeau.record.refusal import no_tensor
 from flambeau.record.storage import Handle
-from flambeau.record.trace import LOCK, Trace, open_, renew, watch
+from flambeau.record.trace import LOCK, Trace, is_special, open_, renew, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,7 +305,7 @@ def special(tr: Trace, wrapper: Callable, fn: Function, args: tuple) -> Any:
                 told(open_.trace.node)
             return result
         finally:
-            tr.special = open_.trace.special = True
+            tr.special = open_.trace.special = is_special()
 
 
 # ------------------------------------------------------------------------------ the decorator

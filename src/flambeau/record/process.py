@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import weakref
 
 from flambeau.record import flush
 from flambeau.record.trace import LOCK, cells, open_
+from flambeau.run.tail import tail
 
 
 def _before_fork() -> None:
@@ -18,10 +20,11 @@ def _before_fork() -> None:
         except Exception:
             # The error belongs to whoever reads the value, not to the fork.
             pass
+    tail.join()
 
 
 def _after_in_child() -> None:
-    cells[:] = [open_.cell]
+    cells[:] = [weakref.ref(open_.cell, cells.remove)]
     LOCK.release()
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from flambeau.ir.derive import derive
+from flambeau.ir.derive import derive, slots_read
 from flambeau.ir.graph import NUMBERS, Aval, Entry, Graph, Var
 from flambeau.run.interpreter import needed
 from flambeau.run.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from flambeau.record.meta import Meta
 
@@ -135,8 +135,9 @@ class Spec:
             place = {s: -1 - count - i for i, s in enumerate(self.residuals)}
             count += len(self.residuals)
             place.update({seeds[s]: -1 - count - i for i, s in enumerate(seeded)})
-            reads = {i for e in graph.entries for i in e.inputs if type(i) is int}
-            entries = [renumbered(e, place) for e in graph.entries]
+            made = [*self.again(graph.entries), *graph.entries]
+            reads = {i for e in made for i in e.inputs if type(i) is int}
+            entries = [renumbered(e, place) for e in made]
             slots = tuple(sorted(grads, reverse=True))
             outs = [place.get(grads[s].slot, grads[s].slot) for s in slots]
             found = self.backwards[key] = Way(
@@ -148,6 +149,21 @@ class Spec:
                 tuple(outs),
             )
         return found
+
+    def again(self, entries: Sequence[Entry]) -> list[Entry]:
+        """What must be computed again for a way back: values that are no residuals.
+
+        Gradients may begin within the path, at what a recorded way back has read; steps whose
+        results have no gradient otherwise are then gone through, too.
+        """
+        kept = {*self.residuals, *(s for s in slots_read(entries) if s >= self.n_slots)}
+        wanted = {s for s in slots_read(entries) if s >= 0} - kept
+        found = []
+        for e in reversed(self.entries) if wanted else ():
+            if not wanted.isdisjoint(e.outputs):
+                found.append(e)
+                wanted |= slots_read([e]) - kept
+        return found[::-1]
 
 
 class Way(NamedTuple):
@@ -167,9 +183,18 @@ class Way(NamedTuple):
     outs: tuple[int, ...]
 
 
-def reads_primal(entries: Iterable[Entry], n_slots: int) -> bool:
-    """Whether entries of a backward read a value of the forward: run-time numbers do not count."""
-    return any(type(i) is int and NUMBERS < i < n_slots for e in entries for i in e.inputs)
+def reads_primal(
+    entries: Iterable[Entry], n_slots: int, given: Collection[int] = frozenset()
+) -> bool:
+    """Whether entries of a backward read a value of the forward.
+
+    Neither run-time numbers nor the gradients ``given`` to begin with are such.
+    """
+    return any(
+        type(i) is int and NUMBERS < i < n_slots and i not in given
+        for e in entries
+        for i in e.inputs
+    )
 
 
 def renumbered(entry: Entry, place: dict[int, int]) -> Entry:
@@ -228,7 +253,7 @@ class Segment:
             storage is None
             or storage.trace is not None
             or storage.version != self.bound[position]
-            or not np.may_share_memory(storage.array, self.arrays[position])
+            or not np.may_share_memory(storage.memory, self.arrays[position])
         )
 
     def check(self, way: Way | None, allowed: bool = False) -> None:
@@ -236,7 +261,7 @@ class Segment:
 
         ``allowed``: a value written over later will do, if the write took new memory.
         """
-        if way is None or not self.spent.isdisjoint(way.spent):
+        if way is None or not self.spent.isdisjoint(way.spent) or (self.freed and way.spent):
             raise RuntimeError(TWICE)
         for slot, storage, version in self.versions:
             if storage.version != version and slot in way.reads:
@@ -247,7 +272,7 @@ class Segment:
         if storage.trace is not None and not storage.foreign:
             return True
         held = (*self.arrays, *self.saved.values())
-        return not any(np.shares_memory(a, storage.array) for a in held)
+        return not any(np.shares_memory(a, storage.memory) for a in held)
 
     def spend(self, slots: frozenset[int]) -> None:
         """Notes whose saved values a backward has used up; lets go of them when none is left."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.run.tail import tail
+
 if TYPE_CHECKING:
     from flambeau.record.meta import Meta
     from flambeau.record.trace import Trace
@@ -20,9 +22,11 @@ SNAPSHOT = 1 << 16
 class Storage:
     """One piece of memory.
 
-    ``array`` is its concrete value, C-contiguous; while a write is recorded but not yet run,
-    ``trace`` and ``slot`` say where the new value will come from. ``version`` counts writes.
-    ``shared``: several tensors alias it. ``foreign``: memory that other code may hold.
+    ``memory`` is its concrete value, C-contiguous, which a program may still be using: ``array``
+    and ``writable()`` wait for that. While a write is recorded but not yet run, ``trace`` and
+    ``slot`` say where the new value will come from. ``version`` counts writes. ``shared``: several
+    tensors alias it. ``foreign``: memory that other code may hold. ``early``: the number of a tail
+    (``run/tail.py``) that does not touch it.
     """
 
     # Defaults on the class: a flush makes a storage for each tensor it hands out.
@@ -34,10 +38,28 @@ class Storage:
     foreign = False
     # Neither pending, shared nor foreign: the case that binding takes without a question.
     plain = True
+    early = 0
 
     def __init__(self, array: np.ndarray | None, shape: tuple[int, ...] | None = None) -> None:
-        self.array = array
+        self.memory = array
         self.shape = array.shape if shape is None else shape
+
+    @property
+    def array(self) -> Any:
+        """The value, to read."""
+        if tail.given is not None and self.early != tail.number:
+            tail.joined_for(self.memory)
+        return self.memory
+
+    @array.setter
+    def array(self, value: np.ndarray | None) -> None:
+        self.memory = value
+
+    def writable(self) -> np.ndarray:
+        """The value, to write to at once."""
+        if tail.given is not None:
+            tail.joined_for(self.memory, write=True)
+        return self.memory
 
     def share(self) -> None:
         self.shared = True
@@ -57,7 +79,7 @@ class Storage:
 
 def owner_of(storage: Storage) -> tuple[Any, bool, int]:
     """Whose memory a storage's array is, whether its own, and that owner's reference count."""
-    array = storage.array
+    array = storage.memory
     owner = array if array.base is None else array.base
     return owner, owner is array, sys.getrefcount(owner)
 

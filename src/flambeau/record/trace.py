@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dtypes import float32
@@ -219,8 +220,16 @@ defaults = _Defaults()
 
 # Held while recording once several threads do (their traces are then ``special``).
 LOCK = threading.RLock()
-# The open trace of each thread, each in a list of its own.
-cells: list[list[Any]] = []
+
+
+class Cell(list):
+    """Holds the open trace of one thread, and lives as long as the thread."""
+
+    __slots__ = ("__weakref__",)
+
+
+# The cell of each thread.
+cells: list[weakref.ref[Cell]] = []
 
 
 class Open(threading.local):
@@ -229,11 +238,12 @@ class Open(threading.local):
     def __init__(self) -> None:
         self.state = Ambient.of(True, defaults.dtype, None)
         with LOCK:
-            for cell in cells:
-                cell[0].special = True
+            for other in cells:
+                if (cell := other()) is not None:
+                    cell[0].special = True
             self.trace = Trace(self.state, bool(cells))
-            self.cell = [self.trace]
-            cells.append(self.cell)
+            self.cell = Cell([self.trace])
+            cells.append(weakref.ref(self.cell, cells.remove))
 
 
 open_ = Open()
@@ -241,10 +251,15 @@ open_ = Open()
 watch: list[Any] = []
 
 
+def is_special() -> bool:
+    """Whether calls must be told of or made under the lock."""
+    return len(cells) > 1 or bool(watch)
+
+
 def renew(tr: Trace) -> None:
     """Closes a trace; its thread goes on with a fresh one."""
     if tr is open_.trace:
-        open_.trace = open_.cell[0] = Trace(open_.state, len(cells) > 1 or bool(watch))
+        open_.trace = open_.cell[0] = Trace(open_.state, is_special())
     tr.forget()
 
 

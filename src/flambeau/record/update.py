@@ -9,7 +9,7 @@ from flambeau.ir.graph import NUMBERS
 from flambeau.record import alias, checking, flush
 from flambeau.record.builder import Num, Specialise, new_tensor, run_body, undo_binding
 from flambeau.record.macro import take
-from flambeau.record.trace import LOCK, Ambient, Trace, open_, renew
+from flambeau.record.trace import LOCK, Ambient, Trace, is_special, open_, renew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -48,7 +48,7 @@ def recorded_update(
                 try:
                     return _record(tr, rule, tensors, numbers, body)
                 finally:
-                    tr.special = open_.trace.special = True
+                    tr.special = open_.trace.special = is_special()
         except Specialise as s:
             undo_binding(tr)
             _static.setdefault(rule, set()).update(s.number.origin)

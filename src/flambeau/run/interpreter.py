@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.dtypes import bfloat16
 from flambeau.ir.graph import NUMBERS, Const, Entry
+from flambeau.ir.scalars import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,17 +45,12 @@ def _called(entry: Entry, args: Sequence[Any]) -> Any:
     try:
         return entry.prim.reference(*args, **entry.attrs)
     except OverflowError:
-        kinds = [a.dtype.numpy for a in entry.in_avals if a.dtype is not None]
-        if not kinds or kinds[0].kind not in "iu":
+        kinds = [a.dtype.numpy for a in (*entry.out_avals, *entry.in_avals) if a.dtype is not None]
+        kind = next((k for k in kinds if k.kind in "iu"), None)
+        if kind is None:
             raise
-        kind, bits = kinds[0], 8 * kinds[0].itemsize
-        wrapped = [
-            np.array(a & ((1 << bits) - 1), f"u{bits // 8}").view(kind)[()]
-            if a.__class__ is int
-            else a
-            for a in args
-        ]
-        return entry.prim.reference(*wrapped, **entry.attrs)
+        fit = [wrapped(a, kind) if a.__class__ is int else a for a in args]
+        return entry.prim.reference(*fit, **entry.attrs)
 
 
 def walk(

@@ -15,6 +15,7 @@ from flambeau.ir.graph import NUMBERS, Aval, Const
 from flambeau.run import tier
 from flambeau.run.interpreter import needed, straight_line, walk
 from flambeau.run.simplify import simplify, with_inputs
+from flambeau.run.tail import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,6 +90,8 @@ class Program:
     def __call__(
         self, inputs: list[np.ndarray], numbers: Sequence[Any], donate: Any = None
     ) -> list[Any]:
+        if tail.given is not None:
+            tail.join()
         native = self.native
         fixed = self.fixed
         if fixed is not None and native is not None and fixed[0](numbers) != fixed[1]:
@@ -231,6 +234,7 @@ class Program:
 
     def finished(self, before: int) -> list[Any] | None:
         """The outputs of a native run that was finished since ``done`` said ``before``."""
+        tail.join()
         native = self.native
         if native is None or native.done is None or int(native.done[0]) == before:
             return None
@@ -238,7 +242,7 @@ class Program:
 
     @property
     def done(self) -> int:
-        """How many native runs were finished."""
+        """How many native runs were finished; with no tail running."""
         native = self.native
         return 0 if native is None or native.done is None else int(native.done[0])
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from flambeau.trainer.module import LightningModule
     from flambeau.trainer.trainer import Trainer
 
-__all__ = ["Callback"]
+__all__ = ["Callback", "Checkpoint"]
 
 Step = Any
 """What a step returned: a tensor, a dictionary, or None."""
@@ -233,3 +233,11 @@ class Callback:
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """A checkpoint was read to go on from."""
+
+
+class Checkpoint(Callback):
+    """Base of callbacks that write checkpoints.
+
+    At every moment they come last, after the module's own hook and after values went to the
+    loggers: what they write is the whole of that moment.
+    """

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flambeau.trainer.callback import Callback
-from flambeau.trainer.callbacks.checkpoint import Checkpoint
+from flambeau.trainer.callback import Callback, Checkpoint
 from flambeau.trainer.hooks import DataHooks
 from flambeau.trainer.module import LightningModule
 

@@ -7,18 +7,35 @@ from collections.abc import Iterator
 from typing import Any
 
 from flambeau.trainer.seeding import rng_state, set_rng
+from flambeau.trainer.utilities.combined_loader import (
+    CombinedLoader,
+    batches_of,
+    flattened,
+)
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-__all__ = ["EpochBatches", "as_list", "in_order", "length_of", "limited"]
+__all__ = [
+    "EpochBatches",
+    "as_list",
+    "in_order",
+    "length_of",
+    "limited",
+    "own_generators",
+    "parts_of",
+]
 
 Limit = int | float | None
 
 
 def as_list(loaders: Any) -> list[Any]:
-    """The evaluation loaders as a list."""
+    """The evaluation loaders as a list: a collection's one after another."""
     if loaders is None:
         return []
+    if isinstance(loaders, CombinedLoader):
+        return loaders.flattened if loaders.mode == "sequential" else [loaders]
+    if isinstance(loaders, dict):
+        return flattened(loaders)
     return list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
 
 
@@ -63,6 +80,9 @@ def limited(loader: Any, limit: Limit, name: str) -> int | None:
 
 def in_order(loader: Any) -> Any:
     """The loader without shuffling, for ``overfit_batches``: each epoch has the same batches."""
+    if isinstance(loader, CombinedLoader):
+        loader.flattened = [in_order(part) for part in loader.flattened]
+        return loader
     if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, RandomSampler):
         return loader
     warnings.warn(
@@ -116,7 +136,7 @@ class EpochBatches:
         if self.length == 0:
             return
         if self._iterator is None:
-            self._iterator = iter(self.loader)
+            self._iterator = batches_of(self.loader)
         if self.length is None:
             yield from self._with_lookahead(self._iterator)
             return
@@ -149,12 +169,12 @@ class EpochBatches:
 
     def _generators(self) -> dict[str, Any]:
         """The states of all generators that the order may be drawn from."""
-        own = [generator.get_state() for generator in _own_generators(self.loader)]
+        own = [generator.get_state() for generator in own_generators(self.loader)]
         return {"global": rng_state(), "own": own}
 
     def _set_generators(self, states: dict[str, Any]) -> None:
         set_rng(states["global"])
-        for generator, state in zip(_own_generators(self.loader), states["own"], strict=True):
+        for generator, state in zip(own_generators(self.loader), states["own"], strict=True):
             generator.set_state(state)
 
     def _resume(self, position: dict[str, Any]) -> None:
@@ -168,7 +188,7 @@ class EpochBatches:
             return
         now = rng_state()
         self._set_generators(self._began)
-        self._iterator = iter(self.loader)
+        self._iterator = batches_of(self.loader)
         skip = self._iterator.__next__
         if hasattr(self._iterator, "_next_index") and not getattr(self.loader, "num_workers", 0):
             if getattr(self.loader, "_dataset_kind", 1) == 0:
@@ -178,12 +198,19 @@ class EpochBatches:
         set_rng(now)
 
 
-def _own_generators(loader: Any) -> list[Any]:
-    """Generators of the loader's and its samplers' own, each once."""
+def parts_of(loader: Any) -> list[Any]:
+    """The loader, or those it combines, each with its samplers."""
+    if isinstance(loader, CombinedLoader):
+        return [part for one in loader.flattened for part in parts_of(one)]
     owners = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
     owners.append(getattr(owners[2], "sampler", None))
+    return [owner for owner in owners if owner is not None]
+
+
+def own_generators(loader: Any) -> list[Any]:
+    """Generators of the loader's and its samplers' own, each once."""
     found: list[Any] = []
-    for owner in owners:
+    for owner in parts_of(loader):
         generator = getattr(owner, "generator", None)
         if generator is not None and not any(generator is known for known in found):
             found.append(generator)

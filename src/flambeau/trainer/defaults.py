@@ -7,10 +7,10 @@ import importlib.util
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flambeau.trainer.callback import Callback
-from flambeau.trainer.callbacks.checkpoint import Checkpoint
+from flambeau.trainer.callback import Callback, Checkpoint
 from flambeau.trainer.connecting import is_overridden, own_function, with_last_checkpoints
 from flambeau.trainer.module import LightningModule
+from flambeau.trainer.profilers.profiler import PassThroughProfiler, Profiler
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.trainer.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 # Lightning's arguments that are not supported, and why.
 _UNSUPPORTED = {
     "plugins": "there are no plugins: precision, devices and checkpoints have one way each",
-    "sync_batchnorm": "it is for several processes with one model",
-    "use_distributed_sampler": "there is one process; give the loader a DistributedSampler",
     "model_registry": "it is a remote service",
-    "enable_autolog_hparams": "hyper-parameters are logged as save_hyperparameters(logger=) says",
     "gpus": "removed from Lightning: use devices",
     "resume_from_checkpoint": "removed from Lightning: use fit(ckpt_path=...)",
     "auto_lr_find": "removed from Lightning: use the LearningRateFinder callback",
@@ -39,10 +36,8 @@ _STRATEGIES = ("auto", "single_device")
 
 def refuse(given: dict[str, Any]) -> None:
     """Raises ``TypeError`` for arguments that are not supported; their defaults pass."""
-    harmless = {"plugins": None, "sync_batchnorm": False, "use_distributed_sampler": True,
-                "model_registry": None, "enable_autolog_hparams": True}  # fmt: skip
     for name, value in given.items():
-        if name in harmless and value == harmless[name]:
+        if name in ("plugins", "model_registry") and value is None:
             continue
         reason = _UNSUPPORTED.get(name, "no trainer has an argument of that name")
         raise TypeError(f"Trainer({name}={value!r}) is not supported: {reason}")
@@ -147,14 +142,24 @@ def loggers(trainer: Trainer, given: Any) -> list[Any]:
     return list(given) if isinstance(given, Iterable) else [given]
 
 
-def profiler(given: Any) -> Any:
-    """None: profiling is a callback."""
+def profiler(given: Any) -> tuple[Profiler, Callback | None]:
+    """The profiler, which does nothing by default, and the callback that uses it.
+
+    Raises: ``MisconfigurationException`` for anything but a profiler or the name of one.
+    """
+    from flambeau.trainer import callbacks as known
+
     if given is None:
-        return None
-    raise TypeError(
-        f"Trainer(profiler={given!r}) is not supported: add the callback "
-        "flambeau.trainer.callbacks.Profiler instead"
-    )
+        return PassThroughProfiler(), None
+    if not isinstance(given, (str, Profiler)):
+        raise MisconfigurationException(
+            f"Trainer(profiler={given!r}): must be a name or a `Profiler`"
+        )
+    try:
+        callback = known.Profiler(given)
+    except ValueError as error:
+        raise MisconfigurationException(f"Trainer(profiler={given!r}): {error}") from None
+    return callback.profiler, callback
 
 
 def callbacks(
@@ -164,6 +169,7 @@ def callbacks(
     progress_bar: bool | None,
     summary: bool | None,
     max_time: Any,
+    timing: Callback | None,
 ) -> list[Callback]:
     """The callbacks: those given, and the usual ones that were not."""
     from flambeau.trainer import callbacks as known
@@ -188,6 +194,8 @@ def callbacks(
             "Trainer was configured with `enable_progress_bar=False` but found a progress bar in "
             "callbacks list."
         )
+    if timing is not None:
+        mine.append(timing)
     if max_time is not None:
         mine.append(known.Timer(duration=max_time, interval="step"))
     if not has_checkpoint and checkpointing is not False:

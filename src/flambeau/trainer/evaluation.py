@@ -14,6 +14,8 @@ from flambeau.trainer.data import as_list, limited
 from flambeau.trainer.hooks import DataHooks
 from flambeau.trainer.module import LightningModule
 from flambeau.trainer.results import Results
+from flambeau.trainer.state import STAGES
+from flambeau.trainer.utilities.combined_loader import batches_of
 
 if TYPE_CHECKING:
     from flambeau.trainer.trainer import Trainer
@@ -60,34 +62,52 @@ class Mover:
 class Evaluation:
     """One kind of evaluation; read :meth:`run`."""
 
-    def __init__(self, trainer: Trainer, kind: str, within_fit: bool = False) -> None:
+    def __init__(
+        self, trainer: Trainer, kind: str, within_fit: bool = False, verbose: bool = True
+    ) -> None:
         self.trainer = trainer
         self.kind = kind
         self.within_fit = within_fit
-        step, self.loader_name, self.limit_name, self.prefix = _KINDS[kind]
+        # Whether the values are printed.
+        self.verbose = verbose
+        self.step_name, self.loader_name, self.limit_name, self.prefix = _KINDS[kind]
         self.results = Results()
         # Batches so far, over all runs: the step of what is logged at each batch.
         self.count = 0
         self.predictions: list[Any] | None = None
-        moments = trainer.moments
-        self.step = moments.own(step) or getattr(trainer.lightning_module, step)
-        self.end_of_outputs = moments.own(f"{kind}_epoch_end") if kind != "predict" else None
+        self.loaders: list[Any] | None = None
+        self.lengths: list[int | None] = []
+        # The epoch of the training loop in which the loaders were made.
+        self.loaded_at = 0
+
+    def connect(self) -> None:
+        """Finds out what is called; what hooks want depends on how many loaders there are."""
+        trainer, moments = self.trainer, self.trainer.moments
+        self.step = moments.own(self.step_name) or getattr(trainer.lightning_module, self.step_name)
+        ends = f"{self.kind}_epoch_end"
+        self.end_of_outputs = moments.own(ends) if self.kind != "predict" else None
         self.mover = Mover(trainer)
-        self.load_data()
         self.batch_starts = self.numbered(moments[f"{self.prefix}_batch_start"], 3)
         self.batch_ends = self.numbered(moments[f"{self.prefix}_batch_end"], 4)
         ((_, numbered),) = self.numbered([self.step], 3)
         self.gives = positional(self.step, 3 if numbered else 2)
 
     def load_data(self) -> None:
-        """Asks for the loaders, and how much of each is used."""
+        """Asks for the loaders, and how much of each is used; again if the trainer wants so."""
         trainer = self.trainer
-        self.loaders = as_list(trainer.request_loader(self.loader_name))
+        every, epoch = trainer.reload_dataloaders_every_n_epochs, trainer.current_epoch
+        stale = self.within_fit and every and epoch - self.loaded_at >= every
+        if self.loaders is not None and not stale:
+            return
+        self.loaded_at = epoch
+        given = trainer.request_loader(self.loader_name)
+        self.loaders = as_list(given)
         limit, name = getattr(trainer, self.limit_name), self.limit_name
         if trainer.overfit_batches and self.kind == "validation":
             limit, name = trainer.overfit_batches, "overfit_batches"
         self.lengths = [limited(loader, limit, name) for loader in self.loaders]
-        trainer.note_loaders(self.kind, self.loaders, self.lengths)
+        trainer.note_loaders(self.kind, getattr(given, "iterables", given), self.lengths)
+        self.connect()
 
     def run(self, most: float = math.inf) -> list[dict[str, float]]:
         """All batches, in evaluation mode; returns each loader's values.
@@ -126,19 +146,25 @@ class Evaluation:
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode and no gradients; afterwards every submodule's mode is what it was."""
         trainer, module = self.trainer, self.trainer.lightning_module
-        modes = [(m, m.training) for m in module.modules()]
-        getattr(module, f"{self.prefix}_model_eval")()
+        stage = trainer.state.stage
+        if not trainer.sanity_checking:
+            trainer.state.stage = STAGES[self.kind]
         mode = flambeau.inference_mode if trainer.inference_mode else flambeau.no_grad
-        try:
-            with mode():
+        with mode():
+            self.load_data()
+            modes = [(m, m.training) for m in module.modules()]
+            getattr(module, f"{self.prefix}_model_eval")()
+            try:
                 yield
-        finally:
-            own = trainer.moments.own(f"{self.prefix}_model_train")
-            if own is not None:
-                own()
-            else:
-                for part, training in modes:
-                    part.training = training
+            finally:
+                # A prediction has no such hook.
+                own = None if self.kind == "predict" else f"{self.prefix}_model_train"
+                if own is not None and trainer.moments.own(own) is not None:
+                    getattr(module, own)()
+                else:
+                    for part, training in modes:
+                        part.training = training
+                trainer.state.stage = stage
 
     def run_loader(self, number: int, most: float) -> list[Any]:
         """The batches of one loader; returns what the steps returned, if anybody wants it."""
@@ -151,7 +177,7 @@ class Evaluation:
         most = most if limit is None else min(most, limit)
         if not most:
             return kept
-        for index, batch in enumerate(self.loaders[number]):
+        for index, batch in enumerate(batches_of(self.loaders[number])):
             if self.mover.needed:
                 batch = self.mover(batch, number)
             results.new_batch(batch)
@@ -196,6 +222,27 @@ class Evaluation:
         if values and not trainer.sanity_checking:
             trainer.log_metrics(values, self.count)
         self.count += 1
+
+    # --- Lightning's names ------------------------------------------------------------------
+
+    @property
+    def num_dataloaders(self) -> int:
+        """How many loaders there are; 0 before they are made."""
+        return len(self.loaders or ())
+
+    @property
+    def max_batches(self) -> list[int | float]:
+        """How many batches of each loader are used."""
+        return [math.inf if n is None else n for n in self.lengths]
+
+    @property
+    def inference_mode(self) -> bool:
+        """Whether it is in inference mode, not only without gradients."""
+        return self.trainer.inference_mode
+
+    @inference_mode.setter
+    def inference_mode(self, value: bool) -> None:
+        self.trainer.inference_mode = value
 
     def by_loader(self) -> list[dict[str, float]]:
         """The epoch's values, each with its loader's; those of no loader with the first's."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import flambeau
 from flambeau.device import device
-from flambeau.trainer.callbacks.checkpoint import Checkpoint
+from flambeau.trainer.callback import Checkpoint
 from flambeau.trainer.state import RunningStage
 from flambeau.trainer.utilities.rank_zero import rank_zero_only
 
@@ -41,6 +43,19 @@ class _OneDevice:
     all_gather = all_reduce = reduce
 
 
+def _stage(stage: RunningStage, meaning: str) -> property:
+    """Whether a stage runs; it can be set."""
+
+    def get(trainer: Facts) -> bool:
+        return trainer.state.stage is stage
+
+    def put(trainer: Facts, runs: bool) -> None:
+        if runs or trainer.state.stage is stage:
+            trainer.state.stage = stage if runs else None
+
+    return property(get, put, doc=meaning)
+
+
 class Facts:
     """The properties of a trainer."""
 
@@ -61,25 +76,20 @@ class Facts:
         """Whether the batch is the last of its epoch."""
         return self.fit_loop.is_last_batch
 
-    @property
-    def training(self) -> bool:
-        """Whether the training loop runs."""
-        return self.state.stage is RunningStage.TRAINING and not self.sanity_checking
+    training = _stage(RunningStage.TRAINING, "Whether the training loop runs.")
+    sanity_checking = _stage(
+        RunningStage.SANITY_CHECKING, "Whether the few validation batches before training run."
+    )
+    validating = _stage(
+        RunningStage.VALIDATING, "Whether ``validate`` runs, or a validation within ``fit``."
+    )
+    testing = _stage(RunningStage.TESTING, "Whether ``test`` runs.")
+    predicting = _stage(RunningStage.PREDICTING, "Whether ``predict`` runs.")
 
     @property
-    def validating(self) -> bool:
-        """Whether ``validate`` runs, or a validation within ``fit``."""
-        return self.state.stage is RunningStage.VALIDATING
-
-    @property
-    def testing(self) -> bool:
-        """Whether ``test`` runs."""
-        return self.state.stage is RunningStage.TESTING
-
-    @property
-    def predicting(self) -> bool:
-        """Whether ``predict`` runs."""
-        return self.state.stage is RunningStage.PREDICTING
+    def evaluating(self) -> bool:
+        """Whether a validation or a test runs."""
+        return self.state.stage is not None and self.state.stage.evaluating
 
     @property
     def received_sigterm(self) -> bool:
@@ -188,6 +198,20 @@ class Facts:
     def precision(self) -> str:
         """The name of the precision."""
         return self.precision_plugin.name
+
+    @property
+    def scaler(self) -> None:
+        """None: bfloat16 has the range of float32, no loss needs to be scaled."""
+        return None
+
+    @contextmanager
+    def init_module(self, empty_init: bool | None = None) -> Iterator[None]:
+        """What is made within has the dtype of ``precision``.
+
+        ``empty_init`` is accepted: weights are initialised all the same.
+        """
+        with self.precision_plugin.initial():
+            yield
 
     @property
     def root_device(self) -> Any:

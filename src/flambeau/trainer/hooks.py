@@ -70,6 +70,9 @@ class ModelHooks(DataHooks):
     def configure_model(self) -> None:
         """Makes layers that ``__init__`` left out; called at the beginning of every run."""
 
+    def configure_sharded_model(self) -> None:
+        """The name that :meth:`configure_model` had; called as well."""
+
     def on_fit_start(self) -> None:
         """``fit`` begins."""
 
@@ -179,10 +182,6 @@ class ModelHooks(DataHooks):
     def on_predict_model_eval(self) -> None:
         """Puts the module in evaluation mode for a prediction."""
         self.eval()
-
-    def on_predict_model_train(self) -> None:
-        """Puts the module back in the modes it had; overridden, it is called instead of that."""
-        self.train()
 
     def on_before_zero_grad(self, optimizer: Optimizer) -> None:
         """Gradients are about to be forgotten."""

@@ -82,8 +82,15 @@ class HyperparametersMixin:
         kept = {
             k: AttributeDict(vars(v)) if isinstance(v, Namespace) else v for k, v in kept.items()
         }
-        self._hparams = AttributeDict({**self.hparams, **kept})
+        # What the ``__init__`` of a base kept can be left out, too.
+        merged = {**self.hparams, **kept}
+        self._hparams = AttributeDict({k: v for k, v in merged.items() if k not in left_out})
         self._hparams_initial = copy.deepcopy(self._hparams)
+
+    def remove_ignored_hparams(self, ignore_list: list[str]) -> None:
+        """Takes names out of ``hparams`` that the ``__init__`` of a base kept."""
+        for name in ignore_list:
+            self.hparams.pop(name, None)
 
     @property
     def hparams(self) -> AttributeDict:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from flambeau.tensor import Tensor
 from flambeau.trainer import checkpoints
 from flambeau.trainer.connecting import positional
-from flambeau.trainer.data import EpochBatches, in_order, limited
+from flambeau.trainer.data import EpochBatches, in_order, limited, parts_of
 from flambeau.trainer.evaluation import Evaluation, Mover
 from flambeau.trainer.nonfinite import non_finite_gradient, non_finite_loss
 from flambeau.trainer.optimizers import step_schedules
+from flambeau.trainer.position import Position
 from flambeau.trainer.results import Results
 from flambeau.trainer.seeding import rng_state
 from flambeau.trainer.signals import Signals
+from flambeau.trainer.utilities.combined_loader import combined
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.trainer.utilities.rank_zero import rank_zero_warn
 
@@ -34,17 +36,13 @@ class Interrupted(Exception):
     """A signal was noted; all that was begun is done."""
 
 
-class FitLoop:
+class FitLoop(Position):
     """One call of ``fit``. Read :meth:`run` first."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
-        self.epoch = 0
-        # Optimizer steps; over all epochs.
-        self.global_step = 0
-        # Batches whose optimizer stepped, over all epochs: the step that loggers see.
-        self.logged_step = 0
-        self.total_batches = 0
+        self.epoch = self.global_step = self.logged_step = self.total_batches = 0
+        self.length = None
         self.results = Results()
         self.batches: EpochBatches | None = None
         self.batch_idx = -1
@@ -69,6 +67,10 @@ class FitLoop:
         """Trains until an epoch, a step, the time or a callback ends it."""
         with Signals() as self.signals:
             try:
+                self.connect()
+                self.load()
+                if self.finished and not self.restarting:
+                    return
                 self.begin()
                 while self.batches is not None or not self.finished:
                     if self.batches is None:
@@ -91,8 +93,8 @@ class FitLoop:
         if self.signals.received is not None and not self.window:
             raise Interrupted
 
-    def begin(self) -> None:
-        """Finds out what is called when, takes up a checkpoint's position, and starts."""
+    def connect(self) -> None:
+        """Finds out what is called when."""
         trainer = self.trainer
         trainer.set_results(self.results)
         moments = trainer.moments
@@ -120,12 +122,29 @@ class FitLoop:
         self.own_zero_grad = moments.own("optimizer_zero_grad")
         self.own_backward = moments.own("backward")
         self.epoch_end_of_outputs = moments.own("training_epoch_end")
-        self.load_data()
+
+    def load(self) -> None:
+        """Asks for the data, and tries the validation with a little of them."""
+        trainer = self.trainer
         if trainer.enable_validation:
             self.validation = Evaluation(trainer, "validation", within_fit=True)
         if self.resumed is None:
             self.sanity_check()
-        module.train()
+        self.load_data()
+        if self.resumed is not None and self.resumed["moment"][0] == "on_train_epoch_end":
+            # Hooks see the epoch that comes.
+            self.epoch += 1
+        if self.finished and not self.restarting:
+            return
+        if self.validation is not None and self.validates_in_this_epoch:
+            trainer.validating = True
+            self.validation.load_data()
+            trainer.training = True
+
+    def begin(self) -> None:
+        """Starts, and takes up a checkpoint's position."""
+        trainer = self.trainer
+        trainer.lightning_module.train()
         trainer.set_results(self.results)
         trainer.call("on_train_start")
         if self.resumed is not None:
@@ -134,18 +153,19 @@ class FitLoop:
     def load_data(self) -> None:
         """Asks for the training loader."""
         trainer = self.trainer
+        self.loader = combined(trainer.request_loader("train_dataloader"))
         if trainer.overfit_batches:
-            self.loader = in_order(trainer.request_loader("train_dataloader"))
+            self.loader = in_order(self.loader)
             limit, name = trainer.overfit_batches, "overfit_batches"
         else:
-            self.loader = trainer.request_loader("train_dataloader")
             limit, name = trainer.limit_train_batches, "limit_train_batches"
         self.length = limited(self.loader, limit, name)
-        trainer.train_dataloader = self.loader
+        trainer.train_dataloader = getattr(self.loader, "iterables", self.loader)
         trainer.num_training_batches = math.inf if self.length is None else self.length
         if self.length == 0:
             rank_zero_warn("`Trainer.fit` stopped: `training_dataloader` has no batches.")
         self.validate_every = self.validation_interval()
+        trainer.val_check_batch = self.validate_every or trainer.num_training_batches
 
     def validation_interval(self) -> int | None:
         """After how many batches to validate; None: at the end of the epoch."""
@@ -178,7 +198,7 @@ class FitLoop:
         every = trainer.reload_dataloaders_every_n_epochs
         if every and self.epoch and self.epoch % every == 0:
             self.load_data()
-        for part in (self.loader, *_samplers(self.loader)):
+        for part in parts_of(self.loader):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(self.epoch)
         self._skip_rest = False
@@ -207,33 +227,6 @@ class FitLoop:
         self.epoch += 1
         self.moment = "", _ALL
 
-    @property
-    def finished(self) -> bool:
-        """Whether no further epoch begins."""
-        trainer = self.trainer
-        if self.length == 0:
-            return True
-        if trainer.max_epochs != -1 and self.epoch >= trainer.max_epochs:
-            return True
-        return self.out_of_steps or (trainer.should_stop and self.may_stop)
-
-    @property
-    def finished_within_epoch(self) -> bool:
-        """Whether the epoch ends before its last batch."""
-        return self._skip_rest or self.out_of_steps or (self.trainer.should_stop and self.may_stop)
-
-    @property
-    def out_of_steps(self) -> bool:
-        """Whether ``max_steps`` were taken."""
-        return self.trainer.max_steps != -1 and self.global_step >= self.trainer.max_steps
-
-    @property
-    def may_stop(self) -> bool:
-        """Whether ``min_epochs`` and ``min_steps`` are done."""
-        trainer = self.trainer
-        epochs = not trainer.min_epochs or self.epoch >= trainer.min_epochs
-        return epochs and (not trainer.min_steps or self.global_step >= trainer.min_steps)
-
     # --- a batch ----------------------------------------------------------------------------
 
     def train_batch(self, batch: Any, index: int, last: bool) -> None:
@@ -246,7 +239,8 @@ class FitLoop:
         if self.batch_starts:
             results.hook = "on_train_batch_start"
             if any([start(batch, index) == -1 for start in self.batch_starts]):
-                self._skip_rest = True
+                self._skip_rest = self.is_last_batch = True
+                self.step_schedules("epoch", plateau=False)
                 return
         every = trainer.accumulate_grad_batches
         stepping = every == 1 or last or (index + 1) % every == 0
@@ -431,10 +425,6 @@ class FitLoop:
         if updated:
             self.window.clear()
 
-    def place(self, index: int) -> str:
-        """Where a batch is, in words."""
-        return f"step {self.global_step} (epoch {self.epoch}, batch {index})"
-
     def log_step(self) -> None:
         """Sends the values of the step to the loggers, every ``log_every_n_steps``."""
         trainer = self.trainer
@@ -460,26 +450,28 @@ class FitLoop:
         trainer = self.trainer
         if self.validation is None:
             return False
-        epochs = trainer.check_val_every_n_epoch
-        if epochs is not None and (self.epoch + 1) % epochs != 0:
+        if not self.validates_in_this_epoch:
             return False
         if trainer.should_stop and self.may_stop:
             return True
         if self.validate_every is None:
             return last
-        seen = self.total_batches if epochs is None else index + 1
+        seen = self.total_batches if trainer.check_val_every_n_epoch is None else index + 1
         return seen % self.validate_every == 0
 
     def validate(self) -> None:
         """A validation within training."""
         # A signal within it takes the generators back to where they are now.
         self.rng = rng_state()
+        trainer = self.trainer
+        trainer.validating = True
         if not self.window:
-            self.trainer.lightning_module.on_validation_model_zero_grad()
+            trainer.lightning_module.on_validation_model_zero_grad()
         assert self.validation is not None
         self.validation.run()
         self.rng = None
-        self.trainer.set_results(self.results)
+        trainer.training = True
+        trainer.set_results(self.results)
         self.step_schedules("step", plateau=True)
         self.write_checkpoints("on_validation_end")
 
@@ -491,7 +483,7 @@ class FitLoop:
     def sanity_check(self) -> None:
         """A few validation batches, so that their errors come before an hour of training."""
         trainer = self.trainer
-        if self.validation is None or not trainer.num_sanity_val_steps or not self.length:
+        if self.validation is None or not trainer.num_sanity_val_steps:
             return
         trainer.sanity_checking = True
         generators = rng_state()
@@ -500,7 +492,7 @@ class FitLoop:
         trainer.call("on_sanity_check_end")
         trainer.forget_metrics()
         checkpoints.set_rng(generators)
-        trainer.sanity_checking = False
+        trainer.training = True
 
     # --- checkpoints ------------------------------------------------------------------------
 
@@ -547,6 +539,7 @@ class FitLoop:
             self.batches = EpochBatches(self.loader, self.length, state["batches"])
         checkpoints.restore_generators(self.trainer)
         arguments = (None, None, self.batch_idx) if moment == "on_train_batch_end" else ()
+        self.epoch = state["epoch"]
         self.write_checkpoints(moment, *arguments, after=number)
         if moment == "on_train_epoch_end":
             self.epoch += 1
@@ -580,7 +573,7 @@ class FitLoop:
 def _as_output(output: Any) -> Any:
     """A step's output as hooks get it: a dictionary, its tensors without history."""
     if output is None:
-        return None
+        return {}
     if isinstance(output, Tensor):
         return {"loss": output.detach()}
     return {k: v.detach() if isinstance(v, Tensor) else v for k, v in output.items()}
@@ -588,8 +581,3 @@ def _as_output(output: Any) -> Any:
 
 def _steps_by_index(step: Callable) -> bool:
     return "optimizer_idx" in inspect.signature(step).parameters
-
-
-def _samplers(loader: Any) -> list[Any]:
-    found = [getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
-    return [sampler for sampler in found if sampler is not None]

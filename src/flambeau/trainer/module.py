@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from flambeau import nn
+from flambeau.trainer.export import Exports
 from flambeau.trainer.hooks import ModelHooks
 from flambeau.trainer.hparams import HyperparametersMixin
 from flambeau.trainer.loading import load_module
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LightningModule"]
 
 
-class LightningModule(ModelHooks, HyperparametersMixin, nn.Module):
+class LightningModule(ModelHooks, HyperparametersMixin, Exports, nn.Module):
     """A network together with how it is trained, validated and tested.
 
     A subclass writes ``training_step``, ``configure_optimizers`` and, as it needs them,
@@ -59,7 +61,7 @@ class LightningModule(ModelHooks, HyperparametersMixin, nn.Module):
     """Whether the trainer calls ``zero_grad``, ``backward`` and ``step``, or the module does."""
 
     example_input_array: Any = None
-    """An input of ``forward``, for summaries and pictures of the graph."""
+    """An input of ``forward``, for summaries, exports and pictures of the graph."""
 
     strict_loading: bool = True
     """Whether weights in a checkpoint must be those the module has."""
@@ -165,6 +167,11 @@ class LightningModule(ModelHooks, HyperparametersMixin, nn.Module):
     @property
     def fabric(self) -> None:
         """None: there is no Fabric here."""
+        return None
+
+    @property
+    def device_mesh(self) -> None:
+        """None: parameters are in one place."""
         return None
 
     def print(self, *args: Any, **kwargs: Any) -> None:
@@ -330,6 +337,15 @@ class LightningModule(ModelHooks, HyperparametersMixin, nn.Module):
         """Takes back :meth:`toggle_optimizer`."""
         for p, required in self.__dict__.pop("_toggled", ()):
             p.requires_grad_(required)
+
+    @contextmanager
+    def toggled_optimizer(self, optimizer: Optimizer | LightningOptimizer) -> Iterator[None]:
+        """Within, only the parameters of this optimizer require gradients."""
+        self.toggle_optimizer(optimizer)
+        try:
+            yield
+        finally:
+            self.untoggle_optimizer(optimizer)
 
     # --- saving, freezing -------------------------------------------------------------------
 

@@ -68,6 +68,10 @@ class Precision:
         """What steps run in."""
         if self._mixed is not None:
             return flambeau.autocast("cpu", self._mixed)
+        return self.initial()
+
+    def initial(self) -> AbstractContextManager[Any]:
+        """What parameters are made in."""
         return nullcontext() if self._true is None else _default_dtype(self._true)
 
     @property

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.trainer.callback import Callback
 from flambeau.trainer.connecting import Moments
+from flambeau.trainer.data import own_generators
 from flambeau.trainer.loop import FitLoop
 from flambeau.trainer.metrics.metric import Metric
 from flambeau.trainer.optimizers import LightningOptimizer, configured
 from flambeau.trainer.results import Published
 from flambeau.trainer.seeding import rng_state, set_rng
+from flambeau.trainer.utilities.combined_loader import combined
 
 if TYPE_CHECKING:
     from flambeau.trainer.trainer import Trainer
@@ -111,12 +113,7 @@ def _tensors(module: Any) -> dict[str, Any]:
 def _generators(trainer: Trainer) -> list[Any]:
     """Generators that the training loader draws from, besides the common one."""
     loader = trainer._given.get("train_dataloader")
-    found = []
-    for owner in (loader, getattr(loader, "sampler", None)):
-        generator = getattr(owner, "generator", None)
-        if generator is not None and all(generator is not other for other in found):
-            found.append(generator)
-    return found
+    return own_generators(combined(loader))
 
 
 def attribute_owner(trainer: Trainer, name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 
-__all__ = ["RunningStage", "TrainerFn", "TrainerState", "TrainerStatus"]
+__all__ = ["STAGES", "RunningStage", "TrainerFn", "TrainerState", "TrainerStatus"]
 
 
 class TrainerStatus(StrEnum):
@@ -35,10 +35,17 @@ class RunningStage(StrEnum):
     TESTING = "test"
     PREDICTING = "predict"
 
+    @property
+    def evaluating(self) -> bool:
+        """Whether it is a validation or a test."""
+        return self in (self.VALIDATING, self.TESTING, self.SANITY_CHECKING)
 
-_FIRST = {
+
+# The stage that a call begins with, and that of each kind of evaluation.
+STAGES = {
     "fit": RunningStage.TRAINING,
     "validate": RunningStage.VALIDATING,
+    "validation": RunningStage.VALIDATING,
     "test": RunningStage.TESTING,
     "predict": RunningStage.PREDICTING,
 }
@@ -55,7 +62,7 @@ class TrainerState:
     @classmethod
     def of(cls, fn: str) -> TrainerState:
         """The state at the beginning of a run."""
-        return cls(TrainerStatus.RUNNING, TrainerFn(fn), _FIRST[fn])
+        return cls(TrainerStatus.RUNNING, TrainerFn(fn), STAGES[fn])
 
     @property
     def finished(self) -> bool:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import flambeau
 from flambeau.tensor import Tensor
 from flambeau.trainer import checkpoints, defaults
-from flambeau.trainer.callback import Callback
-from flambeau.trainer.callbacks.checkpoint import Checkpoint
+from flambeau.trainer.callback import Callback, Checkpoint
 from flambeau.trainer.connecting import Moments, is_overridden, with_last_checkpoints
 from flambeau.trainer.evaluation import Evaluation
 from flambeau.trainer.facts import Facts
@@ -46,7 +45,8 @@ class Trainer(Facts):
     taken up from a checkpoint gives the very bits of one that never stopped. ``detect_anomaly``
     looks at every loss and gradient before they are used.
 
-    ``accelerator``, ``devices``, ``strategy`` and ``num_nodes`` are accepted for one processor.
+    ``accelerator``, ``devices``, ``strategy``, ``num_nodes``, ``use_distributed_sampler`` and
+    ``sync_batchnorm`` are accepted for one processor.
     ``logger``, ``callbacks``, ``enable_progress_bar``, ``enable_checkpointing`` and
     ``enable_model_summary`` say what stands beside the loop; ``default_root_dir`` where files go.
 
@@ -99,6 +99,9 @@ class Trainer(Facts):
         barebones: bool = False,
         reload_dataloaders_every_n_epochs: int = 0,
         default_root_dir: str | Path | None = None,
+        enable_autolog_hparams: bool = True,
+        use_distributed_sampler: bool = True,
+        sync_batchnorm: bool = False,
         **unsupported: Any,
     ) -> None:
         defaults.refuse(unsupported)
@@ -143,6 +146,7 @@ class Trainer(Facts):
         self.precision_plugin = Precision(precision)
         self.deterministic = deterministic
         self.inference_mode = inference_mode
+        self.enable_autolog_hparams = enable_autolog_hparams
         self.detect_anomaly = detect_anomaly
         self.reload_dataloaders_every_n_epochs = reload_dataloaders_every_n_epochs
         self.default_root_dir = os.fspath(default_root_dir or os.getcwd())
@@ -151,7 +155,6 @@ class Trainer(Facts):
 
         self.state = TrainerState()
         self.should_stop = False
-        self.sanity_checking = False
         self.interrupted = False
         self.ckpt_path: str | None = None
         self.optimizers: list[Any] = []
@@ -162,6 +165,7 @@ class Trainer(Facts):
         self.test_dataloaders: Any = None
         self.predict_dataloaders: Any = None
         self.num_training_batches: int | float = math.inf
+        self.val_check_batch: int | float | None = None
         self.num_val_batches: list[int | float] = []
         self.num_test_batches: list[int | float] = []
         self.num_predict_batches: list[int | float] = []
@@ -170,8 +174,11 @@ class Trainer(Facts):
         self._module: LightningModule | None = None
         self._results: Results | None = None
         self.fit_loop = FitLoop(self)
+        self.validate_loop = Evaluation(self, "validation")
+        self.test_loop = Evaluation(self, "test")
+        self.predict_loop = Evaluation(self, "predict")
         self.loggers = defaults.loggers(self, logger)
-        self.profiler = defaults.profiler(profiler)
+        self.profiler, timing = defaults.profiler(profiler)
         self.callbacks: list[Callback] = defaults.callbacks(
             self,
             callbacks,
@@ -179,6 +186,7 @@ class Trainer(Facts):
             progress_bar=enable_progress_bar,
             summary=enable_model_summary,
             max_time=max_time,
+            timing=timing,
         )
 
     # --- what one calls ---------------------------------------------------------------------
@@ -202,7 +210,8 @@ class Trainer(Facts):
         ``KeyboardInterrupt`` after a signal, when the state is saved.
         """
         given = {"train_dataloader": train_dataloaders, "val_dataloader": val_dataloaders}
-        self.fit_loop = FitLoop(self)
+        before, self.fit_loop = self.fit_loop, FitLoop(self)
+        self.fit_loop.follow(before)
         self.should_stop = False
         with self._running("fit", model, given, datamodule):
             defaults.check_fit(self)
@@ -310,9 +319,10 @@ class Trainer(Facts):
                 self.ckpt_path = found[0]
                 checkpoints.restore_module(self, found[1], fitting=False)
             self.log_hyperparameters()
-            evaluation = Evaluation(self, kind)
+            evaluation = Evaluation(self, kind, verbose=verbose)
+            setattr(self, f"{fn}_loop", evaluation)
             evaluation.found = evaluation.run()
-        if verbose:
+        if evaluation.verbose:
             defaults.print_results(evaluation.found, kind)
         return evaluation
 
@@ -352,19 +362,17 @@ class Trainer(Facts):
             self.state.status = TrainerStatus.FINISHED
             for logger in self.loggers:
                 logger.finalize("success")
+            self.moments = Moments(self, model)
+            if datamodule is not None:
+                datamodule.teardown(fn)
+            self.call("teardown", fn)
         except BaseException as error:
             self._stopped_by(error)
             raise
         finally:
-            try:
-                self.moments = Moments(self, model)
-                if datamodule is not None:
-                    datamodule.teardown(fn)
-                self.call("teardown", fn)
-            finally:
-                self.set_results(None)
-                self.callbacks = own_callbacks
-                self.state.stage = None
+            self.set_results(None)
+            self.callbacks = own_callbacks
+            self.state.stage = None
 
     def _prepare(self, fn: str, model: LightningModule) -> None:
         data = self.datamodule
@@ -375,6 +383,8 @@ class Trainer(Facts):
             data.setup(fn)
         self.call("setup", fn)
         model.configure_model()
+        if is_overridden("configure_sharded_model", model):
+            model.configure_sharded_model()
         self.precision_plugin.convert(model)
 
     def _with_the_modules(self, model: LightningModule) -> list[Callback]:
@@ -387,11 +397,13 @@ class Trainer(Facts):
     def _stopped_by(self, error: BaseException) -> None:
         self.interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
         self.state.status = TrainerStatus.INTERRUPTED
-        if self.datamodule is not None:
-            self.datamodule.on_exception(error)
-        if hasattr(self, "moments"):
+        if self._module is not None:
+            # Not those that a profiler times: it ends here.
+            self.moments = Moments(self, self._module)
             for function in self.moments.of_callbacks("on_exception", lambda callback: True):
                 function(error)
+        if self.datamodule is not None:
+            self.datamodule.on_exception(error)
         for logger in self.loggers:
             logger.finalize("failed")
 
@@ -437,10 +449,10 @@ class Trainer(Facts):
         """Whether there is any data for a stage."""
         return name in self._given or self.moments.loader(name) is not None
 
-    def note_loaders(self, kind: str, loaders: list[Any], lengths: list[int | None]) -> None:
+    def note_loaders(self, kind: str, loaders: Any, lengths: list[int | None]) -> None:
         """Keeps loaders and their lengths where users look for them."""
         short = "val" if kind == "validation" else kind
-        setattr(self, f"{short}_dataloaders", loaders[0] if len(loaders) == 1 else loaders)
+        setattr(self, f"{short}_dataloaders", loaders)
         counts = [math.inf if n is None else n for n in lengths]
         setattr(self, f"num_{short}_batches", counts)
 
@@ -526,6 +538,8 @@ class Trainer(Facts):
 
     def log_hyperparameters(self) -> None:
         """Sends the hyper-parameters of the module and the data module to the loggers."""
+        if not self.enable_autolog_hparams:
+            return
         given: dict[str, Any] = {}
         for owner in (self.datamodule, self._module):
             if owner is not None and getattr(owner, "_log_hyperparams", False):

@@ -18,6 +18,7 @@ from flambeau.distributions.transforms.elementwise import (
 )
 from flambeau.distributions.transforms.vectors import (
     CatTransform,
+    CorrCholeskyTransform,
     LowerCholeskyTransform,
     PositiveDefiniteTransform,
     ReshapeTransform,
@@ -31,6 +32,7 @@ __all__ = [
     "AffineTransform",
     "CatTransform",
     "ComposeTransform",
+    "CorrCholeskyTransform",
     "CumulativeDistributionTransform",
     "ExpTransform",
     "IndependentTransform",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import flambeau
 from flambeau.distributions import constraints
 from flambeau.distributions.transforms.base import Transform
 from flambeau.distributions.transforms.elementwise import _clipped_sigmoid
+from flambeau.distributions.utils import tril_matrix_to_vec, vec_to_tril_matrix
 
 
 class ReshapeTransform(Transform):
@@ -126,6 +128,56 @@ class StickBreakingTransform(Transform):
         if len(shape) < 1:
             raise ValueError("Too few dimensions on input")
         return shape[:-1] + (shape[-1] - 1,)
+
+
+class CorrCholeskyTransform(Transform):
+    """Vectors of length ``D (D - 1) / 2`` to lower triangular roots of ``D x D`` correlation
+    matrices: row by row, each element takes its share of the row's unit length that is left.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.corr_cholesky
+    bijective = True
+
+    def _call(self, x: flambeau.Tensor) -> flambeau.Tensor:
+        eps = flambeau.finfo(x.dtype).eps
+        share = vec_to_tril_matrix(x.tanh().clamp(min=-1 + eps, max=1 - eps), diag=-1)
+        left = (1 - share**2).sqrt().cumprod(-1)
+        identity = flambeau.eye(share.shape[-1], dtype=share.dtype, device=share.device)
+        return (share + identity) * _shifted(left)
+
+    def _inverse(self, y: flambeau.Tensor) -> flambeau.Tensor:
+        left = tril_matrix_to_vec(_shifted(1 - (y * y).cumsum(-1)), diag=-1)
+        return (tril_matrix_to_vec(y, diag=-1) / left.sqrt()).atanh()
+
+    def log_abs_det_jacobian(self, x: flambeau.Tensor, y: flambeau.Tensor) -> flambeau.Tensor:
+        # Each share is scaled by the root of what is left: two off the diagonal, as that of the
+        # first column is 1 and the diagonal is no variable.
+        left = tril_matrix_to_vec(1 - (y * y).cumsum(-1), diag=-2)
+        tanh = -2 * (x + flambeau.nn.functional.softplus(-2 * x) - math.log(2.0)).sum(-1)
+        return 0.5 * left.log().sum(-1) + tanh
+
+    def forward_shape(self, shape: Any) -> Any:
+        if len(shape) < 1:
+            raise ValueError("Too few dimensions on input")
+        length = shape[-1]
+        n = round((0.25 + 2 * length) ** 0.5 + 0.5)
+        if n * (n - 1) // 2 != length:
+            raise ValueError("Input is not a flattened lower-diagonal number")
+        return shape[:-1] + (n, n)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        if len(shape) < 2:
+            raise ValueError("Too few dimensions on input")
+        if shape[-2] != shape[-1]:
+            raise ValueError("Input is not square")
+        n = shape[-1]
+        return shape[:-2] + (n * (n - 1) // 2,)
+
+
+def _shifted(left: flambeau.Tensor) -> flambeau.Tensor:
+    """What is left before each element, from what is left after it."""
+    return flambeau.nn.functional.pad(left[..., :-1], [1, 0], value=1)
 
 
 class LowerCholeskyTransform(Transform):

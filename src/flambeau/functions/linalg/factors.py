@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes, return_types
+from flambeau.functions.inplace import title as _title
 from flambeau.functions.linalg import _common as c
 from flambeau.functions.promotion import cast as _cast
 from flambeau.ir.primitive import broadcast_shapes
@@ -131,6 +132,11 @@ def lu_solve(
     """
     shape = c.square(LU, "torch.linalg.lu_solve", "LU")
     c.matrix(B, "torch.linalg.lu_solve", "B")
+    if LU.dtype is not B.dtype:
+        raise RuntimeError(
+            "linalg.lu_solve: Expected LU and B to have the same dtype, but found LU of type "
+            f"{_title(LU.dtype)} and B of type {_title(B.dtype)} instead"
+        )
     if pivots.dtype is not dtypes.int32:
         raise RuntimeError(
             "torch.linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32"

@@ -20,6 +20,8 @@ def vector_norm(
     dim: Any = None,
     keepdim: bool = False,
     *,
+    axis: Any = None,
+    keepdims: bool = False,
     dtype: dtype | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -30,6 +32,7 @@ def vector_norm(
     >>> vector_norm(tensor([3.0, 4.0]))
     tensor(5.)
     """
+    dim, keepdim = (dim if axis is None else axis), keepdim or keepdims
     return _norms._vector_norm(x, ord, dim, keepdim, dtype, out=out)
 
 

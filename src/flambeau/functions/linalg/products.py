@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from flambeau.functions import dims as _dims
+from flambeau.functions.checks import _need_one_dtype
 from flambeau.functions.linalg import _common as c
 from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import promoted as _promoted
@@ -78,6 +79,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """
     if input.dim() != other.dim():
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    _need_one_dtype(input, other)
     return _cross(input, other, dim, "linalg.cross")
 
 

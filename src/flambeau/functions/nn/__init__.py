@@ -1,6 +1,7 @@
 """The functions of neural networks: what ``torch.nn.functional`` holds, by theme."""
 
 # Declared when imported: the primitives that these functions are made of.
+import flambeau.ir.attention
 import flambeau.ir.conv
 import flambeau.ir.recurrent
 import flambeau.ir.embedding

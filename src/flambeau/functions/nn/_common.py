@@ -100,7 +100,7 @@ def same_dtype(x: Tensor, *others: Tensor) -> list[Tensor]:
 def known(t: Tensor) -> np.ndarray | None:
     """The value of a tensor that is concrete already, not to be written; else None."""
     storage = t._storage
-    if storage is None or storage.trace is not None or storage.array is None:
+    if storage is None or storage.trace is not None or storage.memory is None:
         return None
     return t._array()
 

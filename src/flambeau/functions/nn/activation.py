@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 
+from flambeau.dtypes import float16, float32
+from flambeau.functions.checks import _need_floats
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import assign
 from flambeau.functions.inplace import inplace as _in_place
 from flambeau.functions.nn._common import part, reshape
 from flambeau.functions.precision import lowered
-from flambeau.functions.promotion import Number
+from flambeau.functions.promotion import Number, fit
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
-def _floating(name: str, x: Tensor) -> None:
-    if x._meta.dtype.category < 2:
-        from flambeau.functions.inplace import title
-
-        raise NotImplementedError(f"\"{name}\" not implemented for '{title(x._meta.dtype)}'")
-
-
 @function(grad="ReluBackward0")
 def _relu(input: Tensor) -> Tensor:
     if input.dtype.category == 0:
         raise RuntimeError("Boolean inputs not supported for relu")
+    if input.dtype.is_complex:
+        raise NotImplementedError("clamp is not supported for complex types")
     return ops.relu(input)
 
 
@@ -44,7 +41,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 @function(grad="LeakyReluBackward0")
 def _leaky_relu(input: Tensor, negative_slope: Number = 0.01) -> Tensor:
-    _floating("leaky_relu_cpu", input)
+    _need_floats("leaky_relu_cpu", input)
     return ops.where(ops.gt(input, 0.0), input, ops.mul(input, negative_slope))
 
 
@@ -69,6 +66,8 @@ def _bounded(x: Tensor, low: Number, high: Number) -> Tensor:
 def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     if input.dtype.category == 0:
         raise NotImplementedError("\"hardtanh\" not implemented for 'Bool'")
+    if input.dtype.is_complex:
+        raise NotImplementedError("clamp is not supported for complex types")
     if input.dtype.category == 1:
         if not input.dtype.is_signed and min_val < 0:
             raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
@@ -120,7 +119,7 @@ def _is_one(value: Number) -> bool:
 
 @function(grad="EluBackward0")
 def _elu(input: Tensor, alpha: Number = 1.0) -> Tensor:
-    _floating("elu_cpu", input)
+    _need_floats("elu_cpu", input)
     return _exponential_unit(input, alpha, 1.0, 1.0)
 
 
@@ -138,7 +137,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 @function(grad="EluBackward0")
 def _selu(input: Tensor) -> Tensor:
-    _floating("elu_cpu", input)
+    _need_floats("elu_cpu", input)
     return _exponential_unit(input, _SELU_ALPHA, _SELU_SCALE, 1.0)
 
 
@@ -158,7 +157,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    _floating("elu_cpu", input)
+    _need_floats("elu_cpu", input)
     return _exponential_unit(input, alpha, 1.0, 1.0 / alpha)
 
 
@@ -187,7 +186,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     >>> gelu(tensor([1.0]))
     tensor([0.8413])
     """
-    _floating("GeluKernelImpl", input)
+    _need_floats("GeluKernelImpl", input)
     if approximate == "none":
         shifted = ops.add(ops.erf(ops.mul(input, math.sqrt(0.5))), 1.0)
     elif approximate == "tanh":
@@ -201,7 +200,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
 
 @function(grad="SiluBackward0")
 def _silu(input: Tensor) -> Tensor:
-    _floating("silu_cpu", input)
+    _need_floats("silu_cpu", input, complex_too=True)
     return ops.mul(input, ops.sigmoid(input))
 
 
@@ -224,7 +223,7 @@ def _log1p_exp(x: Tensor) -> Tensor:
 
 @function(grad="MishBackward0")
 def _mish(input: Tensor) -> Tensor:
-    _floating("mish_cpu", input)
+    _need_floats("mish_cpu", input)
     return ops.mul(input, ops.tanh(_log1p_exp(input)))
 
 
@@ -247,10 +246,15 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     >>> softplus(tensor([0.0, 30.0]))
     tensor([ 0.6931, 30.0000])
     """
-    _floating("softplus_cpu", input)
+    _need_floats("softplus_cpu", input)
     scaled = input if _is_one(beta) else ops.mul(input, float(beta))
     linear = ops.gt(scaled, float(threshold))
-    smooth = ops.log1p(ops.exp(ops.where(linear, 0.0, scaled)))
+    bent = ops.where(linear, 0.0, scaled)
+    if input.dtype is float16:
+        # e**x of what is below the threshold may be more than it holds.
+        smooth = ops.cast(ops.log1p(ops.exp(ops.cast(bent, dtype=float32))), dtype=float16)
+    else:
+        smooth = ops.log1p(ops.exp(bent))
     return ops.where(linear, input, smooth if _is_one(beta) else ops.div(smooth, float(beta)))
 
 
@@ -261,7 +265,7 @@ def logsigmoid(input: Tensor) -> Tensor:
     >>> logsigmoid(tensor([0.0]))
     tensor([-0.6931])
     """
-    _floating("log_sigmoid_cpu", input)
+    _need_floats("log_sigmoid_cpu", input)
     return ops.sub(ops.minimum(input, 0.0), ops.log1p(ops.exp(ops.neg(ops.abs(input)))))
 
 
@@ -272,6 +276,8 @@ def softsign(input: Tensor) -> Tensor:
     >>> softsign(tensor([1.0]))
     tensor([0.5000])
     """
+    if input.dtype.category == 0:
+        raise NotImplementedError("\"abs_cpu\" not implemented for 'Bool'")
     size = ops.add(ops.abs(input), 1)
     if input.dtype.category < 2:
         from flambeau.functions.arithmetic import div
@@ -289,6 +295,11 @@ def tanhshrink(input: Tensor) -> Tensor:
     >>> tanhshrink(tensor([0.0]))
     tensor([0.])
     """
+    if input.dtype.category == 0:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
+            "to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
     if input.dtype.category < 2:
         from flambeau.functions.promotion import floating
 
@@ -299,7 +310,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 @function(grad="HardsigmoidBackward0")
 def _hardsigmoid(input: Tensor) -> Tensor:
-    _floating("hardsigmoid", input)
+    _need_floats("hardsigmoid", input)
     return ops.div(_bounded(ops.add(input, 3.0), 0.0, 6.0), 6.0)
 
 
@@ -317,7 +328,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 @function(grad="HardswishBackward0")
 def _hardswish(input: Tensor) -> Tensor:
-    _floating("hardswish_cpu", input)
+    _need_floats("hardswish_cpu", input)
     middle = ops.div(ops.mul(input, ops.add(input, 3.0)), 6.0)
     # A negative zero, as the product gives.
     below = ops.mul(ops.detach(input), 0.0)
@@ -343,7 +354,7 @@ def hardshrink(input: Tensor, lambd: Number = 0.5) -> Tensor:
     >>> hardshrink(tensor([0.2, -2.0]))
     tensor([ 0., -2.])
     """
-    _floating("hardshrink_cpu", input)
+    _need_floats("hardshrink_cpu", input)
     return ops.where(ops.le(ops.abs(input), lambd), 0.0, input)
 
 
@@ -354,7 +365,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     >>> softshrink(tensor([0.2, -2.0]))
     tensor([ 0.0000, -1.5000])
     """
-    _floating("softshrink_cpu", input)
+    _need_floats("softshrink_cpu", input)
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
     drawn = ops.sub(input, ops.mul(ops.sign(input), float(lambd)))
@@ -363,6 +374,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 @function(grad="ThresholdBackward0")
 def _threshold(input: Tensor, threshold: Number, value: Number) -> Tensor:
+    if input.dtype.category != 1:
+        _need_floats("threshold_cpu", input)
     return ops.where(ops.le(input, threshold), value, input)
 
 
@@ -375,8 +388,9 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     >>> threshold(tensor([0.0, 2.0]), 1.0, -1.0)
     tensor([-1.,  2.])
     """
-    if input._meta.dtype.category == 1:
-        threshold, value = int(threshold), int(value)
+    dtype = input._meta.dtype
+    if dtype.category == 1:
+        threshold, value = fit(threshold, dtype), fit(value, dtype)
     return (threshold_ if inplace else _threshold)(input, threshold, value)
 
 
@@ -393,6 +407,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise RuntimeError("glu does not support 0-dimensional tensors")
     d = wrap_dim(dim, input.dim())
     n = input._meta.shape[d]
+    _need_floats("glu_cpu", input)
     if n % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {d} is size {n}")
     return ops.mul(part(input, d, 0, n // 2), ops.sigmoid(part(input, d, n // 2, n // 2)))
@@ -412,6 +427,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         raise RuntimeError(
             f"prelu: Type promoting not supported. Got {input.dtype.name} and {weight.dtype.name}"
         )
+    _need_floats("prelu_cpu", input)
     count = math.prod(weight._meta.shape)
     ndim = input.dim()
     if weight.dim() > 1:
@@ -459,6 +475,7 @@ def rrelu(
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     if not training:
         return leaky_relu(input, (float(lower) + float(upper)) / 2, inplace)
+    _need_floats("rrelu_with_noise_out_cpu", input)
     import numpy as np
 
     from flambeau.functions.nn._common import made, value_of

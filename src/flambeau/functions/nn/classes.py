@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions.checks import _tensors
+from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.nn._common import (
     check_reduction,
     clamp_min,
@@ -27,38 +27,29 @@ from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 
-def _check_shapes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
-    x, y = input._meta.shape, target._meta.shape
-    if target.dtype is not dtypes.int64 and target.dtype is not dtypes.uint8:
+def _check_classes(target: Tensor, *more: dtypes.dtype) -> None:
+    """Refuses a target whose dtype holds no class indices: int64, or one of ``more``."""
+    if target.dtype is not dtypes.int64 and target.dtype not in more:
         from flambeau.functions.inplace import title
 
         raise RuntimeError(f"expected scalar type Long but found {title(target.dtype)}")
+
+
+def _check_shapes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    x, y = input._meta.shape, target._meta.shape
+    rows = y[0] if y else 0
     if not x:
-        raise ValueError(
-            "Expected input batch_size (1) to match target batch_size (0)."
-            if not y
-            else "input tensor should be 1D or 2D"
-        )
-    if len(x) == 1:
-        if y not in ((), (1,)):
-            raise RuntimeError(
-                "For 1D input, 1D target must have size 1, but got target size: "
-                f"{y[0] if len(y) == 1 else list(y)}"
-                if len(y) == 1
-                else "0D or 1D target tensor expected, multi-target not supported"
-            )
-    elif len(x) == 2:
+        raise ValueError("Expected 1 or more dimensions (got 0)")
+    if len(x) > 1 and x[0] != rows:
+        raise ValueError(f"Expected input batch_size ({x[0]}) to match target batch_size ({rows}).")
+    _check_classes(target, dtypes.uint8)
+    if len(x) <= 2:
         if len(y) > 1:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-        rows = y[0] if y else 1
-        if len(y) != 1 or x[0] != rows:
+        if len(x) == 1 and rows > 1:
             raise ValueError(
-                f"Expected input batch_size ({x[0]}) to match target batch_size ({rows})."
+                f"For 1D input, 1D target must have size 1, but got target size: {rows}"
             )
-    elif x[0] != (y[0] if y else 0):
-        raise ValueError(
-            f"Expected input batch_size ({x[0]}) to match target batch_size ({y[0] if y else 0})."
-        )
     elif (x[0], *x[2:]) != y:
         if len(x) == 4:
             raise RuntimeError(
@@ -85,6 +76,7 @@ def _nll_body(
     x, weight = raised(x, weight)
     check_reduction(reduction)
     _check_shapes(x, target, weight)
+    _need_floats("nll_loss_out_frame", x)
     if x.dim() == 1 and target.dim() == 1:
         target = reshape(target, ())
     if weight is None:
@@ -155,8 +147,8 @@ def _cross_entropy_of_classes(
     input, weight = raised(input, weight)
     axis = 1 if input.dim() > 1 else 0
     if not input.dim():
-        raise RuntimeError("cross_entropy: input must have at least one dimension")
-    if input.dtype.category < 2:
+        raise IndexError("Dimension out of range (expected to be in range of [-1, 0], but got 1)")
+    if input.dtype.category != 2:
         from flambeau.functions.inplace import title
 
         raise NotImplementedError(
@@ -300,6 +292,8 @@ def linear_cross_entropy(
     from flambeau.functions.nn.linear import linear
 
     shape = linear_weight.shape
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
     if len(shape) > 2:
         if input.dim() < 2:
             raise RuntimeError(
@@ -387,6 +381,8 @@ def multi_margin_loss(
             raise RuntimeError(
                 f"inconsistent weight size, expected {classes} but got {list(weight.shape)}"
             )
+    _check_classes(target)
+    _need_floats("multi_margin_loss_cpu_kernel", input)
     array = known(target)
     if array is not None and array.size and not (0 <= array.min() and array.max() < classes):
         raise RuntimeError("target out of range")
@@ -450,6 +446,8 @@ def multilabel_margin_loss(
         )
     if (len(x) == 2 and x != y) or (len(x) < 2 and math.prod(x) != math.prod(y)):
         raise RuntimeError(f"inconsistent target size: {list(y)} for input of size: {list(x)}")
+    _check_classes(target)
+    _need_floats("multilabel_margin_loss_forward_out_frame", input)
     array = known(target)
     if array is not None and array.size:
         classes = x[-1] if x else 1
@@ -493,4 +491,7 @@ def multilabel_soft_margin_loss(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
     check_reduction(reduction)
+    if not input.dim():
+        raise IndexError("Dimension specified as -1 but tensor has no dimensions")
+    _need_floats("log_sigmoid_cpu", input)
     return _multilabel_soft_margin(input, target, weight, reduction)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from flambeau.functions.checks import _need_one_dtype
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.nn._common import broadcast_together, part, reshape, same_dtype
+from flambeau.functions.pointwise import _in_floats
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -82,7 +84,7 @@ def pairwise_distance(
     tensor([5.0000])
     """
     x, y = broadcast_together(*same_dtype(x1, x2))
-    gap = ops.add(ops.sub(x, y), eps)
+    gap = ops.add(_in_floats(ops.sub(x, y)), eps)
     return norm(gap, float(p), (gap.dim() - 1,), keepdim)
 
 
@@ -135,6 +137,7 @@ def cdist(
         raise RuntimeError(
             f"X1 and X2 must have the same number of columns. X1: {x1.size(-1)} X2: {x2.size(-1)}"
         )
+    _need_one_dtype(x1, x2)
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     return _cdist(x1, x2, float(p))

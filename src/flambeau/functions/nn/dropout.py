@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau.functions.checks import _tensors
 from flambeau.functions.inplace import assign
+from flambeau.functions.inplace import title as _title
 from flambeau.functions.nn._common import made
 from flambeau.record.macro import function, ops
 from flambeau.run.random import bernoulli
@@ -53,6 +54,10 @@ def _dropped(
     m = input._meta
     if p == 0 or not training or 0 in m.shape:
         return input
+    if m.dtype.category < 2:
+        raise RuntimeError(
+            f"result type Float can't be cast to the desired output type {_title(m.dtype)}"
+        )
     masked = _masked_written if inplace else _masked
     kind = m.dtype.numpy
     if p == 1:

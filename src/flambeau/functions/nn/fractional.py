@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.functions.checks import _need_floats
 from flambeau.functions.nn._common import made, ntuple, reshape
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -14,6 +15,7 @@ from flambeau.tensor import Tensor
 @function(grad="FractionalMaxPool2DBackward0")
 def _fractional(input: Tensor, samples: Tensor, kernel: tuple, size: tuple) -> tuple:
     d = len(kernel)
+    _need_floats(f"fractional_max_pool{d}d_out_frame", input)
     shape = input._meta.shape
     if len(shape) == d + 2:
         return ops.fractional_max_pool(input, samples, kernel_size=kernel, output_size=size)
@@ -53,16 +55,35 @@ def _fractional_max_pool(
             raise RuntimeError(
                 f"{name}(): pool {what[axis]} {k} too large relative to input {what[axis]} {n}"
             )
+    if any(o < 0 for o in size) or any(k < 1 for k in kernel):
+        raise RuntimeError(
+            f"{name}(): kernel_size must be positive, and output_size must not be negative, but "
+            f"got {list(kernel)} and {list(size)}"
+        )
+    batch, channels = shape[0] if len(shape) == d + 2 else 1, shape[-d - 1]
     if samples is None:
         from flambeau.functions.nn.dropout import engine
         from flambeau.run.random import uniform
 
-        batch = shape[0] if len(shape) == d + 2 else 1
         kind = input._meta.dtype
-        samples = made(
-            uniform(engine(), (batch, shape[-d - 1], d), 0.0, 1.0, np.dtype(kind.numpy)), kind
-        )
-    return _fractional(input, samples, kernel, size)
+        drawn = (batch, channels, d)
+        samples = made(uniform(engine(), drawn, 0.0, 1.0, np.dtype(kind.numpy)), kind)
+    _check_samples(samples, input.dtype, batch, channels, d)
+    return _fractional(input, samples[:batch], kernel, size)
+
+
+def _check_samples(samples: Tensor, dtype: Any, batch: int, channels: int, d: int) -> None:
+    if samples.dtype is not dtype:
+        raise RuntimeError("Expect _random_samples to have the same dtype as input")
+    if samples.dim() != 3:
+        raise RuntimeError(f"Expect _random_samples to have 3 dimensions, got {samples.dim()}")
+    rows, columns, last = samples.shape
+    if rows < batch:
+        raise RuntimeError("Expect _random_samples.size(0) no less then input batch size.")
+    if columns != channels:
+        raise RuntimeError("Expect _random_samples.size(1) equals to input channel size.")
+    if last != d:
+        raise RuntimeError(f"Expect _random_samples.size(2) equals to {d}; got {last}.")
 
 
 def fractional_max_pool2d_with_indices(

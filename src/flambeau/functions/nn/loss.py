@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flambeau.functions.checks import _need_floats
 from flambeau.functions.nn._common import (
     broadcast_together,
     broadcast_warning,
@@ -17,8 +18,9 @@ from flambeau.functions.nn._common import (
     reduced,
     same_dtype,
 )
+from flambeau.functions.pointwise import _in_floats
 from flambeau.functions.precision import raised
-from flambeau.functions.promotion import Number
+from flambeau.functions.promotion import Number, cast
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -30,6 +32,22 @@ def _real(x: Tensor) -> Tensor:
     if x.dtype.category < 2:
         raise RuntimeError("value cannot be converted to type float without a floating-point input")
     return x
+
+
+def _need_difference(x: Tensor) -> None:
+    if x.dtype.category == 0:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
+
+
+def _need_mean(x: Tensor) -> None:
+    if x.dtype.category < 2:
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or "
+            f"complex dtype. Got: {_title(x)}"
+        )
 
 
 def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
@@ -51,6 +69,7 @@ def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
 def _mse(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
+    _need_floats("mse_cpu", x)
     distance = ops.sub(x, y)
     if weight is not None:
         return _weighted(ops.square(distance), weight, reduction)
@@ -81,7 +100,10 @@ def mse_loss(
 def _l1(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
+    _need_difference(x)
     distance = ops.abs(ops.sub(x, y))
+    if reduction == "mean":
+        _need_mean(x)
     if weight is not None:
         return _weighted(distance, weight, reduction)
     return reduced(distance, reduction)
@@ -111,6 +133,7 @@ def l1_loss(
 def _smooth_l1(input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
+    _need_floats("smooth_l1_cpu", x)
     distance = ops.abs(ops.sub(x, y))
     if beta == 0:
         return reduced(distance, reduction)
@@ -150,6 +173,11 @@ def _huber(
 ) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
+    _need_floats("huber_cpu", x)
+    if input.dtype.category < x.dtype.category:
+        raise RuntimeError(
+            f"result type {_title(x)} can't be cast to the desired output type {_title(input)}"
+        )
     distance = ops.abs(ops.sub(x, y))
     near = ops.mul(ops.square(distance), 0.5)
     far = ops.mul(ops.sub(distance, 0.5 * delta), delta)
@@ -168,13 +196,15 @@ def huber_loss(
 
     .. math:: \tfrac12 d^2 \text{ if } |d| < \delta, \text{ else } \delta(|d| - \tfrac12\delta)
 
-    Raises ``RuntimeError`` unless ``delta`` is positive.
+    Raises ``TypeError`` if ``delta`` is complex, ``RuntimeError`` unless it is positive.
 
     >>> huber_loss(tensor([0.0, 3.0]), tensor([0.5, 0.0]))
     tensor(1.3125)
     """
     if input._meta.shape != target._meta.shape:
         broadcast_warning(input, target)
+    if isinstance(delta, complex):
+        raise TypeError("delta must be a float or int, got: <class 'complex'>")
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     return _huber(input, target, reduction, float(delta), weight)
@@ -193,8 +223,7 @@ def _bce(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
     input, target, weight = raised(input, target, weight)
     if input.dtype is not target.dtype:
         raise RuntimeError(f"Found dtype {_title(target)} but expected {_title(input)}")
-    if input.dtype.category < 2:
-        raise NotImplementedError(f"\"binary_cross_entropy\" not implemented for '{_title(input)}'")
+    _need_floats("binary_cross_entropy", input)
     loss = ops.binary_cross_entropy(input, target)
     if weight is not None:
         loss = ops.mul(*broadcast_together(*same_dtype(loss, weight)))
@@ -241,6 +270,7 @@ def _bce_logits(
     input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
 ) -> Tensor:
     input, target, weight, pos_weight = raised(input, target, weight, pos_weight)
+    _need_floats("log_sigmoid_cpu", input)
     x, y = same_dtype(input, target)
     # log(1 + exp(-x)), for any x.
     log = ops.sub(ops.log1p(ops.exp(ops.neg(ops.abs(x)))), ops.minimum(x, 0.0))
@@ -250,7 +280,7 @@ def _bce_logits(
     loss = ops.add(ops.mul(ops.sub(1.0, y), x), log)
     if weight is not None:
         loss = ops.mul(loss, weight)
-    return reduced(loss, reduction)
+    return reduced(cast(loss, target.dtype), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -266,7 +296,8 @@ def binary_cross_entropy_with_logits(
 
     .. math:: (1 - y) x + (1 + (p - 1) y) \log(1 + e^{-x})
 
-    p is ``pos_weight``. Raises ``ValueError`` if the shapes differ.
+    p is ``pos_weight``. The result has the dtype of ``target``. Raises ``ValueError`` if the shapes
+    differ, ``RuntimeError`` if ``target`` holds no floats.
 
     >>> binary_cross_entropy_with_logits(tensor([0.0]), tensor([1.0]))
     tensor(0.6931)
@@ -276,6 +307,10 @@ def binary_cross_entropy_with_logits(
     if target._meta.shape != input._meta.shape:
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"
+        )
+    if target.dtype.category < 2 <= input.dtype.category:
+        raise RuntimeError(
+            f"result type {_title(input)} can't be cast to the desired output type {_title(target)}"
         )
     return _bce_logits(input, target, weight, pos_weight, reduction)
 
@@ -309,7 +344,7 @@ def kl_div(
     r"""Divergence of log-probabilities x from probabilities y: :math:`y (\log y - x)`.
 
     ``reduction="batchmean"`` divides the sum by the batch size; ``log_target`` says that the
-    target is logarithms too.
+    target is logarithms too. Raises ``RuntimeError`` for integers.
 
     >>> kl_div(tensor([[0.0, 0.0]]), tensor([[1.0, 1.0]]), reduction="batchmean")
     tensor(0.)
@@ -324,6 +359,10 @@ def kl_div(
             "major release.",
             stacklevel=2,
         )
+    if input.dtype.category < 2 or target.dtype.category < 2:
+        raise RuntimeError("kl_div: Integral inputs not supported.")
+    if input.dtype.is_complex or target.dtype.is_complex:
+        raise RuntimeError("kl_div: Complex inputs not supported.")
     return _kl_div(input, target, reduction, log_target)
 
 
@@ -332,7 +371,7 @@ def _poisson_nll(
     input: Tensor, target: Tensor, log_input: bool, full: bool, eps: Number, reduction: str
 ) -> Tensor:
     input, target = raised(input, target)
-    x, y = same_dtype(input, target)
+    x, y = map(_in_floats, same_dtype(input, target))
     if log_input:
         loss = ops.sub(ops.exp(x), ops.mul(y, x))
     else:

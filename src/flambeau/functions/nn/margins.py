@@ -12,6 +12,8 @@ from flambeau.functions.nn._common import (
     reduced,
     same_dtype,
 )
+from flambeau.functions.nn.loss import _need_difference, _need_mean
+from flambeau.functions.pointwise import _in_floats
 from flambeau.functions.precision import raised
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
@@ -33,7 +35,7 @@ def _cosine_embedding(
     input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
 ) -> Tensor:
     input1, input2 = raised(input1, input2)
-    x, y = same_dtype(input1, input2)
+    x, y = map(_in_floats, same_dtype(input1, input2))
     x, y = broadcast_together(x, y)
     dims = (x.dim() - 1,)
 
@@ -84,7 +86,7 @@ def _margin_ranking(
 ) -> Tensor:
     input1, input2, target = raised(input1, input2, target)
     x, y, t = same_dtype(input1, input2, target)
-    loss = ops.add(ops.mul(ops.neg(t), ops.sub(x, y)), margin)
+    loss = ops.add(_in_floats(ops.mul(ops.neg(t), ops.sub(x, y))), margin)
     return reduced(clamp_min(loss, 0), reduction)
 
 
@@ -114,6 +116,13 @@ def margin_ranking_loss(
 @function(grad="MeanBackward0")
 def _hinge_embedding(input: Tensor, target: Tensor, margin: Number, reduction: str) -> Tensor:
     input, target = raised(input, target)
+    _need_difference(input)
+    if input.dtype.is_complex:
+        raise NotImplementedError("clamp is not supported for complex types")
+    if reduction == "mean":
+        _need_mean(input)
+    # In the input's dtype, as PyTorch has it.
+    margin = ops.full(margin, shape=(), dtype=input.dtype)
     apart = clamp_min(ops.sub(margin, input), 0.0)
     loss = ops.add(
         ops.where(ops.ne(target, 1), apart, 0.0), ops.where(ops.ne(target, -1), input, 0.0)
@@ -142,7 +151,17 @@ def hinge_embedding_loss(
 def _soft_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
-    return reduced(ops.log1p(ops.exp(ops.neg(ops.mul(y, x)))), reduction)
+    product = ops.mul(y, x)
+    if input.dtype.category < 2 or product.dtype.category > input.dtype.category:
+        raise RuntimeError(
+            f"soft_margin_loss: the result cannot be cast to the dtype of the input, {input.dtype}"
+        )
+    if product._meta.shape != input._meta.shape:
+        raise RuntimeError(
+            f"output with shape {list(input._meta.shape)} doesn't match the broadcast shape "
+            f"{list(product._meta.shape)}"
+        )
+    return reduced(ops.log1p(ops.exp(ops.neg(product))), reduction)
 
 
 def soft_margin_loss(

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checks import _tensors
+from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.inplace import assign
 from flambeau.functions.nn._common import per_channel, reshape
 from flambeau.functions.pointwise import _in_floats
@@ -23,6 +23,11 @@ def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         # Backward needs the standardised values: a write to the result must not be one to them.
         return ops.clone(x)
     return x if bias is None else ops.add(x, cast(bias, x.dtype))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """``x``, 16-bit numbers as float32: normalisation rounds once, at its end."""
+    return cast(x, dtypes.float32) if x.dtype.itemsize == 2 else x
 
 
 def _check_row(name: str, row: Tensor | None, channels: int) -> None:
@@ -54,12 +59,13 @@ def _by_batch(
     eps: Number,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The normalised batch, its mean and its variance; the running statistics are moved."""
+    _need_floats("batch_norm", input)
     ndim, channels = input.dim(), input._meta.shape[1]
     dims, count = _statistics(input)
     if not count or not channels:
         # Nothing to learn statistics from.
         running_mean = running_var = None
-    y, mean, variance = ops.standardize(input, eps, dims=dims)
+    y, mean, variance = ops.standardize(_wide(input), eps, dims=dims)
     if running_mean is not None:
         _moved(running_mean, reshape(mean, (channels,)), momentum)
     if running_var is not None:
@@ -70,7 +76,7 @@ def _by_batch(
         None if weight is None else per_channel(weight, ndim),
         None if bias is None else per_channel(bias, ndim),
     )
-    return result, mean, variance
+    return cast(result, input.dtype), mean, variance
 
 
 @function(grad="NativeBatchNormBackward0")
@@ -95,15 +101,17 @@ def _batch_norm_of_running(
     bias: Tensor | None,
     eps: Number,
 ) -> Tensor:
-    ndim = input.dim()
-    mean, variance = cast(running_mean, input.dtype), cast(running_var, input.dtype)
+    _need_floats("batch_norm", input)
+    ndim, x = input.dim(), _wide(input)
+    mean, variance = cast(running_mean, x.dtype), cast(running_var, x.dtype)
     scale = ops.rsqrt(ops.add(variance, eps))
     if weight is not None:
-        scale = ops.mul(scale, cast(weight, input.dtype))
+        scale = ops.mul(scale, cast(weight, x.dtype))
     shift = ops.neg(ops.mul(mean, scale))
     if bias is not None:
-        shift = ops.add(shift, cast(bias, input.dtype))
-    return ops.add(ops.mul(input, per_channel(scale, ndim)), per_channel(shift, ndim))
+        shift = ops.add(shift, cast(bias, x.dtype))
+    y = ops.add(ops.mul(x, per_channel(scale, ndim)), per_channel(shift, ndim))
+    return cast(y, input.dtype)
 
 
 @_tensors
@@ -121,7 +129,7 @@ def batch_norm(
 
     In training the statistics are the batch's, and the running ones move ``momentum`` of the way
     to them (with the unbiased variance), in place. Shapes: ``(N, C, ...)``. Raises
-    ``ValueError`` in training for one value a channel.
+    ``ValueError`` for a negative ``eps``, and in training for one of zero or one value a channel.
 
     >>> batch_norm(tensor([[1.0], [3.0]]), None, None, training=True)
     tensor([[-1.0000],
@@ -144,6 +152,9 @@ def batch_norm(
         ("bias", bias),
     ):
         _check_row(name, row, channels)
+    if eps < 0 or (training and not eps):
+        wanted = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm eps must be {wanted}, but got {eps}")
     if training:
         return _batch_norm_of_batch(
             input, running_mean, running_var, weight, bias, float(momentum), float(eps)
@@ -168,13 +179,21 @@ def _check_several(shape: tuple[int, ...]) -> None:
         )
 
 
+def _by_layer(
+    input: Tensor, shape: tuple, weight: Tensor | None, bias: Tensor | None, eps: Number
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The normalised rows, their means and their variances."""
+    _need_floats("LayerNormKernelImpl", input)
+    dims = tuple(range(input.dim() - len(shape), input.dim()))
+    y, mean, variance = ops.standardize(_wide(input), eps, dims=dims)
+    return cast(_affine(y, weight, bias), input.dtype), mean, variance
+
+
 @function(grad="NativeLayerNormBackward0")
 def _layer_norm(
     input: Tensor, shape: tuple, weight: Tensor | None, bias: Tensor | None, eps: Number
 ) -> Tensor:
-    ndim = input.dim()
-    y, _, _ = ops.standardize(input, eps, dims=tuple(range(ndim - len(shape), ndim)))
-    return _affine(y, weight, bias)
+    return _by_layer(input, shape, weight, bias, eps)[0]
 
 
 def _normal_shape(input: Tensor, normalized_shape: Any, *rows: tuple[str, Any]) -> tuple[int, ...]:
@@ -222,19 +241,28 @@ def layer_norm(
     return _layer_norm(input, shape, weight, bias, float(eps))
 
 
-@function(grad="NativeGroupNormBackward0")
-def _group_norm(
+def _by_group(
     input: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: Number
-) -> Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The normalised groups, their means and their variances."""
+    _need_floats("GroupNormKernelImpl", input)
     shape = input._meta.shape
     n, c = shape[:2]
     rows = reshape(input, (n, groups, c // groups * math.prod(shape[2:])))
-    y, _, _ = ops.standardize(rows, eps, dims=(2,))
-    return _affine(
+    y, mean, variance = ops.standardize(_wide(rows), eps, dims=(2,))
+    result = _affine(
         reshape(y, shape),
         None if weight is None else per_channel(weight, len(shape)),
         None if bias is None else per_channel(bias, len(shape)),
     )
+    return cast(result, input.dtype), mean, variance
+
+
+@function(grad="NativeGroupNormBackward0")
+def _group_norm(
+    input: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: Number
+) -> Tensor:
+    return _by_group(input, groups, weight, bias, eps)[0]
 
 
 @_tensors
@@ -287,8 +315,9 @@ def _instance_norm(
 ) -> Tensor:
     shape = input._meta.shape
     n, c = shape[:2]
+    _need_floats("batch_norm", input)
     count = math.prod(shape[2:])
-    y, mean, variance = ops.standardize(input, eps, dims=tuple(range(2, len(shape))))
+    y, mean, variance = ops.standardize(_wide(input), eps, dims=tuple(range(2, len(shape))))
 
     def over_batch(v: Tensor, scale: float) -> Tensor:
         rows = ops.sum(reshape(v, (n, c)), dims=(0,), keepdim=False)
@@ -298,11 +327,12 @@ def _instance_norm(
         _moved(running_mean, over_batch(mean, 1.0), momentum)
     if running_var is not None:
         _moved(running_var, over_batch(variance, count / max(count - 1, 1)), momentum)
-    return _affine(
+    result = _affine(
         y,
         None if weight is None else per_channel(weight, len(shape)),
         None if bias is None else per_channel(bias, len(shape)),
     )
+    return cast(result, input.dtype)
 
 
 @_tensors
@@ -356,9 +386,7 @@ def instance_norm(
 def _rms_norm(input: Tensor, shape: tuple, weight: Tensor | None, eps: Number) -> Tensor:
     ndim = input.dim()
     dtype = input.dtype
-    x = input
-    if dtype.itemsize == 2:
-        x = ops.cast(x, dtype=dtypes.float32)
+    x = _wide(input)
     total = ops.sum(ops.square(x), dims=tuple(range(ndim - len(shape), ndim)), keepdim=True)
     scale = ops.rsqrt(ops.add(ops.div(total, float(max(math.prod(shape), 1))), eps))
     y = ops.mul(x, scale)
@@ -381,6 +409,7 @@ def rms_norm(
     tensor([[0.8485, 1.1314]])
     """
     shape = _normal_shape(input, normalized_shape, ("weight", weight))
+    _need_floats("rms_norm", input, complex_too=True)
     if eps is None:
         eps = _EPSILON[input._meta.dtype.name]
     return _rms_norm(input, shape, weight, float(eps))
@@ -395,6 +424,7 @@ _EPSILON = {
 @function(grad="DivBackward0")
 def _local_response(input: Tensor, size: int, alpha: Number, beta: float, k: Number) -> Tensor:
     shape = input._meta.shape
+    _need_floats("avg_pool3d_out_frame", input, also=(dtypes.int64,))
     n, c = shape[:2]
     squares = reshape(ops.square(input), (n, c, math.prod(shape[2:])))
     squares = ops.pad(squares, 0.0, pads=((0, 0), (size // 2, (size - 1) // 2), (0, 0)))

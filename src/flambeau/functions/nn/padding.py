@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau.functions.checks import _tensors
-from flambeau.functions.promotion import Number
+from flambeau.functions.promotion import Number, fit
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -105,7 +105,7 @@ def _fill(input: Tensor, value: Any) -> Any:
         value = 0
     if category == 3:
         return value
-    return float(value) if category == 2 else bool(value) if category == 0 else int(value)
+    return fit(float(value) if category == 2 else value, input.dtype)
 
 
 @function(grad="ConstantPadNdBackward0")

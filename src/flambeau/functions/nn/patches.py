@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 
+from flambeau import dtypes
+from flambeau.functions.checks import _need_floats
 from flambeau.functions.nn._common import ntuple, reshape
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 
+def _no_integers(kernel: str, input: Tensor) -> None:
+    _need_floats(kernel, input, also=(dtypes.bool_,), complex_too=True)
+
+
 @function(grad="Im2ColBackward0")
 def _patches(input: Tensor, k: tuple, dilation: tuple, padding: tuple, stride: tuple) -> Tensor:
     shape = input._meta.shape
+    _no_integers("im2col_out_cpu", input)
     x = input if len(shape) == 4 else reshape(input, (1, *shape))
     y = ops.patches(x, kernel_size=k, dilation=dilation, padding=padding, stride=stride)
     return y if x is input else reshape(y, y._meta.shape[1:])
@@ -72,6 +79,7 @@ def _unpatches(
     input: Tensor, size: tuple, k: tuple, dilation: tuple, padding: tuple, stride: tuple
 ) -> Tensor:
     shape = input._meta.shape
+    _no_integers("col2im_out_cpu", input)
     x = input if len(shape) == 3 else reshape(input, (1, *shape))
     y = ops.unpatches(
         x, output_size=size, kernel_size=k, dilation=dilation, padding=padding, stride=stride

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checks import _tensors
+from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.nn._common import ntuple
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -64,6 +64,8 @@ def _max_body(
         raise RuntimeError(
             "dilation should be greater than zero, but got " + " ".join(f"{n}" for n in dilation)
         )
+    if input.dtype.category != 1:
+        _need_floats(f"max_pool{d if d == 3 else 2}d", input)
     values, indices = ops.max_pool(
         input,
         kernel_size=kernel_size,
@@ -203,6 +205,8 @@ max_pool1d_with_indices, max_pool2d_with_indices, max_pool3d_with_indices = map(
 def _output_size(value: Any, d: int, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """An adaptive output size, with None for the size of the input."""
     if isinstance(value, (tuple, list)):
+        if d > 1 and len(shape) <= len(value):
+            raise ValueError(f"Input dimension should be at least {len(value) + 1}")
         if len(value) != d:
             raise RuntimeError(
                 f"{name}: output_size must be {d}"
@@ -217,7 +221,11 @@ def _output_size(value: Any, d: int, shape: tuple[int, ...], name: str) -> tuple
 def _check_adaptive(input: Tensor, size: tuple[int, ...], name: str) -> None:
     d, shape = len(size), input._meta.shape
     if len(shape) not in (d + 1, d + 2):
-        raise RuntimeError(f"{name}(): Expected {d + 1}D or {d + 2}D tensor, but got {list(shape)}")
+        wanted = f"{d + 1} to {d + 2} dimensions, but got {len(shape)}-dimensional tensor"
+        if d > 1:
+            colon = ":" * name.startswith("adaptive_max")
+            wanted = f"{d + 1}D or {d + 2}D tensor, but got{colon} {list(shape)}"
+        raise RuntimeError(f"{name}(): Expected {wanted}")
     for at, n in enumerate(shape[len(shape) - d :], len(shape) - d):
         if n == 0:
             raise RuntimeError(
@@ -233,6 +241,7 @@ def _check_adaptive(input: Tensor, size: tuple[int, ...], name: str) -> None:
 @function(grad="AdaptiveMaxPool2DBackward0")
 def _adaptive_max(input: Tensor, size: tuple, name: str) -> tuple:
     _check_adaptive(input, size, name)
+    _need_floats(name, input)
     return ops.adaptive_max_pool(input, output_size=size)
 
 
@@ -405,6 +414,7 @@ def _avg(
 ) -> Tensor:
     d = len(kernel_size)
     _check_rank(input, d, f"avg_pool{d}d")
+    _need_floats("avg_pool3d_out_frame" if d == 3 else "avg_pool2d", input, also=(dtypes.int64,))
     if any(k <= 0 for k in kernel_size):
         raise RuntimeError(
             "kernel size should be greater than zero, but got "
@@ -510,12 +520,14 @@ def avg_pool3d(
 @function(grad="AdaptiveAvgPool2DBackward0")
 def _adaptive_avg(input: Tensor, size: tuple, name: str) -> Tensor:
     _check_adaptive(input, size, name)
+    _need_floats(name, input)
     return ops.adaptive_avg_pool(input, output_size=size)
 
 
 @function(grad="MeanBackward1")
 def _adaptive_avg_to_one(input: Tensor, size: tuple, name: str) -> Tensor:
     _check_adaptive(input, size, name)
+    _need_floats(name, input, complex_too=True)
     return ops.adaptive_avg_pool(input, output_size=size)
 
 
@@ -553,6 +565,8 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 @function(grad="PowBackward0")
 def _lp(input: Tensor, p: float, kernel_size: tuple, stride: tuple, ceil_mode: bool) -> Tensor:
+    if input.dtype.category == 0:
+        input = ops.cast(input, dtype=dtypes.int64)
     powers = input if p == 1 else ops.pow(input, int(p) if p.is_integer() else p)
     mean = _avg(powers, kernel_size, stride, (0,) * len(kernel_size), ceil_mode, True, None)
     size = ops.mul(ops.mul(ops.sign(mean), ops.relu(ops.abs(mean))), math.prod(kernel_size))

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from flambeau import dtypes
+from flambeau.functions.checks import _need_floats
 from flambeau.functions.nn._common import reshape
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -129,6 +130,9 @@ def interpolate(
             "Input and output sizes should be greater than 0, but got input "
             f"({', '.join(map(str, shape[2:]))}) output ({', '.join(map(str, wanted))})"
         )
+    if mode != "area":
+        whole = (dtypes.uint8,) if mode not in ("linear", "trilinear") else ()
+        _need_floats(f"upsample_{mode}{d}d", input, also=whole)
     f = _MODES[mode]
     return f(
         input,

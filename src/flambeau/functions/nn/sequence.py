@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.functions.checks import _need_floats
 from flambeau.functions.nn._common import check_reduction, made, mean, reshape, total, value_of
 from flambeau.functions.precision import raised
 from flambeau.record.macro import function, ops
@@ -62,6 +63,7 @@ def ctc_loss(
     Raises ``RuntimeError`` for lengths that do not fit.
     """
     check_reduction(reduction)
+    _need_floats("ctc_loss_cpu", log_probs)
     steps, classes = log_probs._meta.shape[0], log_probs._meta.shape[-1]
     batch = log_probs._meta.shape[1] if log_probs.dim() == 3 else 1
     if not 0 <= blank < classes:

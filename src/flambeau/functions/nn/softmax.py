@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 
+import flambeau.ir.statistics  # noqa: F401  (declares primitives)
+from flambeau.functions.checks import _need_floats
 from flambeau.functions.dims import wrap_dim
-from flambeau.functions.nn.activation import _floating
 from flambeau.functions.promotion import Number
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -25,7 +26,7 @@ def _softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     d = wrap_dim(dim, input.dim())
     if dtype is not None and dtype is not input.dtype:
         input = ops.cast(input, dtype=dtype)
-    _floating("softmax_kernel_impl", input)
+    _need_floats("softmax_kernel_impl", input)
     return ops.softmax(input, dim=d)
 
 
@@ -34,7 +35,7 @@ def _log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
     d = wrap_dim(dim, input.dim())
     if dtype is not None and dtype is not input.dtype:
         input = ops.cast(input, dtype=dtype)
-    _floating("log_softmax_lastdim_kernel_impl", input)
+    _need_floats("log_softmax_lastdim_kernel_impl", input)
     return ops.log_softmax(input, dim=d)
 
 
@@ -126,11 +127,16 @@ def gumbel_softmax(
 
 @function(grad="DivBackward0")
 def _normalize(input: Tensor, p: float, dim: object, eps: Number) -> Tensor:
-    from flambeau.functions.nn.distance import norm
-
     dims = dim if isinstance(dim, tuple) else (dim,)
-    dims = tuple(wrap_dim(d, input.dim()) for d in dims) if input.dim() else ()
-    size = norm(input, p, dims, keepdim=True)
+    if input.dtype.category < 2:
+        from flambeau.functions.inplace import title
+
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+            f"{title(input.dtype)}"
+        )
+    dims = tuple(wrap_dim(d, input.dim()) for d in dims)[: input.dim()]
+    size = ops.vector_norm(input, dims=dims, keepdim=True, p=float(p))
     size = ops.where(ops.lt(size, eps), eps, size)
     if input.dtype.is_complex:
         size = ops.cast(size, dtype=input.dtype)

@@ -361,7 +361,8 @@ def _divisors(
 
 def _divide(x: np.ndarray, divisors: np.ndarray | int) -> np.ndarray:
     if not (is_real_floating(x.dtype) or x.dtype.kind == "c"):
-        return np.floor_divide(x, divisors)
+        # As C divides: towards zero.
+        return np.sign(x) * np.sign(divisors) * (np.abs(x) // np.abs(divisors))
     return x / (divisors if isinstance(divisors, int) else divisors.astype(x.dtype))
 
 

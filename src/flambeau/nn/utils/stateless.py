@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flambeau.nn.module import Module
@@ -10,91 +12,100 @@ from flambeau.tensor import Tensor
 
 __all__ = ["functional_call"]
 
+_MISSING = object()
+
 
 def functional_call(
     module: Module,
-    parameters_and_buffers: dict[str, Tensor] | Sequence[dict[str, Tensor]],
+    parameters_and_buffers: dict[str, Tensor],
     args: Any = None,
     kwargs: dict[str, Any] | None = None,
     *,
     tie_weights: bool = True,
     strict: bool = False,
 ) -> Any:
-    """``module(*args, **kwargs)`` with the given tensors as its parameters and buffers.
+    """The older name of :func:`torch.func.functional_call` (deprecated); takes one dictionary."""
+    warnings.warn(
+        "`torch.nn.utils.stateless.functional_call` is deprecated as of PyTorch 2.0 and will be "
+        "removed in a future version of PyTorch. Please use `torch.func.functional_call` instead "
+        "which is a drop-in replacement.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return called_with(module, parameters_and_buffers, args, kwargs, tie_weights, strict)
 
-    Args:
-        parameters_and_buffers: by dotted name; several dictionaries may not share a name.
-        tie_weights: gives a parameter known under two names the one value under both.
-        strict: whether every name must be given, and no other.
-    Raises: ``ValueError`` for a name in two dictionaries, ``RuntimeError`` for names that do not
-    fit with ``strict``, or that lead to nothing.
 
-    >>> layer = torch.nn.Linear(1, 1, bias=False)
-    >>> functional_call(layer, {"weight": torch.tensor([[2.0]])}, torch.tensor([3.0]))
-    tensor([6.])
-    """
-    given = _merged(parameters_and_buffers)
+def called_with(
+    module: Module,
+    given: dict[str, Tensor],
+    args: Any,
+    kwargs: dict[str, Any] | None,
+    tie_weights: bool,
+    strict: bool,
+) -> Any:
+    """``module(*args, **kwargs)`` with the tensors of ``given`` in the places of their names."""
     if args is None:
         args = ()
     elif not isinstance(args, tuple):
         args = (args,)
+    with _replaced(module, given, tie_weights, strict):
+        return module(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _replaced(
+    module: Module, given: dict[str, Tensor], tie_weights: bool, strict: bool
+) -> Iterator[None]:
+    """Within, the module has other tensors; what it replaces of them itself is handed back."""
     names: dict[Tensor, list[str]] = {}
     for find in (module.named_parameters, module.named_buffers):
         for name, value in find(remove_duplicate=False):
             names.setdefault(value, []).append(name)
-    known = {name for tied in names.values() for name in tied}
-    if tie_weights:
-        given = _tied(given, names.values())
+    values = _tied(given, names.values()) if tie_weights else dict(given)
     if strict:
-        missing, unexpected = sorted(known - given.keys()), sorted(given.keys() - known)
-        wrong = [f"Unexpected key(s): {', '.join(unexpected)}."] if unexpected else []
-        wrong += [f"Missing key(s): {', '.join(missing)}."] if missing else []
-        if wrong:
-            raise RuntimeError(
-                f"Error(s) in reparametrizing for {module._get_name()}:\n\t" + "\n\t".join(wrong)
-            )
-    undo = []
+        _check(module, {name for tied in names.values() for name in tied}, values.keys())
+    before: list[tuple[dict, str, Any]] = []
+    places: dict[str, tuple[dict, str]] = {}
     try:
-        for name, value in given.items():
-            path, _, last = name.rpartition(".")
-            owner = module.get_submodule(path)
-            registry = owner._parameters if last in owner._parameters else owner._buffers
-            if last not in registry:
-                raise AttributeError(f"{owner._get_name()} has no attribute `{last}`")
-            undo.append((registry, last, registry[last], value))
+        for name, value in values.items():
+            places[name] = registry, last = _place(module, name)
+            before.append((registry, last, registry.get(last, _MISSING)))
             registry[last] = value
-        return module(*args, **(kwargs or {}))
+        yield
     finally:
-        for registry, last, old, value in reversed(undo):
-            now = registry.get(last)
-            if now is not value and isinstance(given, dict):
-                # A buffer that the call replaced is handed back under its name.
-                for name in [n for n, v in given.items() if v is value]:
-                    given[name] = now
-            registry[last] = old
+        given.update({n: r[last] for n, (r, last) in places.items() if n in given and last in r})
+        for registry, last, old in reversed(before):
+            if old is _MISSING:
+                del registry[last]
+            else:
+                registry[last] = old
 
 
-def _merged(given: Any) -> dict[str, Tensor]:
-    if isinstance(given, dict):
-        return given
-    if not isinstance(given, Sequence):
-        raise TypeError(
-            "Expected parameters_and_buffers to be a dict, or a list/tuple of dicts, but got "
-            f"{type(given)}"
+def _place(module: Module, name: str) -> tuple[dict, str]:
+    """The dictionary in which a dotted name is found, and its key there."""
+    path, _, last = name.rpartition(".")
+    owner = module.get_submodule(path)
+    for registry in (owner._parameters, owner._buffers):
+        if last in registry:
+            return registry, last
+    return owner.__dict__, last
+
+
+def _check(module: Module, known: set[str], given: Iterable[str]) -> None:
+    def listed(names: set[str]) -> str:
+        return ", ".join(map(repr, sorted(names))) + "."
+
+    missing, unexpected = known - set(given), set(given) - known
+    wrong = [f"Unexpected key(s): {listed(unexpected)}"] if unexpected else []
+    wrong += [f"Missing key(s): {listed(missing)}"] if missing else []
+    if wrong:
+        raise RuntimeError(
+            f"Error(s) in reparametrizing for {module._get_name()}:\n\t" + "\n\t".join(wrong)
         )
-    if not all(isinstance(part, dict) for part in given):
-        raise TypeError("Expected all elements of parameters_and_buffers to be dictionaries")
-    keys = [key for part in given for key in part]
-    repeated = [key for key in dict.fromkeys(keys) if keys.count(key) > 1]
-    if repeated:
-        raise ValueError(
-            f"{repeated} appeared in multiple dictionaries; behavior of functional "
-            "call is ambiguous"
-        )
-    return {key: value for part in given for key, value in part.items()}
 
 
-def _tied(given: dict[str, Tensor], groups: Any) -> dict[str, Tensor]:
+def _tied(given: dict[str, Tensor], groups: Iterable[list[str]]) -> dict[str, Tensor]:
+    """With each value given for one name of a tensor standing for its other names."""
     out = dict(given)
     for names in groups:
         values = [given[name] for name in names if name in given]
@@ -105,4 +116,4 @@ def _tied(given: dict[str, Tensor], groups: Any) -> dict[str, Tensor]:
             )
         if values:
             out.update(dict.fromkeys(names, values[0]))
-    return out if len(out) != len(given) else given
+    return out

@@ -73,6 +73,7 @@ class Ticket:
     def wait(self) -> dict[str, int]:
         """The kernels' addresses by name. Raises what the compiler raised."""
         if not self.done():
+            _worker.hurry(self)
             self._finished.wait()
         if self._error is not None:
             raise self._error
@@ -359,6 +360,8 @@ class Worker:
     working: threading.Lock = field(default_factory=threading.Lock)
     thread: threading.Thread | None = None
     stopping: bool = False
+    # Whether the first of the queue is being worked on.
+    begun: bool = False
 
     def submit(self, ticket: Ticket, needed: bool = False) -> Ticket:
         """Queues ``ticket``; what is ``needed`` is done even if Python is exiting."""
@@ -376,6 +379,15 @@ class Worker:
             self.wake.notify()
         self.start()
         return ticket
+
+    def hurry(self, ticket: Ticket) -> None:
+        """Somebody waits for ``ticket``: it is the next."""
+        with self.wake:
+            place = next((i for i, (t, _) in enumerate(self.queue) if t is ticket), 0)
+            if place > self.begun:
+                entry = self.queue[place]
+                del self.queue[place]
+                self.queue.insert(int(self.begun), entry)
 
     def start(self) -> None:
         if self.thread is not None:
@@ -399,14 +411,18 @@ class Worker:
 
     def turn(self) -> None:
         """One ticket, or one write."""
-        if self.queue:
-            # A ticket leaves the queue when it is done: a child that was forked before redoes it.
-            ticket, needed = self.queue[0]
+        with self.wake:
+            self.begun = bool(self.queue)
+            ticket, needed = self.queue[0] if self.queue else (None, False)
+        if ticket is not None:
+            # It leaves the queue when it is done: a child that was forked before redoes it.
             if self.stopping and not needed:
                 ticket._refuse()
             else:
                 ticket._run()
-            self.queue.popleft()
+            with self.wake:
+                self.queue.popleft()
+                self.begun = False
         else:
             self.later.popleft()()
 
@@ -424,6 +440,7 @@ class Worker:
         self.wake = threading.Condition()
         self.working = threading.Lock()
         self.thread = None
+        self.begun = False
         for ticket, _ in self.queue:
             ticket._finished = threading.Event()
 

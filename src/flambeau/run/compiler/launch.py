@@ -22,6 +22,7 @@ kernel. What it does is described by 16 words, ``desc``, which are the function'
 12  taken (this module's)
 13  address of ``threads.ROOT`` (this module's)
 14  address of a word that kernels set on a fault, looked at after each step; 0: there is none
+15  how many steps a call with a fourth argument runs; it leaves the others to the pool
 ==  ==========================================================================
 """
 
@@ -40,13 +41,15 @@ from flambeau.run.compiler.emit import Function, Kernel
 from flambeau.run.compiler.threads import (
     ROOT,
     ROOT_ADDRESS,
+    TAIL_DONE,
+    TAIL_RUNS,
     WORD,
     address,
     branch,
     internal,
+    job_functions,
     jump,
     named,
-    parallel,
     pointer_of,
     read,
     try_lock,
@@ -55,12 +58,25 @@ from flambeau.run.compiler.threads import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["DESC_WORDS", "FAULTY", "FLOAT", "INT", "Launch", "Step", "assemble", "kernels", "make"]
+__all__ = [
+    "DESC_WORDS",
+    "FAULTY",
+    "FLOAT",
+    "INT",
+    "LEFT",
+    "Launch",
+    "Step",
+    "assemble",
+    "kernels",
+    "make",
+]
 
 DESC_WORDS = 16
 FLOAT, INT = 0, 1
 # What a launch gives when a kernel noted a fault: the steps after it were not run.
 FAULTY = 1 << 40
+# What it gives when the pool goes on with the steps from word 15 on (``run/tail.py``).
+LEFT = 1 << 41
 _METH_FASTCALL = 0x80
 _CONTIGUOUS_ALIGNED = 0x101
 
@@ -160,7 +176,10 @@ class _Driver:
         f = self.f
         f.line(f"%desc = load ptr, ptr {address(f, '%self', self.at.data)}, align 8")
         f.line(f"%root = load ptr, ptr {address(f, '%desc', 8 * 13)}, align 8")
-        branch(f, f.value("icmp eq i64 %count, 3"), "counted", "misused")
+        # What the fourth argument says is that there is one.
+        f.line("%later.asked = icmp eq i64 %count, 4")
+        lists = f.value(f"sub i64 %count, {f.value('zext i1 %later.asked to i64')}")
+        branch(f, f.value(f"icmp eq i64 {lists}, 3"), "counted", "misused")
         f.label("misused")
         self.python(
             "PyErr_SetString",
@@ -179,8 +198,8 @@ class _Driver:
         self.store_numbers()
         self.run()
         answer = self.leave()
-        helpers = [internal(try_lock("NAME_lock")), parallel("NAME_parallel")]
-        helpers += [self.items(), self.number()]
+        helpers = [internal(try_lock("NAME_lock")), *job_functions("NAME")]
+        helpers += [self.items(), self.number(), steps_function(), tail_function()]
         return "\n".join([f.finish(f"ptr {answer}"), *helpers])
 
     def begin(self) -> None:
@@ -322,46 +341,36 @@ class _Driver:
         jump(f, "steps")
         f.label("steps")
         f.line(f"%state = phi ptr [ {saved}, %release ], [ null, %keep ]")
-        count, steps = self.field(0), self.field(1, "ptr")
         workers = f.value(f"icmp ne i64 {read(f, '%root', WORD['workers'])}, 0")
         shared = f.value(f"and i1 {workers}, %has.pool")
-        with f.loop("0", count) as loop:
-            step = f.element(steps, "[8 x i64]", loop.index)
-            function, own = read(f, step, 0, "ptr"), read(f, step, 24, "ptr")
-            slots, offsets = read(f, step, 16, "ptr"), read(f, step, 48, "ptr")
-            with f.loop("0", read(f, step, 8)) as inner:
-                slot = f.load("i64", f.element(slots, "i64", inner.index), 8)
-                pointer = f.load("ptr", f.element("%table", "ptr", slot), 8)
-                more = f.load("i64", f.element(offsets, "i64", inner.index), 8)
-                pointer = f.element(pointer, "i8", more)
-                f.store("ptr", pointer, f.element(own, "ptr", inner.index), 8)
-            units, chunk, quiet = (read(f, step, offset) for offset in (32, 40, 56))
-            several = f.value(f"icmp sgt i64 {units}, {chunk}")
-            branch(f, f.value(f"and i1 {several}, {shared}"), "together", "alone")
-            f.label("together")
-            f.line(
-                f"call void @NAME_parallel(ptr %root, ptr {function}, ptr {own}, i64 {units}, "
-                f"i64 {chunk}, ptr %scratch, i64 {quiet})"
-            )
-            jump(f, "next")
-            f.label("alone")
-            f.line(f"call void {function}(ptr {own}, i64 0, i64 {units}, ptr %scratch)")
-            jump(f, "next")
-            f.label("next")
-            fault = self.field(14, "ptr")
-            branch(f, f.value(f"icmp eq ptr {fault}, null"), "sound", "look")
-            f.label("look")
-            branch(f, f.value(f"icmp eq i64 {f.load('i64', fault, 8)}, 0"), "sound", "faulty")
-            f.label("faulty")
-            self.ends.append((str(FAULTY), "faulty"))
-            jump(f, "end")
-            f.label("sound")
-        counter = self.field(10, "ptr")
-        raised = f.value(f"add i64 {f.load('i64', counter, 8)}, 1")
-        f.store("i64", raised, counter, 8)
-        jump(f, "after")
-        f.label("after")
-        self.ends.append(("0", "after"))
+        count, kept = self.field(0), self.field(15)
+        # A tail needs a worker to run it.
+        later = f.value(f"and i1 %later.asked, {shared}")
+        later = f.value(f"and i1 {later}, {f.value(f'icmp slt i64 {kept}, {count}')}")
+        front = f.value(f"select i1 {later}, i64 {kept}, i64 {count}")
+        wrong = f.value(
+            f"call i64 @NAME_steps(ptr %root, ptr %desc, i64 0, i64 {front}, ptr %scratch, "
+            f"i1 {shared}, i64 0)"
+        )
+        branch(f, f.value(f"icmp eq i64 {wrong}, 0"), "sound", "faulty")
+        f.label("faulty")
+        self.ends.append((str(FAULTY), "faulty"))
+        jump(f, "end")
+        f.label("sound")
+        branch(f, later, "leave.tail", "whole")
+        f.label("leave.tail")
+        at = address(f, "%root", WORD["tail"])
+        f.line(f"store atomic i64 {TAIL_RUNS}, ptr {at} release, align 8")
+        f.line("call void @NAME_begin(ptr %root, ptr @NAME_tail, ptr %desc, i64 1, i64 1, i64 1)")
+        branch(f, f.value("icmp eq ptr %state, null"), "left", "left.restore")
+        f.label("left.restore")
+        self.python("PyEval_RestoreThread", "void", "ptr %state")
+        jump(f, "left")
+        f.label("left")
+        f.line(f"ret ptr {self.python('PyLong_FromLongLong', 'ptr', f'i64 {LEFT}')}")
+        f.label("whole")
+        finish(f)
+        self.ends.append(("0", "whole"))
         jump(f, "end")
 
     def leave(self) -> str:
@@ -370,7 +379,7 @@ class _Driver:
         f.label("end")
         codes = ", ".join(f"[ {code}, %{label} ]" for code, label in self.ends)
         states = ", ".join(
-            f"[ {'%state' if label in ('after', 'faulty') else 'null'}, %{label} ]"
+            f"[ {'%state' if label in ('whole', 'faulty') else 'null'}, %{label} ]"
             for _, label in self.ends
         )
         f.line(f"%code = phi i64 {codes}")
@@ -446,6 +455,75 @@ class _Driver:
         f.line("ret i1 false")
         f.label("good")
         return internal(f.finish("i1 true"))
+
+
+def steps_function() -> str:
+    """``i64 (root, desc, first, last, scratch, shared, floor)``: runs steps; FAULTY or 0.
+
+    ``shared``: the pool is ours; ``floor``: how many of its threads this one counts for.
+    """
+    f = Function(
+        "NAME_steps",
+        "ptr %root, ptr %desc, i64 %first, i64 %last, ptr %scratch, i1 %shared, i64 %floor",
+        "i64",
+    )
+    table, steps, fault = (read(f, "%desc", 8 * word, "ptr") for word in (9, 1, 14))
+    with f.loop("%first", "%last") as loop:
+        step = f.element(steps, "[8 x i64]", loop.index)
+        function, own = read(f, step, 0, "ptr"), read(f, step, 24, "ptr")
+        slots, offsets = read(f, step, 16, "ptr"), read(f, step, 48, "ptr")
+        with f.loop("0", read(f, step, 8)) as inner:
+            slot = f.load("i64", f.element(slots, "i64", inner.index), 8)
+            pointer = f.load("ptr", f.element(table, "ptr", slot), 8)
+            more = f.load("i64", f.element(offsets, "i64", inner.index), 8)
+            pointer = f.element(pointer, "i8", more)
+            f.store("ptr", pointer, f.element(own, "ptr", inner.index), 8)
+        units, chunk, quiet = (read(f, step, offset) for offset in (32, 40, 56))
+        several = f.value(f"icmp sgt i64 {units}, {chunk}")
+        branch(f, f.value(f"and i1 {several}, %shared"), "together", "alone")
+        f.label("together")
+        f.line(
+            f"call void @NAME_parallel(ptr %root, ptr {function}, ptr {own}, i64 {units}, "
+            f"i64 {chunk}, ptr %scratch, i64 {quiet}, i64 %floor)"
+        )
+        jump(f, "next")
+        f.label("alone")
+        f.line(f"call void {function}(ptr {own}, i64 0, i64 {units}, ptr %scratch)")
+        jump(f, "next")
+        f.label("next")
+        branch(f, f.value(f"icmp eq ptr {fault}, null"), "sound", "look")
+        f.label("look")
+        branch(f, f.value(f"icmp eq i64 {f.load('i64', fault, 8)}, 0"), "sound", "faulty")
+        f.label("faulty")
+        f.line(f"ret i64 {FAULTY}")
+        f.label("sound")
+    return internal(f.finish("i64 0"))
+
+
+def tail_function() -> str:
+    """``void (desc, 0, 1, scratch)``: the steps that a call left, as a job of the pool."""
+    f = Function("NAME_tail", "ptr %desc, i64 %start, i64 %stop, ptr %scratch")
+    f.line(f"%root = load ptr, ptr {address(f, '%desc', 8 * 13)}, align 8")
+    # Its own job is over as one to take part in: those of its steps are.
+    f.line("call void @NAME_close(ptr %root, i64 1)")
+    # None of these can refuse a value: such steps were run before.
+    f.value(
+        f"call i64 @NAME_steps(ptr %root, ptr %desc, i64 {read(f, '%desc', 8 * 15)}, "
+        f"i64 {read(f, '%desc', 0)}, ptr %scratch, i1 true, i64 1)"
+    )
+    finish(f)
+    busy = address(f, "%desc", 8 * 12)
+    f.line(f"store atomic i64 0, ptr {busy} release, align 8")
+    at = address(f, "%root", WORD["tail"])
+    f.line(f"store atomic i64 {TAIL_DONE}, ptr {at} release, align 8")
+    return internal(f.finish())
+
+
+def finish(f: Function) -> None:
+    """Counts the run as done."""
+    counter = read(f, "%desc", 8 * 10, "ptr")
+    raised = f.value(f"add i64 {f.load('i64', counter, 8)}, 1")
+    f.store("i64", raised, counter, 8)
 
 
 @cache
@@ -547,12 +625,14 @@ def assemble(
     release: bool = False,
     keep: object = None,
     fault: int = 0,
+    kept: int | None = None,
 ) -> Launch:
     """Writes ``desc`` and what it points to, and makes the function.
 
     ``table`` (int64) holds the addresses of constants and buffers; ``inputs`` and ``outs`` are the
     slots that each call fills; ``numbers`` are (index in the call's list, ``FLOAT`` or ``INT``,
-    slot): that slot gets the address of where the number is stored.
+    slot): that slot gets the address of where the number is stored. ``kept``: how many steps a call
+    with a fourth argument runs before it returns.
     """
     parts: list[np.ndarray] = [table]
 
@@ -590,4 +670,5 @@ def assemble(
         int(release),
     )
     desc[14] = fault
+    desc[15] = len(steps) if kept is None else kept
     return Launch(make(desc, (parts, keep)), done, table, stored)

@@ -253,7 +253,7 @@ class Lowering:
             v = i.value
             if isinstance(v, (np.ndarray, np.generic)):
                 if not v.size:
-                    return self.constant(np.zeros(1, v.dtype))
+                    return Ref(self.constant(np.zeros(1, v.dtype)).slot, contiguous(v.shape))
                 if v.size == 1:
                     return Literal(v.item())
                 return self.constant(v)

@@ -22,18 +22,22 @@ def layout(lives: Mapping[int, tuple[int, int, int]]) -> tuple[dict[int, int], i
     Each has its memory for as long as it is needed. Largest first, each at the lowest offset where
     nothing that lives at the same time lies.
     """
-    placed: list[tuple[int, int, int, int]] = []
+    count = len(lives)
+    # Of those placed: where each begins and ends, its first and last step.
+    starts, ends, firsts, lasts = np.zeros((4, count), np.int64)
     offsets: dict[int, int] = {}
     total = 0
-    for slot, (size, first, last) in sorted(lives.items(), key=lambda item: -item[1][0]):
+    ordered = sorted(lives.items(), key=lambda item: -item[1][0])
+    for n, (slot, (size, first, last)) in enumerate(ordered):
         size = -(-size // ALIGN) * ALIGN
-        at = 0
-        for start, end, _, _ in sorted(p for p in placed if not (p[3] < first or last < p[2])):
-            if at + size <= start:
-                break
-            at = max(at, end)
+        meets = np.flatnonzero((lasts[:n] >= first) & (firsts[:n] <= last))
+        meets = meets[np.argsort(starts[meets], kind="stable")]
+        # Up to where memory is taken before each of them, and behind the last.
+        free_from = np.maximum.accumulate(np.concatenate(([0], ends[meets])))
+        fits = np.flatnonzero(free_from[:-1] + size <= starts[meets])
+        at = int(free_from[fits[0] if fits.size else -1])
         offsets[slot] = at
-        placed.append((at, at + size, first, last))
+        starts[n], ends[n], firsts[n], lasts[n] = at, at + size, first, last
         total = max(total, at + size)
     return offsets, total
 

@@ -18,6 +18,8 @@ from flambeau.run.compiler import (
     layers,
     memory,
     places,
+    pointwise_division,
+    pointwise_special,
     rules,
     rules_statistics,
     scans,
@@ -32,6 +34,7 @@ from flambeau.run.compiler.nest_values import number_key
 from flambeau.run.compiler.nodes import Literal, Node, Number, Ref
 from flambeau.run.compiler.views import contiguous
 from flambeau.run.interpreter import called
+from flambeau.run.tail import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Faulty", "Draft"]
 
-del layers, places, rules, rules_statistics, scans, tables  # imported for what it registers
+# imported for what they register
+del layers, places, pointwise_division, pointwise_special, rules, rules_statistics, scans, tables
 
 
 class Faulty(Exception):
@@ -148,6 +152,9 @@ class Draft:
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         self.scratch = 0
+        # How many kernels run until a slot has its value, and until nothing can be refused.
+        self.complete: dict[int, int] = {}
+        self.checked = 0
         self.described: list[str] = []
         self.work: list[tuple[int, int, int]] = []
         workspaces: dict[int, tuple[int, int, int]] = {}
@@ -220,12 +227,21 @@ class Draft:
                     touch(slot)
                 self.described.append(f"{node.op}: its NumPy reference")
             step += 1
+            self.completed(group)
         outs = set(self.out_slots)
         lives: dict[int, tuple[int, int, int]] = dict(workspaces)
         for slot, at in first.items():
             if slot >= 0 and slot not in outs and low.buffers[slot].array is None:
                 lives[slot] = (max(low.buffers[slot].bytes, 1), at, last[slot])
         self.offsets, self.arena_bytes = memory.layout(lives)
+
+    def completed(self, group: Group) -> None:
+        """Notes that the kernels so far compute what a group does."""
+        ran = len(self.parts[-1].steps) if self.parts and isinstance(self.parts[-1], Run) else 0
+        for n in group.nodes:
+            self.complete |= dict.fromkeys(n.slots, ran)
+            if n.faults:
+                self.checked = ran
 
     def add(self, kernel: Kernel, pointers: list[tuple[int, int]], units: int, chunk: int) -> None:
         self.kernels.setdefault(kernel.name, kernel)
@@ -286,6 +302,25 @@ class Draft:
                         return False
         node = group.made.get(slot)
         return node is not None and node.target is None
+
+
+# Outputs with no more elements are what a loop reads at once: losses, counts.
+SMALL = 16
+
+
+def front(draft: Draft, replacing: set[int]) -> tuple[int, frozenset[int]]:
+    """How many kernels a call waits for, and which outputs are there then.
+
+    All that may refuse a value, and the small results that are no storage's new value.
+    """
+    complete = [draft.complete.get(slot, 0) for slot in draft.out_slots]
+    small = [
+        at
+        for k, at in enumerate(complete)
+        if k not in replacing and math.prod(draft.out_shapes[k][0]) <= SMALL
+    ]
+    kept = max([draft.checked, *small])
+    return kept, frozenset(k for k, at in enumerate(complete) if at <= kept and k not in replacing)
 
 
 def planned(node: Node, attached: epilogue.Attached | None) -> Plan:
@@ -361,7 +396,14 @@ class Compiled:
         self.tables: list[np.ndarray] = []
         self.parts: list[Any] = []
         self.runs: list[launch.Launch] = []
+        self.has_tail = False
         has_guard = bool(low.guards)
+        replacing = {k for k, _ in candidates}
+        # What a call waits for if the rest may run behind it (``run/tail.py``).
+        self.early: frozenset[int] = frozenset()
+        kept: int | None = None
+        if len(draft.parts) == 1 and isinstance(draft.parts[0], Run):
+            kept, self.early = front(draft, replacing)
         order = list(range(input_count))
         outs = [slots[s] for s in draft.out_slots]
         for part in draft.parts:
@@ -373,8 +415,10 @@ class Compiled:
                 table[at] = address
             table[slots[FAULT]] = self.fault.ctypes.data
             steps = []
-            for kernel, pointers, units, chunk in part.steps:
+            empty = 0
+            for at, (kernel, pointers, units, chunk) in enumerate(part.steps):
                 if units == 0:
+                    empty += kept is not None and at < kept
                     continue
                 where = [
                     (number_slots[offset], 0) if s == NUMBER_MEMORY else (slots[s], offset)
@@ -402,7 +446,9 @@ class Compiled:
                 release=self.is_long(part),
                 keep=(self.fault, low),
                 fault=self.fault.ctypes.data if has_guard else 0,
+                kept=None if kept is None else kept - empty,
             )  # fmt: skip
+            self.has_tail = kept is not None and kept - empty < len(steps)
             self.runs.append(made)
             self.tables.append(table)
             self.parts.append(made)
@@ -416,12 +462,16 @@ class Compiled:
             self.arena = np.empty(self.arena_bytes + memory.ALIGN, np.uint8)
             self.place(-(-self.arena.ctypes.data // memory.ALIGN) * memory.ALIGN)
         self.blank: list[Any] = [None] * len(outs)
-        replacing = {k for k, _ in candidates} - self.replaced
+        replacing -= self.replaced
         own = [k for k in range(len(outs)) if k not in replacing and k not in self.replaced]
         # The new value of a storage is made while the one from the last run is still held.
         sets = ((own, 1), (sorted(replacing), 2))
         self.pools = [memory.Pool(ks, self.out_shapes, turns) for ks, turns in sets if ks]
         self.single = self.parts[0].call if len(self.runs) == 1 == len(self.parts) else None
+        self.has_tail = self.has_tail and self.single is not None
+        self.wait = threads.join_with(
+            any(self.is_long(p) for p in draft.parts if isinstance(p, Run))
+        )
         # Whether ``write`` will do.
         self.direct = self.single is not None and not self.number_outs
         self.done = memoryview(self.runs[-1].done) if self.runs else None  # type: ignore[arg-type]
@@ -456,11 +506,14 @@ class Compiled:
         """The outputs. ``given``: (output, array) pairs that are written in place."""
         return self.run(inputs, numbers, self.allocate(given))
 
-    def write(self, inputs: list[Any], numbers: list[Any]) -> list[Any]:
+    def write(self, inputs: list[Any], numbers: list[Any], leave: bool = True) -> list[Any]:
         """``__call__``, writing over inputs that only ``inputs`` and their storage hold.
 
         For a program of one native call, whose ``donations`` have storages of their own.
+        ``leave``: it may have a tail.
         """
+        if tail.given is not None:
+            tail.join()
         self.kept_outs = None
         outs = self.blank.copy()
         for pool in self.pools:
@@ -470,10 +523,12 @@ class Compiled:
             if getrefcount(a) > HELD or a.base is not None:
                 a = np.empty(*self.out_shapes[k])
             outs[k] = a
-        return self.run(inputs, numbers, outs)
+        return self.run(inputs, numbers, outs, leave and self.has_tail and tail.enabled)
 
-    def run(self, inputs: list[Any], numbers: list[Any], outs: list[Any]) -> list[Any]:
-        """``outs``, filled."""
+    def run(
+        self, inputs: list[Any], numbers: list[Any], outs: list[Any], leave: bool = False
+    ) -> list[Any]:
+        """``outs``, filled; or with ``leave`` perhaps only those of ``early``."""
         if self.prelude is not None:
             numbers = self.prelude(numbers)
         if self.arena is None:
@@ -482,7 +537,15 @@ class Compiled:
                 self.place(base)
         self.kept_outs = outs
         if self.single is not None:
-            went = self.single(inputs, outs, numbers)
+            if leave:
+                tail.begin(inputs, outs, self)
+                went = self.single(inputs, outs, numbers, True)
+                if went == launch.LEFT:
+                    tail.given = (inputs, outs, self)
+                    return outs
+                tail.given = None
+            else:
+                went = self.single(inputs, outs, numbers)
             if went:
                 self.again(self.single, went, inputs, outs, numbers)
             for k, index in self.number_outs:

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,9 +29,10 @@ import numpy as np
 from flambeau.errors import NotSupportedError
 from flambeau.run.compiler import code
 from flambeau.run.compiler.emit import Function, Kernel
+from flambeau.run.tail import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "MAX_THREADS",
@@ -53,6 +54,9 @@ WATCH_ALONE = 50e-6
 NAP = 100e-6
 FUTEX_NUMBERS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
 
+# What the word "tail" says: there is none; it runs; it is done, but the pool is not given back yet.
+TAIL_NONE, TAIL_RUNS, TAIL_DONE = 0, 1, 2
+
 # Words of ROOT (8 bytes each). What different threads write lies in different cache lines.
 _FIELDS = {
     "generation": 0,
@@ -65,6 +69,7 @@ _FIELDS = {
     "chunk": 27,
     "active": 32,
     "lock": 40,
+    "tail": 44,
     "epoch": 48,
     "workers": 49,
     "watch": 50,  # turns
@@ -147,15 +152,35 @@ def pause(f: Function) -> None:
 
 
 def take_chunks(
-    f: Function, leave: str, function: str, pointers: str, units: str, chunk: str, scratch: str
+    f: Function,
+    leave: str,
+    function: str,
+    pointers: str,
+    units: str,
+    chunk: str,
+    scratch: str,
+    back: str,
 ) -> None:
-    """Runs chunks of the job until there are none; goes on at the label ``leave``."""
+    """Runs chunks of the job until there are none; goes on at the label ``leave``.
+
+    ``back`` (i64): 0 takes the first that is left, 1 the last: so that of weights, their gradients
+    and an optimizer's state each of two threads has the same half in its cache in every step. The
+    counter's halves say how many were taken at either end.
+    """
+    most = f.value(f"add i64 {units}, {f.value(f'sub i64 {chunk}, 1')}")
+    chunks = f.value(f"udiv i64 {most}, {chunk}")
+    from_back = f.value(f"icmp ne i64 {back}, 0")
+    one = f.value(f"select i1 {from_back}, i64 {1 << 32}, i64 1")
     jump(f, "take")
     f.label("take")
-    start = add_shared(f, "next", chunk, "monotonic")
-    over = f.value(f"icmp sge i64 {start}, {units}")
+    taken = add_shared(f, "next", one, "monotonic")
+    low, high = f.value(f"and i64 {taken}, {(1 << 32) - 1}"), f.value(f"lshr i64 {taken}, 32")
+    over = f.value(f"icmp sge i64 {f.value(f'add i64 {low}, {high}')}, {chunks}")
     branch(f, over, leave, "got")
     f.label("got")
+    mirrored = f.value(f"sub i64 {f.value(f'sub i64 {chunks}, 1')}, {high}")
+    place = f.value(f"select i1 {from_back}, i64 {mirrored}, i64 {low}")
+    start = f.value(f"mul i64 {place}, {chunk}")
     stop = f.value(f"add i64 {start}, {chunk}")
     last = f.value(f"icmp sgt i64 {stop}, {units}")
     stop = f.value(f"select i1 {last}, i64 {units}, i64 {stop}")
@@ -223,19 +248,8 @@ def wait_loop() -> Kernel:
     jump(f, "idle")
 
     f.label("join")
-    add_shared(f, "active", "1")
-    at = address(f, "%root", WORD["generation"])
-    f.line(f"%joined = load atomic i64, ptr {at} seq_cst, align 8")
-    branch(f, f.value("trunc i64 %joined to i1"), "work", "leave")
-    f.label("work")
-    function = read(f, "%root", WORD["function"], "ptr")
-    pointers = read(f, "%root", WORD["pointers"], "ptr")
-    units, chunk = (read(f, "%root", WORD[n]) for n in ("units", "chunk"))
     scratch = f.element(address(f, "%root", WORD["scratch"]), "ptr", "%index")
-    scratch = f.load("ptr", scratch, 8)
-    take_chunks(f, "leave", function, pointers, units, chunk, scratch)
-    f.label("leave")
-    add_shared(f, "active", "-1", "release")
+    take_part(f, f.load("ptr", scratch, 8), f.value("and i64 %index, 1"))
     jump(f, "idle")
     f.label("stopped")
     return named(f.finish(), "flambeau_wait")
@@ -247,14 +261,41 @@ def is_news(f: Function, generation: str) -> str:
     return f.value(f"and i1 {is_open}, {f.value(f'icmp ne i64 {generation}, %seen')}")
 
 
-def parallel(name: str) -> str:
-    """``void (root, function, pointers, units, chunk, scratch, quiet)``: one job; the pool is ours.
+def take_part(f: Function, scratch: str, back: str) -> None:
+    """Joins the job that is open, if it still is; ``%joined`` is its number. Ends in ``leave``."""
+    add_shared(f, "active", "1")
+    at = address(f, "%root", WORD["generation"])
+    f.line(f"%joined = load atomic i64, ptr {at} seq_cst, align 8")
+    branch(f, f.value("trunc i64 %joined to i1"), "work", "leave")
+    f.label("work")
+    function = read(f, "%root", WORD["function"], "ptr")
+    pointers = read(f, "%root", WORD["pointers"], "ptr")
+    units, chunk = (read(f, "%root", WORD[n]) for n in ("units", "chunk"))
+    take_chunks(f, "leave", function, pointers, units, chunk, scratch, back)
+    f.label("leave")
+    add_shared(f, "active", "-1", "release")
 
-    ``quiet``: only workers that are awake take part.
+
+def job_functions(name: str) -> list[str]:
+    """What a launch calls; the pool must be its own.
+
+    - ``void {name}_begin(root, function, pointers, units, chunk, wake)``: publishes a job; wakes
+      so many sleepers
+    - ``void {name}_close(root, floor)``: ends it; waits until no more than ``floor`` are at it,
+      as ``{name}_drain`` does
+    - ``void {name}_parallel(root, function, pointers, units, chunk, scratch, quiet, floor)``: a
+      whole job. ``quiet``: only workers that are awake take part; ``floor``: how many of those
+      that count as active the caller is
     """
+    return [
+        internal(f) for f in (_begin_job(name), _close_job(name), _drain(name), _parallel(name))
+    ]
+
+
+def _begin_job(name: str) -> str:
     f = Function(
-        name,
-        "ptr %root, ptr %function, ptr %pointers, i64 %units, i64 %chunk, ptr %scratch, i64 %quiet",
+        f"{name}_begin",
+        "ptr %root, ptr %function, ptr %pointers, i64 %units, i64 %chunk, i64 %wake",
     )
     for field, ty in (("function", "ptr"), ("pointers", "ptr"), ("units", "i64"), ("chunk", "i64")):
         f.store(ty, f"%{field}", address(f, "%root", WORD[field]), 8)
@@ -265,27 +306,33 @@ def parallel(name: str) -> str:
     asleep = f.value(f"icmp ne i64 {sleepers}, 0")
     has_futex = f.value(f"icmp ne i64 {futex}, 0")
     can_wake = f.value(f"and i1 {asleep}, {has_futex}")
-    is_loud = f.value("icmp eq i64 %quiet, 0")
-    branch(f, f.value(f"and i1 {can_wake}, {is_loud}"), "wake", "begin")
-    f.label("wake")
-    # No more than there are chunks beside the caller's own.
-    chunks = f.value(f"sdiv i64 {f.value('sub i64 %units, 1')}, %chunk")
-    fewer = f.value(f"icmp slt i64 {chunks}, {sleepers}")
-    count = f.value(f"select i1 {fewer}, i64 {chunks}, i64 {sleepers}")
+    is_loud = f.value("icmp ne i64 %wake, 0")
+    branch(f, f.value(f"and i1 {can_wake}, {is_loud}"), "rouse", "begun")
+    f.label("rouse")
+    fewer = f.value(f"icmp slt i64 %wake, {sleepers}")
+    count = f.value(f"select i1 {fewer}, i64 %wake, i64 {sleepers}")
     count = f.value(f"trunc i64 {count} to i32")
     syscall = read(f, "%root", WORD["syscall"], "ptr")
     f.value(f"call i64 (i64, ...) {syscall}(i64 {futex}, ptr %root, i32 129, i32 {count})")
-    jump(f, "begin")
-    f.label("begin")
-    take_chunks(f, "close", "%function", "%pointers", "%units", "%chunk", "%scratch")
+    jump(f, "begun")
+    f.label("begun")
+    return f.finish()
 
-    f.label("close")
+
+def _close_job(name: str) -> str:
+    f = Function(f"{name}_close", "ptr %root, i64 %floor")
     add_shared(f, "generation", "1")
+    f.line(f"call void @{name}_drain(ptr %root, i64 %floor)")
+    return f.finish()
+
+
+def _drain(name: str) -> str:
+    f = Function(f"{name}_drain", "ptr %root, i64 %floor")
     jump(f, "wait")
     f.label("wait")
-    f.line("%turns = phi i64 [ 0, %close ], [ %turns.next, %again ], [ 0, %yield ]")
+    f.line("%turns = phi i64 [ 0, %entry ], [ %turns.next, %again ], [ 0, %yield ]")
     active = read_shared(f, "active")
-    branch(f, f.value(f"icmp eq i64 {active}, 0"), "joined", "busy")
+    branch(f, f.value(f"icmp sgt i64 {active}, %floor"), "busy", "over")
     f.label("busy")
     pause(f)
     f.line("%turns.next = add i64 %turns, 1")
@@ -296,8 +343,69 @@ def parallel(name: str) -> str:
     # The worker that is missing may be waiting for this processor.
     f.value(f"call i32 {read(f, '%root', WORD['yield'], 'ptr')}()")
     jump(f, "wait")
-    f.label("joined")
-    return internal(f.finish())
+    f.label("over")
+    return f.finish()
+
+
+def _parallel(name: str) -> str:
+    f = Function(
+        f"{name}_parallel",
+        "ptr %root, ptr %function, ptr %pointers, i64 %units, i64 %chunk, ptr %scratch, "
+        "i64 %quiet, i64 %floor",
+    )
+    # No more than there are chunks beside the caller's own.
+    chunks = f.value(f"sdiv i64 {f.value('sub i64 %units, 1')}, %chunk")
+    is_quiet = f.value("icmp ne i64 %quiet, 0")
+    wake = f.value(f"select i1 {is_quiet}, i64 0, i64 {chunks}")
+    f.line(
+        f"call void @{name}_begin(ptr %root, ptr %function, ptr %pointers, i64 %units, "
+        f"i64 %chunk, i64 {wake})"
+    )
+    take_chunks(f, "close", "%function", "%pointers", "%units", "%chunk", "%scratch", "%floor")
+    f.label("close")
+    f.line(f"call void @{name}_close(ptr %root, i64 %floor)")
+    return f.finish()
+
+
+def join_function() -> Kernel:
+    """``void (root)``: helps with a tail until it is done, and gives its pool back."""
+    f = Function("NAME", "ptr %root")
+    scratch = read(f, "%root", WORD["scratch"], "ptr")
+    jump(f, "look")
+    f.label("look")
+    f.line(
+        "%seen = phi i64 [ 0, %entry ], [ %seen, %again ], [ %seen, %yield ], [ %joined, %left ]"
+    )
+    f.line("%turn = phi i64 [ 0, %entry ], [ %turn.next, %again ], [ 0, %yield ], [ 0, %left ]")
+    state = read_shared(f, "tail", "acquire")
+    branch(f, f.value(f"icmp eq i64 {state}, {TAIL_RUNS}"), "running", "ended")
+    f.label("running")
+    now = read_shared(f, "generation", "acquire")
+    branch(f, is_news(f, now), "join", "still")
+    f.label("still")
+    pause(f)
+    f.line("%turn.next = add i64 %turn, 1")
+    branch(f, f.value("icmp ult i64 %turn.next, 4096"), "again", "yield")
+    f.label("again")
+    jump(f, "look")
+    f.label("yield")
+    f.value(f"call i32 {read(f, '%root', WORD['yield'], 'ptr')}()")
+    jump(f, "look")
+    f.label("join")
+    take_part(f, scratch, "0")
+    jump(f, "left")
+    f.label("left")
+    jump(f, "look")
+    f.label("ended")
+    branch(f, f.value(f"icmp eq i64 {state}, {TAIL_DONE}"), "done", "none")
+    f.label("none")
+    f.line("ret void")
+    f.label("done")
+    f.line("call void @NAME_drain(ptr %root, i64 0)")
+    for word in ("tail", "lock"):
+        at = address(f, "%root", WORD[word])
+        f.line(f"store atomic i64 0, ptr {at} release, align 8")
+    return named("\n".join([f.finish(), internal(_drain("NAME"))]), "flambeau_join")
 
 
 def internal(text: str) -> str:
@@ -335,7 +443,7 @@ def watch_function() -> Kernel:
 
 def kernels() -> list[Kernel]:
     """What the pool needs of the compiler."""
-    return [wait_loop(), lock_function(), watch_function()]
+    return [wait_loop(), lock_function(), watch_function(), join_function()]
 
 
 # Python's side
@@ -418,6 +526,7 @@ def _exclusive() -> Iterator[None]:
     held = False
     try:
         while not (held := take(ROOT_ADDRESS)):
+            tail.join()
             time.sleep(20e-6)
         yield
     finally:
@@ -430,13 +539,20 @@ def _native() -> tuple:
     """The pool's compiled functions, callable."""
     wanted = kernels()
     addresses = code.request(wanted).wait()
-    wait, lock, watch = (addresses[k.name] for k in wanted)
+    wait, lock, watch, join = (addresses[k.name] for k in wanted)
     word = ctypes.c_int64
     return (
         ctypes.CFUNCTYPE(None, word, word)(wait),
         ctypes.CFUNCTYPE(word, word)(lock),
         ctypes.CFUNCTYPE(None, word)(watch),
+        partial(ctypes.PYFUNCTYPE(None, word)(join), ROOT_ADDRESS),
+        partial(ctypes.CFUNCTYPE(None, word)(join), ROOT_ADDRESS),
     )
+
+
+def join_with(release: bool) -> Callable[[], None]:
+    """What joins a tail; ``release``: other Python threads may run meanwhile."""
+    return _native()[4 if release else 3]
 
 
 def prepare() -> None:
@@ -536,7 +652,8 @@ def _after_fork_in_child() -> None:
     """No thread but this one is left: no job is open, no lock held."""
     _pool.lock = threading.Lock()
     _pool.threads = []
-    for name in ("stop", "sleepers", "active", "workers"):
+    tail.after_fork()
+    for name in ("stop", "sleepers", "active", "workers", "tail"):
         set_root(name, 0)
     set_root("generation", root("generation") & ~1)
     set_root("epoch", root("epoch") + 1)

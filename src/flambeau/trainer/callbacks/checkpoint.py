@@ -1,15 +1,7 @@
-"""Checkpoint: the base of callbacks that write checkpoints, which are called after all others."""
+"""Checkpoint, under the name of the file that Lightning has it in."""
 
 from __future__ import annotations
 
-from flambeau.trainer.callback import Callback
+from flambeau.trainer.callback import Checkpoint
 
 __all__ = ["Checkpoint"]
-
-
-class Checkpoint(Callback):
-    """Base of callbacks that write checkpoints.
-
-    At every moment they come last, after the module's own hook and after values went to the
-    loggers: what they write is the whole of that moment.
-    """

@@ -46,6 +46,7 @@ class EarlyStopping(Callback):
     """
 
     mode_dict = {"min": flambeau.lt, "max": flambeau.gt}
+    order_dict = {"min": "<", "max": ">"}
 
     def __init__(
         self,
@@ -85,6 +86,11 @@ class EarlyStopping(Callback):
     def state_key(self) -> str:
         """The class, with the metric and the mode."""
         return self._generate_state_key(monitor=self.monitor, mode=self.mode)
+
+    @property
+    def monitor_op(self) -> Any:
+        """The function that says whether a value is better than another."""
+        return self.mode_dict[self.mode]
 
     @property
     def best_score(self) -> flambeau.Tensor:

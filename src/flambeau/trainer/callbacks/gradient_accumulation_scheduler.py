@@ -72,6 +72,15 @@ class GradientAccumulationScheduler(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leaves the trainer as it was."""
+        self._end(trainer)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leaves the trainer as it was."""
+        self._end(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
         if self._began:
             trainer.accumulate_grad_batches = 1
             self._began = False

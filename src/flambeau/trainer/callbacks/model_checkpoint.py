@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flambeau
-from flambeau.trainer.callbacks.checkpoint import Checkpoint
+from flambeau.trainer.callback import Checkpoint
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.trainer.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -35,6 +36,7 @@ class ModelCheckpoint(Checkpoint):
         mode: "min" or "max": whether less or more is better.
         save_top_k: how many to keep; -1: all, 0: none.
         save_last: also writes ``last.ckpt`` each time; "link": as a link to the newest.
+        save_on_exception: also saves when training stops for an exception.
         save_weights_only: without what is needed to go on training.
         every_n_train_steps, every_n_epochs, train_time_interval: when; by default each epoch.
         save_on_train_epoch_end: at the end of training epochs, not of validations.
@@ -66,6 +68,7 @@ class ModelCheckpoint(Checkpoint):
         verbose: bool = False,
         save_last: bool | str | None = None,
         save_top_k: int = 1,
+        save_on_exception: bool = False,
         save_weights_only: bool = False,
         mode: str = "min",
         auto_insert_metric_name: bool = True,
@@ -84,6 +87,7 @@ class ModelCheckpoint(Checkpoint):
         self.verbose = verbose
         self.save_last = save_last
         self.save_top_k = save_top_k
+        self.save_on_exception = save_on_exception
         self.save_weights_only = save_weights_only
         self.mode = mode
         self.auto_insert_metric_name = auto_insert_metric_name
@@ -201,6 +205,15 @@ class ModelCheckpoint(Checkpoint):
         if self._may_save(trainer) and not self._at_epoch_end(trainer):
             self._save(trainer, top=self._epoch_due(trainer))
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Saves what there is beside the best, if that is wanted."""
+        if self.save_on_exception and self._may_save(trainer):
+            metrics = dict(trainer.latest().callback)
+            metrics["epoch"], metrics["step"] = trainer.current_epoch, trainer.global_step
+            self._write(trainer, self._free_path(metrics))
+
     def _epoch_due(self, trainer: Trainer) -> bool:
         every = self._every_n_epochs
         return every >= 1 and (trainer.current_epoch + 1) % every == 0
@@ -298,6 +311,14 @@ class ModelCheckpoint(Checkpoint):
         if gone and gone != path:
             self._remove(gone)
 
+    def check_monitor_top_k(self, trainer: Trainer, current: Any = None) -> bool:
+        """Whether ``current`` is among the best ``save_top_k`` values so far."""
+        if current is None:
+            return False
+        if self.save_top_k == -1 or len(self.best_k_models) < self.save_top_k:
+            return True
+        return self._better(float(current), self.best_k_models[self.kth_best_model_path])
+
     def _better(self, value: float, than: float) -> bool:
         return value < than if self.mode == "min" else value > than
 
@@ -336,6 +357,16 @@ class ModelCheckpoint(Checkpoint):
             path = f"{base}-v{version}{self.FILE_EXTENSION}"
             version += 1
         return path
+
+    def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
+        """Whether there is such a file."""
+        return os.path.exists(filepath)
+
+    def to_yaml(self, filepath: str | Path | None = None) -> None:
+        """Writes the paths of the best with their values, to ``best_k_models.yaml`` by default."""
+        path = Path(filepath or os.path.join(self.dirpath or "", "best_k_models.yaml"))
+        lines = [f"{json.dumps(k)}: {v!r}\n" for k, v in self.best_k_models.items()]
+        path.write_text("".join(lines) or "{}\n", encoding="utf-8")
 
     def _taken(self, path: str) -> bool:
         if self._resumed:

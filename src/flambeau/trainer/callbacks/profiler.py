@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau.profiler import watch
 from flambeau.trainer.callback import Callback
 from flambeau.trainer.connecting import Moments
-from flambeau.trainer.profilers import KernelProfiler, SimpleProfiler
+from flambeau.trainer.profilers import AdvancedProfiler, KernelProfiler, SimpleProfiler
 from flambeau.trainer.profilers import Profiler as Times
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class Profiler(Callback):
     ``profiler`` is "simple" (:class:`~flambeau.trainer.profilers.SimpleProfiler`: every hook of
     callbacks and module, steps, waiting for data), "kernels"
     (:class:`~flambeau.trainer.profilers.KernelProfiler`: every kernel and line, of some steps, with
-    a Chrome trace; "pytorch" means the same), or a profiler of one's own.
+    a Chrome trace; "pytorch" means the same), "advanced"
+    (:class:`~flambeau.trainer.profilers.AdvancedProfiler`: every Python function of each hook), or
+    a profiler of one's own.
 
     Raises: ``ValueError`` for another name.
 
@@ -82,7 +84,8 @@ class Profiler(Callback):
     def __init__(self, profiler: str | Times = "simple") -> None:
         if isinstance(profiler, str):
             kinds = {
-                "simple": SimpleProfiler, "kernels": KernelProfiler, "pytorch": KernelProfiler,
+                "simple": SimpleProfiler, "advanced": AdvancedProfiler,
+                "kernels": KernelProfiler, "pytorch": KernelProfiler,
             }  # fmt: skip
             if profiler not in kinds:
                 raise ValueError(
@@ -99,8 +102,9 @@ class Profiler(Callback):
         """From here on what is called is timed."""
         self.profiler.setup(stage, trainer.local_rank, trainer.log_directory)
         self._batch_ended = None
-        if isinstance(self.profiler, SimpleProfiler):
+        if isinstance(self.profiler, (SimpleProfiler, AdvancedProfiler)):
             trainer.moments = _TimedMoments(trainer, pl_module, self.profiler)
+        if isinstance(self.profiler, SimpleProfiler):
             self._programs = _Programs(self.profiler)
             watch.listen(self._programs)
 
@@ -162,6 +166,15 @@ class Profiler(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prints or writes what was found."""
+        self._close(stage)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Prints or writes what was found until the run stopped."""
+        self._close(trainer.state.fn)
+
+    def _close(self, stage: str | None) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -13,6 +13,7 @@ from flambeau.trainer.callback import Callback
 from flambeau.trainer.evaluation import Mover
 from flambeau.trainer.optimizers import Schedule
 from flambeau.trainer.results import Results
+from flambeau.trainer.utilities.combined_loader import batches_of
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.trainer.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -164,7 +165,7 @@ class StochasticWeightAveraging(Callback):
         limit = None if math.isinf(trainer.num_training_batches) else trainer.num_training_batches
         try:
             with flambeau.no_grad():
-                for index, batch in enumerate(islice(loop.loader, limit)):
+                for index, batch in enumerate(islice(batches_of(loop.loader), limit)):
                     loop.forward(mover(batch, 0) if mover.needed else batch, index)
         finally:
             trainer.set_results(results)

@@ -12,7 +12,7 @@ from flambeau.trainer.utilities.rank_zero import rank_zero_only
 
 if TYPE_CHECKING:
     from flambeau.nn import Module
-    from flambeau.trainer.callbacks.checkpoint import Checkpoint
+    from flambeau.trainer.callback import Checkpoint
 
 __all__ = ["DummyExperiment", "Logger", "rank_zero_experiment"]
 

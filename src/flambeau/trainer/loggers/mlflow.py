@@ -15,7 +15,7 @@ from flambeau.trainer.loggers.packages import checkpoints_of, installed
 from flambeau.trainer.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 if TYPE_CHECKING:
-    from flambeau.trainer.callbacks.checkpoint import Checkpoint
+    from flambeau.trainer.callback import Checkpoint
 
 __all__ = ["MLFlowLogger"]
 
@@ -51,6 +51,7 @@ class MLFlowLogger(Logger):
         artifact_location: str | None = None,
         run_id: str | None = None,
         checkpoint_path_prefix: str = "",
+        synchronous: bool | None = None,
     ) -> None:
         self._mlflow = installed("mlflow", "MLFlowLogger")
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -68,6 +69,8 @@ class MLFlowLogger(Logger):
         self._checkpoint_path_prefix = checkpoint_path_prefix
         self._client = self._mlflow.tracking.MlflowClient(self._tracking_uri)
         self._opened = False
+        # Whether a call waits until the server has it; the package's own default if it is None.
+        self._waits = {} if synchronous is None else {"synchronous": synchronous}
 
     @property
     @rank_zero_experiment
@@ -142,7 +145,7 @@ class MLFlowLogger(Logger):
                 rank_zero_warn(f"MLflow does not take the name {name!r}: it becomes {allowed!r}.")
             found.append(entity(key=allowed, value=number(given), timestamp=now, step=step or 0))
         client = self.experiment
-        client.log_batch(run_id=self._run_id, metrics=found)
+        client.log_batch(run_id=self._run_id, metrics=found, **self._waits)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -154,7 +157,7 @@ class MLFlowLogger(Logger):
             for name, value in flattened(plain(params)).items()
         ]
         for i in range(0, len(found), _PARAMS):
-            client.log_batch(run_id=self._run_id, params=found[i : i + _PARAMS])
+            client.log_batch(run_id=self._run_id, params=found[i : i + _PARAMS], **self._waits)
 
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
         """With ``log_model="all"`` sends the checkpoint; with True at the end."""

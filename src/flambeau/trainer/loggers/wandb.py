@@ -14,7 +14,7 @@ from flambeau.trainer.utilities.rank_zero import rank_zero_only
 
 if TYPE_CHECKING:
     from flambeau.nn import Module
-    from flambeau.trainer.callbacks.checkpoint import Checkpoint
+    from flambeau.trainer.callback import Checkpoint
 
 __all__ = ["WandbLogger"]
 
@@ -49,6 +49,7 @@ class WandbLogger(Logger):
         experiment: Any = None,
         prefix: str = "",
         checkpoint_name: str | None = None,
+        add_file_policy: str = "mutable",
         **kwargs: Any,
     ) -> None:
         self._wandb = installed("wandb", "WandbLogger")
@@ -61,6 +62,8 @@ class WandbLogger(Logger):
         self._logged_times: dict[str, float] = {}
         self._checkpoint_callback: Any = None
         self._checkpoint_name = checkpoint_name
+        # The package's own default needs no word: older versions do not know the argument.
+        self._add_file = {} if add_file_policy == "mutable" else {"policy": add_file_policy}
         folder = os.fspath(save_dir if dir is None else dir)
         self._save_dir = folder
         self._options: dict[str, Any] = {
@@ -209,7 +212,7 @@ class WandbLogger(Logger):
                 type="model",
                 metadata={"score": number(score), "original_filename": Path(path).name},
             )
-            artifact.add_file(path, name="model.ckpt")
+            artifact.add_file(path, name="model.ckpt", **self._add_file)
             run.log_artifact(artifact, aliases=aliases)
             self._logged_times[path] = modified
 

@@ -31,7 +31,9 @@ class AUROC(Metric):
         average: "macro" is the mean over the classes whose value is a number, "weighted" that mean
             weighted by their positives, "none" a value for each; "micro" (multilabel) takes all
             labels together.
-        max_fpr: not there; ``ValueError`` unless None.
+        max_fpr: only the part of the curve up to this rate of false positives counts, corrected so
+            that chance is 1/2 and a perfect order 1 [McClish 1989]; for binary and multilabel
+            tasks.
         ignore_index: a target that does not count.
         validate_args: whether ``compute`` raises for labels out of range.
 
@@ -68,8 +70,14 @@ class AUROC(Metric):
             raise ValueError(
                 f"Expected argument `average` to be one of {known}, but got {average!r}"
             )
-        if max_fpr is not None:
-            raise ValueError(f"AUROC: only the whole curve is supported; got max_fpr={max_fpr}")
+        if max_fpr is not None and not 0 < max_fpr <= 1:
+            raise ValueError(f"Argument `max_fpr` should be in (0, 1], but got: {max_fpr}")
+        if max_fpr not in (None, 1.0) and task == "multiclass":
+            raise ValueError(
+                "Partial AUC computation not available in multiclass setting, 'max_fpr' must be "
+                f"set to `None`, received `max_fpr={max_fpr}` instead"
+            )
+        self.max_fpr = max_fpr
         self.task = task
         self.average = average
         self.ignore_index = ignore_index
@@ -113,10 +121,8 @@ class AUROC(Metric):
                     positives.sum(0, keepdim=True),
                     negatives.sum(0, keepdim=True),
                 )
-            # Scores in one bin are ties.
-            wins = positives * (2 * negatives.cumsum(1) - negatives)
-            p, n = positives.sum(1), negatives.sum(1)
-            areas = _areas(wins.sum(1), p, n)
+            p = positives.sum(1)
+            areas = self._of_counts(positives, negatives)
         else:
             areas, p = self._exact(together)
         if self.task == "binary" or together:
@@ -126,6 +132,13 @@ class AUROC(Metric):
             weight = (p * known if self.average == "weighted" else known).double()
             areas = (flambeau.where(known, areas, 0.0) * weight).sum() / weight.sum()
         return areas.to(flambeau.get_default_dtype())
+
+    def _of_counts(self, positives: Tensor, negatives: Tensor) -> Tensor:
+        """The area for each row of counts by score, lowest first; equal scores are ties."""
+        if self.max_fpr not in (None, 1.0):
+            return _partial_areas(positives.flip(1), negatives.flip(1), self.max_fpr)
+        wins = positives * (2 * negatives.cumsum(1) - negatives)
+        return _areas(wins.sum(1), positives.sum(1), negatives.sum(1))
 
     def _exact(self, together: bool) -> tuple[Tensor, Tensor]:
         """The areas from all scores, and the number of positives."""
@@ -141,7 +154,12 @@ class AUROC(Metric):
                 positive.reshape(-1, 1),
                 negative.reshape(-1, 1),
             )
+        p = positive.sum(0)
         s = s.reshape(len(s), -1).T.contiguous()
+        if self.max_fpr not in (None, 1.0):
+            rows = zip(s, positive.T, negative.T, strict=True)
+            counts = [_counts_by_score(*row) for row in rows]
+            return flambeau.cat([self._of_counts(*pair) for pair in counts]), p
         ordered, order = s.sort(dim=1)
         within = flambeau.arange(len(s)).unsqueeze(1) * s.shape[1] + order
         losers = negative.T.reshape(-1).long()[within.reshape(-1)].reshape(s.shape).cumsum(1)
@@ -153,8 +171,7 @@ class AUROC(Metric):
             ].reshape(s.shape)
             for right in (False, True)
         )
-        p, n = positive.sum(0), negative.sum(0)
-        return _areas((wins * positive.T.long()).sum(1), p, n), p
+        return _areas((wins * positive.T.long()).sum(1), p, negative.sum(0)), p
 
 
 def _as_thresholds(given: Any) -> Tensor | None:
@@ -178,3 +195,30 @@ def _as_thresholds(given: Any) -> Tensor | None:
 
 def _areas(twice_wins: Tensor, p: Tensor, n: Tensor) -> Tensor:
     return twice_wins.double() / (2.0 * p.double() * n.double())
+
+
+def _counts_by_score(scores: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """How many positives and negatives have each score that occurs, lowest first; one row each."""
+    known, places = scores.unique(return_inverse=True)
+    zeros = flambeau.zeros(len(known), dtype=flambeau.long)
+    found = [zeros.index_add(0, places, side.long()) for side in (positive, negative)]
+    return found[0].unsqueeze(0), found[1].unsqueeze(0)
+
+
+def _partial_areas(positives: Tensor, negatives: Tensor, max_fpr: float) -> Tensor:
+    """The corrected areas under the beginning of each curve; counts are by score, highest first."""
+
+    def curve(counts: Tensor) -> Tensor:
+        rates = counts.cumsum(1).double() / counts.sum(1, keepdim=True).double()
+        return flambeau.nn.functional.pad(rates, (1, 0))
+
+    fpr, tpr = curve(negatives), curve(positives)
+    left, right = fpr[:, :-1], fpr[:, 1:]
+    low, width = tpr[:, :-1], right - left
+    inside = right.clamp(max=max_fpr) - left.clamp(max=max_fpr)
+    # Where a segment is cut off, its end is between its two points.
+    share = flambeau.where(width > 0, inside / width, 1.0)
+    high = low + share * (tpr[:, 1:] - low)
+    area = (inside * (low + high) / 2).sum(1)
+    least = max_fpr**2 / 2
+    return (1 + (area - least) / (max_fpr - least)) / 2

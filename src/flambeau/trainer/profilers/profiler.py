@@ -32,6 +32,12 @@ class Profiler:
         self.dirpath = None if dirpath is None else os.fspath(dirpath)
         self.filename = filename
         self._stage: str | None = None
+        self._local_rank: int | None = None
+
+    @property
+    def local_rank(self) -> int:
+        """The number of the process on its machine; 0 before a run."""
+        return self._local_rank or 0
 
     def start(self, action_name: str) -> None:
         """An action begins."""
@@ -61,7 +67,7 @@ class Profiler:
         log_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         """A run begins."""
-        self._stage = stage
+        self._stage, self._local_rank = stage, local_rank
         if self.dirpath is None and log_dir is not None:
             self.dirpath = os.fspath(log_dir)
 

@@ -1,0 +1,288 @@
+"""Special functions of float32 numbers as vector instructions, worked out in float64.
+
+The formulas are those of ``ir.reference``, whose constants are used: one rounding at the end, so
+that both agree to the last bit or so. What only some arguments need (reflections, far tails) is
+branched around where no lane needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from flambeau.ir.reference import erf as normal
+from flambeau.ir.reference import gamma
+from flambeau.run.compiler.elements import element
+from flambeau.run.compiler.lower import Lowering, Refused, lowering
+from flambeau.run.compiler.pointwise import Lanes, rule
+from flambeau.run.compiler.vector_math import FUNCTIONS
+from flambeau.run.compiler.vector_math_base import Lanes as Arithmetic
+from flambeau.run.compiler.vector_math_exp import _ERFC_SINGLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flambeau.ir.graph import Entry
+    from flambeau.run.compiler.elements import Element
+    from flambeau.run.compiler.nodes import Operand, Ref
+
+ROOT_PI = math.sqrt(math.pi)
+# Steps of the recurrences of the gamma function, to where the asymptotic series serve.
+SHIFT = 8
+
+
+class Wide(Arithmetic):
+    """Double precision, with elementary functions."""
+
+    def __init__(self, e: Lanes) -> None:
+        super().__init__(e.f, e.lanes, "double")
+
+    def apply(self, name: str, *xs: str) -> str:
+        return FUNCTIONS[name](self.f, self.lanes, "double", *xs)
+
+    def horner(self, x: str, highest_first: Sequence[float]) -> str:
+        return self.polynomial(x, tuple(highest_first)[::-1])
+
+    def where_needed(self, needed: str, value: str, compute: Callable[[], str]) -> str:
+        """``value``, but ``compute`` of lanes that need it; not computed where none does."""
+        f = self.f
+        some = needed
+        if self.lanes > 1:
+            some = f.call(f"llvm.vector.reduce.or.v{self.lanes}i1", "i1", (self.bool, needed))
+        times = f.value(f"zext i1 {some} to i64")
+        with f.loop("0", times, carried=[(self.ty, value)]) as loop:
+            loop.carry(self.select(needed, compute(), loop.carried[0]))
+        return loop.result[0]
+
+
+Body = "Callable[[Wide, str], str]"
+
+
+def _of_float32(name: str) -> Callable:
+    """Registers a function of doubles as the rule of a primitive on float32."""
+
+    def add(body: Callable[[Wide, str], str]) -> Callable:
+        def emit(e: Lanes, xs: list[str], el: Element, attrs: dict) -> str:
+            v = Wide(e)
+            single = Arithmetic(e.f, e.lanes, "float")
+            return single.doubles().narrow(body(v, v.widen(xs[0])))
+
+        rule(name, "f")(emit)
+        lowering(name)(_lowered)
+        return body
+
+    return add
+
+
+def _lowered(low: Lowering, e: Entry, x: Operand) -> Ref:
+    out = e.out_avals[0]
+    el = element(out.dtype)
+    name = e.prim.name
+    if el.register != "float" or e.in_avals[0].dtype is not out.dtype:
+        raise Refused("of this dtype")
+    if name == "polygamma":
+        if e.attrs["n"] != 1:
+            raise Refused("of this order")
+        name = "trigamma"
+    return low.map(name, [x], out.shape, el)
+
+
+# ------------------------------------------------------------- error function and normal
+
+
+def _scaled_complement(v: Wide, a: str) -> str:
+    """exp(a a) erfc(a) for a >= 0."""
+    near = v.at_most(a, 10.25)
+    t = v.div(v.sub(near, 3.0), v.add(near, 3.0))
+    found = v.div(v.polynomial(t, _ERFC_SINGLE), v.fma(near, 2.0, 1.0))
+
+    def far() -> str:
+        inverse = v.div(1.0, a)
+        square = v.mul(inverse, inverse)
+        series = v.polynomial(square, (1.0, -0.5, 0.75, -1.875, 6.5625))
+        return v.mul(v.mul(inverse, 1 / ROOT_PI), series)
+
+    return v.where_needed(v.compare("ogt", a, 10.0), found, far)
+
+
+def _erfc(v: Wide, x: str) -> str:
+    a = v.at_most(v.abs(x), 27.0)
+    tail = v.mul(_scaled_complement(v, a), v.apply("exp", v.neg(v.mul(a, a))))
+    return v.select(v.compare("olt", x, 0.0), v.sub(2.0, tail), tail)
+
+
+@_of_float32("erfcx")
+def _erfcx(v: Wide, x: str) -> str:
+    positive = _scaled_complement(v, v.abs(x))
+    below = v.compare("olt", x, 0.0)
+    return v.where_needed(
+        below, positive, lambda: v.sub(v.mul(v.apply("exp", v.mul(x, x)), 2.0), positive)
+    )
+
+
+@_of_float32("ndtr")
+def _ndtr(v: Wide, x: str) -> str:
+    return v.mul(_erfc(v, v.mul(x, -math.sqrt(0.5))), 0.5)
+
+
+@_of_float32("log_ndtr")
+def _log_ndtr(v: Wide, x: str) -> str:
+    z = v.mul(x, math.sqrt(0.5))
+    a = v.abs(z)
+    scaled = _scaled_complement(v, a)
+    bounded = v.at_most(a, 27.0)
+    tail = v.mul(v.mul(scaled, v.apply("exp", v.neg(v.mul(bounded, bounded)))), 0.5)
+    right = v.apply("log1p", v.neg(v.select(v.compare("olt", z, 0.0), v.sub(1.0, tail), tail)))
+
+    def left() -> str:
+        return v.sub(v.apply("log", v.mul(scaled, 0.5)), v.mul(z, z))
+
+    return v.where_needed(v.compare("olt", x, -1.0), right, left)
+
+
+def _quantile(v: Wide, q: str, tail: str) -> str:
+    """The normal quantile at 0.5 + q, ``tail`` the smaller of p and 1 - p (Wichura, AS 241)."""
+    square = v.sub(0.180625, v.mul(q, q))
+    centre = v.div(v.horner(square, normal._CENTRE[0]), v.horner(square, normal._CENTRE[1]))
+
+    def outer() -> str:
+        r = v.intrinsic("sqrt", v.neg(v.apply("log", tail)))
+        near = v.sub(r, 1.6)
+        value = v.div(v.horner(near, normal._TAIL[0]), v.horner(near, normal._TAIL[1]))
+
+        def far() -> str:
+            beyond = v.sub(v.at_most(r, 1e3), 5.0)
+            return v.div(v.horner(beyond, normal._END[0]), v.horner(beyond, normal._END[1]))
+
+        value = v.where_needed(v.compare("ogt", r, 5.0), value, far)
+        value = v.select(v.compare("oeq", r, math.inf), math.inf, value)
+        return v.intrinsic("copysign", value, q)
+
+    return v.where_needed(v.compare("ogt", v.abs(q), 0.425), v.mul(q, centre), outer)
+
+
+@_of_float32("erfinv")
+def _erfinv(v: Wide, x: str) -> str:
+    size = v.abs(x)
+    tail = v.mul(v.sub(1.0, size), 0.5)
+    found = v.mul(_quantile(v, v.mul(x, 0.5), tail), math.sqrt(0.5))
+    return v.select(v.compare("ole", size, 1.0), found, math.nan)
+
+
+@_of_float32("ndtri")
+def _ndtri(v: Wide, p: str) -> str:
+    other = v.sub(1.0, p)
+    tail = v.select(v.compare("olt", p, other), p, other)
+    found = _quantile(v, v.sub(p, 0.5), tail)
+    inside = v.both(v.compare("oge", p, 0.0), v.compare("ole", p, 1.0))
+    return v.select(inside, found, math.nan)
+
+
+# ----------------------------------------------------------------------------------- gamma
+
+
+def _sin_pi(v: Wide, x: str) -> str:
+    """|sin(pi x)|, zero at integers."""
+    return v.abs(v.apply("sin", v.mul(v.sub(x, v.intrinsic("rint", x)), math.pi)))
+
+
+def _lgamma_positive(v: Wide, x: str) -> str:
+    """Stirling's series (DLMF 5.11.1), after Gamma(x) = Gamma(x + 8) / (x ... (x + 7))."""
+    small = v.compare("olt", x, float(SHIFT))
+    product = v.select(small, x, 1.0)
+    for i in range(1, SHIFT):
+        product = v.mul(product, v.select(small, v.add(x, float(i)), 1.0))
+    z = v.select(small, v.add(x, float(SHIFT)), x)
+    inverse = v.div(1.0, z)
+    series = v.mul(v.horner(v.mul(inverse, inverse), gamma._STIRLING[2:]), inverse)
+    found = v.mul(v.sub(z, 0.5), v.apply("log", z))
+    found = v.add(v.add(v.sub(found, z), 0.5 * math.log(2 * math.pi)), series)
+    shifted = v.where_needed(small, found, lambda: v.sub(found, v.apply("log", product)))
+    zero = v.either(v.compare("oeq", x, 1.0), v.compare("oeq", x, 2.0))
+    shifted = v.select(zero, 0.0, shifted)
+    return v.select(v.compare("oeq", x, math.inf), math.inf, shifted)
+
+
+@_of_float32("lgamma")
+def _lgamma(v: Wide, x: str) -> str:
+    below = v.compare("olt", x, 0.0)
+    found = _lgamma_positive(v, v.select(below, v.sub(1.0, x), x))
+
+    def mirrored() -> str:
+        sine = _sin_pi(v, x)
+        value = v.sub(math.log(math.pi), v.add(v.apply("log", sine), found))
+        pole = v.either(v.compare("oeq", sine, 0.0), v.compare("oeq", x, -math.inf))
+        return v.select(pole, math.inf, value)
+
+    return v.where_needed(below, found, mirrored)
+
+
+@_of_float32("digamma")
+def _digamma(v: Wide, x: str) -> str:
+    """DLMF 5.11.2, after the recurrence 5.5.2; reflection 5.5.4."""
+    below = v.compare("olt", x, 0.0)
+    y = v.select(below, v.sub(1.0, x), x)
+    small = v.compare("olt", y, float(SHIFT))
+    z = v.select(small, v.add(y, float(SHIFT)), y)
+    inverse = v.div(1.0, z)
+    square = v.mul(inverse, inverse)
+    found = v.sub(v.apply("log", z), v.mul(inverse, 0.5))
+    found = v.sub(found, v.mul(square, v.horner(square, gamma._DIGAMMA[2:])))
+
+    def shifted() -> str:
+        # The sum of 1 / (y + i) as one quotient: the product's derivative by the product.
+        product, slope = y, v.number(1.0)
+        for i in range(1, SHIFT):
+            t = v.add(y, float(i))
+            slope = v.fma(slope, t, product)
+            product = v.mul(product, t)
+        return v.sub(found, v.div(slope, product))
+
+    found = v.where_needed(small, found, shifted)
+
+    def mirrored() -> str:
+        fraction = v.sub(x, v.intrinsic("rint", x))
+        value = v.sub(found, v.div(math.pi, v.apply("tan", v.mul(fraction, math.pi))))
+        pole = v.either(v.compare("oeq", fraction, 0.0), v.compare("oeq", x, -math.inf))
+        return v.select(pole, math.nan, value)
+
+    found = v.where_needed(below, found, mirrored)
+    pole = v.intrinsic("copysign", v.number(math.inf), v.neg(x))
+    found = v.select(v.compare("oeq", x, 0.0), pole, found)
+    return v.select(v.compare("oeq", x, math.inf), math.inf, found)
+
+
+@_of_float32("trigamma")
+def _trigamma(v: Wide, x: str) -> str:
+    """The derivative of digamma: its asymptotic series (DLMF 5.15.8), shifted, reflected."""
+    below = v.compare("olt", x, 0.0)
+    y = v.select(below, v.sub(1.0, x), x)
+    small = v.compare("olt", y, float(SHIFT))
+    z = v.select(small, v.add(y, float(SHIFT)), y)
+    inverse = v.div(1.0, z)
+    square = v.mul(inverse, inverse)
+    series = v.horner(square, gamma._BERNOULLI[:7][::-1])
+    found = v.fma(v.mul(square, inverse), series, v.fma(square, 0.5, inverse))
+
+    def shifted() -> str:
+        # Minus the second derivative of the logarithm of the product of y + i.
+        product, slope, bend = y, v.number(1.0), v.number(0.0)
+        for i in range(1, SHIFT):
+            t = v.add(y, float(i))
+            bend = v.fma(bend, t, v.mul(slope, 2.0))
+            slope = v.fma(slope, t, product)
+            product = v.mul(product, t)
+        a = v.div(slope, product)
+        return v.add(found, v.fma(a, a, v.neg(v.div(bend, product))))
+
+    found = v.where_needed(small, found, shifted)
+    found = v.select(v.compare("oeq", x, 0.0), math.inf, found)
+
+    def mirrored() -> str:
+        ratio = v.div(math.pi, _sin_pi(v, x))
+        return v.sub(v.mul(ratio, ratio), found)
+
+    return v.where_needed(below, found, mirrored)
+
+
+lowering("polygamma")(_lowered)

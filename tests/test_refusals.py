@@ -1,0 +1,230 @@
+"""Calls that PyTorch refuses are refused with its type of exception, whatever the argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import flambeau
+
+torch = pytest.importorskip("torch")
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+LOSSES = """
+F.cross_entropy(o(4, 5), z(5))
+F.cross_entropy(o(4, 5), o(5, dtype=m.int32))
+F.cross_entropy(o(5), o(4, dtype=m.long))
+F.cross_entropy(o(()), o(4, dtype=m.long))
+F.cross_entropy(o(2, 3, dtype=m.complex64), z(2, dtype=m.long))
+F.nll_loss(o(4, 5, 3), z(()))
+F.nll_loss(o(()), z(4))
+F.binary_cross_entropy_with_logits(o(4), o(4, dtype=m.long))
+F.kl_div(o(4), o(4, dtype=m.long))
+F.soft_margin_loss(o(5), o(4, 5))
+F.multilabel_soft_margin_loss(o(()), o(4))
+F.multilabel_margin_loss(o(4, 5), z(4, 5))
+F.multi_margin_loss(o(4, 5), z(4))
+F.huber_loss(o(2), o(2), delta=1j)
+F.linear_cross_entropy(o(4, 3), o(5, 3), z(5))
+F.linear_cross_entropy(o(2, 3, 3), o(2, 3), z(3, 2))
+"""
+
+LAYERS = """
+m.nn.HuberLoss(delta=1j)
+m.nn.HuberLoss(delta="a")
+m.nn.Hardtanh(1, -1)
+m.nn.RNN(3, 5, bias=1)
+m.nn.GRU(3, 5, batch_first="yes")
+m.nn.LSTM(0, 5)
+m.nn.LSTM(-1, 5)
+m.nn.RNN(3.0, 5)
+m.nn.BatchNorm1d(3, eps=-1.0)(o(2, 3))
+m.nn.BatchNorm1d(3, eps=0.0)(o(2, 3))
+m.nn.BatchNorm2d(3, eps=-1.0).eval()(o(2, 3, 4, 4))
+F.normalize(o(2, 2, dtype=m.long))
+F.normalize(o(()), dim=2)
+F.softmax(o(2, 3, dtype=m.complex64), 0)
+F.log_softmax(o(2, dtype=m.complex64), 0)
+F.adaptive_avg_pool1d(o(2), 2)
+F.adaptive_avg_pool2d(o(2, 2), (2, 2))
+F.adaptive_avg_pool2d(o(2, 2), 2)
+F.adaptive_max_pool2d(o(2, 2, 2), (2, 2, 2))
+F.adaptive_max_pool3d(o(2, 2, 2), (2, 2, 2))
+F.fractional_max_pool2d(o(1, 4, 5, 5), 2, output_size=2, _random_samples=o(1, 2, 2))
+F.fractional_max_pool2d(o(2, 4, 5, 5), 2, output_size=2, _random_samples=o(1, 4, 2))
+F.fractional_max_pool3d(o(1, 4, 5, 5, 5), 2, output_size=2, _random_samples=o(1, 4, 2))
+F.fractional_max_pool2d(o(1, 4, 5, 5), 2, output_size=2, _random_samples=o(4, 2))
+F.fractional_max_pool2d(o(1, 4, 5, 5), 2, output_size=-1)
+"""
+
+SHAPES = """
+m.as_strided(o(4), (-7,), (1,))
+m.as_strided(o(4), (2,), (-1,))
+m.as_strided(o(4), (2,), (1, 1))
+m.as_strided(o(4), (1.5,), (1,))
+m.narrow_copy(o(2, 3), 2, 0, 0)
+m.unbind(o(()))
+m.hsplit(o(4), "abc")
+m.vsplit(o(4, 4), 1.5)
+m.tensor_split(o(4), (1.5,))
+m.chunk(o(4), 1.5)
+m.split(o(4), 1.5)
+m.select(o(4), 0, 1.5)
+m.narrow(o(4), 0, 0, 1.5)
+o(4).unfold(0, 1, 1.5)
+m.flatten(o(2, 3), 1.5)
+m.transpose(o(2, 3), 0, 1.5)
+m.squeeze(o(2, 3), 1.5)
+m.cumsum(o(2, 3), 1.5)
+m.sum(o(2, 3), 1.5)
+m.tril(o(2, 3), 1.5)
+m.repeat_interleave(o(2), 1.5)
+o(2).view()
+o(2).reshape()
+o(2).permute()
+o(()).expand()
+o(2).repeat()
+o(2).flip()
+o(2).sum_to_size()
+m.reshape(o(2), (2,), nonsense=1)
+m.permute(o(2), (0,), nonsense=1)
+m.flip(o(2), (0,), nonsense=1)
+o(2).repeat(2, nonsense=1)
+m.permute(o(()), (0,))
+m.flatten([1, 2])
+m.reshape("a", (1,))
+m.gather(o(2), 0, None)
+m.zeros_like(3)
+m.allclose(1, 2)
+"""
+
+MAKING = """
+m.zeros()
+o(2).new_zeros()
+m.empty()
+m.rand()
+m.randn()
+m.full(3, 1.0)
+m.full((2,), None)
+m.full((2,), 1j, dtype=m.float32)
+m.full_like(o(2), 1j)
+o(2).new_full((2,), None)
+m.arange(0, 64, 0.5, dtype=m.int64)
+m.arange(float("inf"))
+m.arange(0, float("nan"))
+m.arange(0, 5, float("nan"))
+m.arange(1j)
+m.linspace(None, 1, 3)
+m.logspace(None, 1, 3)
+m.randint(2.0, (2,))
+m.randperm(2.0)
+m.normal(o(2, dtype=m.long), o(2))
+m.tensor([1, 2], dtype="a")
+"""
+
+NUMBERS = """
+m.addbmm(o(2, 2), o(1, 2, 2), o(1, 2, 2, dtype=m.long))
+m.baddbmm(o(1, 2, 2), o(1, 2, 2), o(1, 2, 2, dtype=m.double))
+m.addmm(o(2, 2), o(2, 2), o(2, 2), alpha=1j)
+m.addmv(o(2), o(2, 2), o(2), beta=1j)
+m.addr(o(2, 2), o(2), o(2), alpha=1j)
+m.addcmul(o(2), o(2), o(2), value=1j)
+m.addcdiv(o(2), o(2), o(2), value=1j)
+m.add(o(2), o(2), alpha=1j)
+m.cross(o(2, 3), o(2, 3, dtype=m.long))
+m.cross(o(2, 3, dtype=m.bool), o(2, 3, dtype=m.bool))
+m.linalg.cross(o(2, 3), o(2, 3, dtype=m.double))
+m.cdist(o(2, 3), o(2, 3, dtype=m.double))
+m.cholesky_solve(o(2, 1), o(2, 2, dtype=m.double))
+m.cholesky_solve(o(1, 1), o(0, 0))
+m.linalg.lu_solve(o(2, 2), o(2, dtype=m.int32), o(2, 1, dtype=m.double))
+m.triangular_solve(o(2, 2), o(2, 2, dtype=m.double))
+o(2, dtype=m.complex64) < o(2)
+o(2) >= o(2, dtype=m.complex64)
+m.fmod(o(2, dtype=m.complex64), o(2))
+m.remainder(o(2, dtype=m.complex64), 2)
+m.floor_divide(o(2, dtype=m.complex64), 2)
+m.aminmax(o(2, dtype=m.complex64))
+o(2, dtype=m.complex64).max()
+o(2, dtype=m.complex64).min()
+m.median(o(2, dtype=m.complex64))
+m.nanmedian(o(2, dtype=m.bool))
+m.median(o(2, dtype=m.bool), 0)
+m.mode(o(2, dtype=m.complex64))
+m.nanmean(o(2, dtype=m.complex64))
+m.unique(o(2, dtype=m.complex64))
+m.unique_consecutive(o(2, dtype=m.complex64))
+m.argmax(o(2, dtype=m.bool))
+m.kthvalue(o(2, dtype=m.bool), 1)
+m.kthvalue(o(2), 1.5)
+m.topk(o(2), 1.5)
+m.histc(o(2, dtype=m.long))
+m.histc(o(2, dtype=m.complex64))
+m.bincount(o(2, dtype=m.bool))
+m.bincount(o(2, dtype=m.complex64))
+m.trapezoid(o(2, dtype=m.bool))
+m.gradient(o(3, dtype=m.bool))
+m.histogramdd(o(5, 6), [1] * 5)
+m.histogramdd(o(5, 6), [o(2)] * 5)
+m.histogramdd(o(5), [1] * 5)
+m.histogramdd(o(5, 2), [1, 1], range=(0, 1))
+m.histogramdd(o(5, 2), [1, 1], range=(1, 0, 0, 1))
+m.histogramdd(o(5, 2), [1, 1], weight=o(3))
+m.histogramdd(o(5, 2), [o(2, 1)] * 2)
+m.histogramdd(o(5, 2, dtype=m.long), [1, 1])
+"""
+
+
+def outcome(code: str, m: Any) -> Any:
+    names = {"m": m, "F": m.nn.functional, "o": m.ones, "z": m.zeros}
+    try:
+        repr(eval(code, names))
+    except Exception as error:
+        return error
+    return None
+
+
+CALLS = "".join((LOSSES, LAYERS, SHAPES, MAKING, NUMBERS)).split("\n")
+
+
+@pytest.mark.parametrize("code", [c for c in CALLS if c])
+def test_a_wrong_call_raises_what_torch_raises(code):
+    theirs, ours = outcome(code, torch), outcome(code, flambeau)
+    assert theirs is not None
+    assert isinstance(ours, type(theirs)), repr(ours)
+    # And nothing of it is left behind.
+    assert (flambeau.ones(2) + 1).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_binary_cross_entropy_with_logits_has_the_dtype_of_its_target(dtype):
+    def loss(m: Any) -> Any:
+        x = m.tensor([0.5, -1.5], dtype=m.float32)
+        target = m.tensor([0.25, 1.0], dtype=getattr(m, dtype))
+        return m.nn.functional.binary_cross_entropy_with_logits(x, target)
+
+    ours, theirs = loss(flambeau), loss(torch)
+    assert str(ours.dtype) == str(theirs.dtype)
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-3)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_fractional_pooling_takes_the_first_samples(rows):
+    def pooled(m: Any) -> list:
+        x = m.arange(500.0).sin().reshape(4, 5, 5, 5)
+        samples = m.linspace(0, 0.9, rows * 12).reshape(rows, 4, 3)
+        pool = m.nn.FractionalMaxPool3d(2, output_size=2, _random_samples=samples)
+        return pool(x).flatten().tolist()
+
+    assert pooled(flambeau) == pytest.approx(pooled(torch))
+
+
+def test_negative_numbers_wrap_around_in_unsigned_dtypes():
+    assert flambeau.tensor([-1, -255], dtype=flambeau.uint8).tolist() == [255, 1]
+    assert torch.tensor([-1, -255], dtype=torch.uint8).tolist() == [255, 1]
+    assert isinstance(
+        outcome("m.tensor(-256, dtype=m.uint8)", flambeau),
+        type(outcome("m.tensor(-256, dtype=m.uint8)", torch)),
+    )
