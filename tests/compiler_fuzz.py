@@ -179,6 +179,8 @@ def differs(
         if "grad" in a[0] and "text" in (a[1], b[1]):
             present = b[2] if a[1] == "text" else a[2]
             return "" if not np.any(present) else f"{a[0]}: {a[2]} and {b[2]}"
+        if any(d[:2] != b[:2] for d in disturbed):
+            return ""
         return f"{a[:2]} and {b[:2]}"
     x, y = a[2], b[2]
     if isinstance(x, str):

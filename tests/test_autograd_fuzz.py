@@ -243,6 +243,22 @@ def rank(x: list) -> tuple:
     return (len(flat), *(float(f"{v:.6g}") + 0.0 for v in flat))
 
 
+# Programs that once failed.
+FOUND = {
+    "a hook on the base of a view that gained a history": [
+        ("view", "same", 29),
+        ("write", "add_", 27, 25),
+        ("binary", "mul", 30, 27),
+        ("hook", 12, False),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found_before(name):
+    run_both(FOUND[name])
+
+
 @settings(
     max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
 )

@@ -23,7 +23,7 @@ LEFT_OUT = {
 }  # fmt: skip
 
 # PyTorch keeps the result although its gradient can do without: writes to it are taken here.
-NOT_KEPT = {"ldexp/2", "cumprod"}
+NOT_KEPT = {"ldexp/2"}
 # Flambeau keeps an operand that PyTorch does not: x * 2**y is a product of two values.
 KEPT = {"ldexp/2"}
 

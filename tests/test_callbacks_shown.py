@@ -73,7 +73,7 @@ def test_a_bar_drawn_by_rich(monkeypatch):
     trainer(progress, Talk(), logger=Memory(), epochs=1).fit(Net())
     text = out.getvalue()
     plain = rich.console.Console(file=io.StringIO()).render_str(text).plain
-    assert "Epoch 0/0" in text and "Sanity checking" in text and "Validation" in text
+    assert "Epoch 0/0" in text and "Sanity Checking" in text and "Validation" in text
     for done in range(6):
         assert f"{done}/5 " in plain
     assert "v_num 3" in plain and "loss " in plain and " it/s" in plain
@@ -265,3 +265,24 @@ def test_a_trace_of_some_steps(tmp_path):
     text = (tmp_path / "fit-profile.txt").read_text()
     assert "Programs and kernels" in text
     assert "): training_step" in text.partition("\nLines\n")[2]
+
+
+def test_a_subclass_names_what_goes_on(capsys):
+    class Named(cb.ProgressBar):
+        train_description = "Round"
+        validation_description = property(lambda self: f"Look at {self.total_val_batches}")
+        counts = ()
+
+        def on_train_start(self, trainer, pl_module):
+            self.counts = self.total_train_batches, self.total_val_batches
+
+    bar = Named()
+    run = trainer(bar)
+    run.fit(Net())
+    run.validate(Net(), verbose=False)
+    out = capsys.readouterr().out
+    assert out.startswith("Round 0") and f"Look at {bar.counts[1]}: " in out
+    assert bar.counts == (run.num_training_batches, sum(run.num_val_batches))
+    plain = cb.ProgressBar()
+    assert plain.test_description == "Testing" and plain.predict_description == "Predicting"
+    assert plain.sanity_check_description == "Sanity Checking"

@@ -109,7 +109,94 @@ CASES = {
         ],
         [],
     ),
+    "history that a refused value had no part in": (
+        "w1 float32 3x4, w2 float32 5x3, x3 int64 5 bad",
+        [
+            "v1 = w2 @ w1",
+            "try: v2 = F.cross_entropy(w2 * 1, (x3 + x3) - x3); v2.item()\n"
+            "except (IndexError, RuntimeError): v2 = f.ones(()); look('refused')",
+            "(v1.tanh().sum() + v2).backward()",
+        ],
+        ["v2"],
+    ),
+    "a sum and a mask gone back through twice": (
+        "x1 float32 3x4, w2 float32 4x4",
+        [
+            "v1 = w2.mT",
+            "look(x1.sum().item())",
+            "v2 = v1.sum()",
+            "v2.backward()",
+            "v3 = f.triu(w2, 1)",
+            "(v3.sum() + v1.sin().mean()).backward()",
+            "(v3.sum() + v2.tanh()).backward()",
+        ],
+        [],
+    ),
+    "attention of three dimensions written to": (
+        "w1 float32 2x4x5, s2 float32 5",
+        [
+            "v1 = F.scaled_dot_product_attention(w1, w1, w1)",
+            "v1.copy_(s2)",
+            "(v1.sum() + w1.sin().sum()).backward()",
+        ],
+        ["v1"],
+    ),
+    "code compiled anew that writes over no input": (
+        "x1 float32 3x1, s2 float32 3x1, w3 float32 1",
+        [
+            "v1 = (s2 * F.softmax(x1, 1)).sum(1).mean()",
+            "v2 = v1.detach().numpy(); hold(v2)",
+            "v3 = F.scaled_dot_product_attention(s2, s2, s2)",
+            "v3[(t // 6) % 3, :] = w3",
+            "v3.sum().backward(retain_graph=True)",
+        ],
+        [],
+    ),
+    "the larger of numbers of which one is none": (
+        "w1 float32 3, w2 float32 3",
+        ["f.maximum(w1, w2 * float('nan')).sum().backward()", "f.minimum(w1, w2).sum().backward()"],
+        [],
+    ),
+    "products of empty matrices": (
+        "s1 float32 2, w2 float32 0x2",
+        [
+            "v1 = (s1 - s1.mean(0, keepdim=True)) @ w2.t().contiguous()",
+            "(w2.unbind(1)[1].tanh().sum() + v1.sum()).backward()",
+        ],
+        ["v1"],
+    ),
 }
+
+
+@pytest.mark.parametrize("text", ["x > 0.2", "x == 0.1", "x <= 0.3", "x != 0.1", "x < 257"])
+def test_bfloat16_is_compared_in_its_own_type(text):
+    import flambeau
+
+    for f in (flambeau, compiler_fuzz.torch):
+        x = f.tensor([0.1, 0.2, 0.3, 256.0, 258.0], dtype=f.bfloat16)
+        found = [eval(text, {"x": x}).tolist()]
+        if f is flambeau:
+            ours = found
+    assert ours == found
+
+
+def test_softplus_of_what_float16_holds():
+    import flambeau
+
+    ours, theirs = (
+        f.nn.functional.softplus(f.tensor([11.5, 19.0, -3.0], dtype=f.float16)).tolist()
+        for f in (flambeau, compiler_fuzz.torch)
+    )
+    assert ours == theirs
+
+
+def test_huber_loss_has_the_type_of_its_input():
+    import flambeau
+
+    for f in (flambeau, compiler_fuzz.torch):
+        x, y = f.ones(3), f.zeros(3, dtype=f.float64)
+        assert f.nn.functional.huber_loss(x, y, reduction="none").dtype is f.float32
+        assert f.nn.functional.huber_loss(y, x).dtype is f.float64
 
 
 def case(inputs, lines, results):

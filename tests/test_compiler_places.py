@@ -13,7 +13,7 @@ from flambeau.run.compiler import lower
 pytestmark = pytest.mark.skipif(
     programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
 )
-KINDS = {"gather", "scatter", "scatter_add", "index", "index_put"}
+KINDS = {*("gather", "scatter", "scatter_add", "index", "index_put", "argcummax", "argcummin")}
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +128,34 @@ def test_a_place_that_is_not_there_is_refused(kind):
                 y = x[i]
             y.tolist()
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("n", [1, 5, 8, 19])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.float16])
+def test_the_last_axis_is_gone_through_in_vectors(n, dtype):
+    x = (100 * array(3, 2, 11)).astype(dtype)
+    index = rng.integers(0, 11, (3, 2, n))
+    line = rng.integers(-11, 11, n)
+    compare(lambda _, x, i: x.gather(2, i), x, index, gradients=False)
+    compare(lambda _, x, i: x[..., i], x, line, gradients=False)
+    compare(lambda _, x, i: x.index_select(-1, i), x, line % 11, gradients=False)
+
+
+def test_a_place_of_the_last_axis_that_does_not_exist_is_refused():
+    x, index = flambeau.ones(2, 5), flambeau.tensor([[0, 1, 5], [0, 1, 2]])
+    with pytest.raises(RuntimeError, match="index 5 is out of bounds"):
+        x.gather(1, index).sum().item()
+    with pytest.raises(IndexError, match="out of"):
+        (x * 2)[:, flambeau.tensor([1, -6])].sum().item()
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8])
+@pytest.mark.parametrize("name", ["cummax", "cummin"])
+def test_extrema_so_far(name, dtype, dim):
+    x = rng.integers(0, 9, (3, 19, 4)).astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        x[0, 5, 1] = x[0, 8, 1] = x[1, 0, 3] = np.nan
+        x[2, 3, 0] = np.inf
+    for part in (0, 1):
+        compare(lambda _, x, part=part: getattr(x, name)(dim)[part], x, gradients=False)

@@ -11,7 +11,7 @@ import torch
 import flambeau
 
 EDGES = [
-    0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 2.5, -2.5, 3.0, -7.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, 
+    0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 2.5, -2.5, 3.0, -7.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38,
     1e30, 16777216.0, 1e10, math.inf, -math.inf, math.nan,
 ]  # fmt: skip
 
@@ -78,6 +78,8 @@ def test_special_functions(name: str) -> None:
         np.float32
     )
     if name == "trigamma":
+        # At its poles PyTorch squares the sine of a rounded multiple of pi.
+        x = x[(x > 0) | (x != np.round(x))]
         found = [flambeau.special.polygamma(1, flambeau.from_numpy(x)).numpy() for _ in range(5)][
             -1
         ]

@@ -259,3 +259,24 @@ def test_wrong_values_are_refused(
 def test_a_broadcast_target_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="Using a target size"):
         F.mse_loss(flambeau.zeros(3, 1), flambeau.zeros(3))
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_images_of_bytes_are_resized_to_the_bit(
+    mode: str, align_corners: bool, antialias: bool
+) -> None:
+    for shape, size in (((1, 3, 4, 5), (8, 10)), ((2, 3, 8, 8), (3, 5)), ((1, 5, 6, 6), (4, 9))):
+        images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+        ours, theirs = (
+            module.nn.functional.interpolate(
+                module.from_numpy(images.copy()),
+                size=size,
+                mode=mode,
+                align_corners=align_corners,
+                antialias=antialias,
+            ).numpy()
+            for module in (flambeau, torch)
+        )
+        np.testing.assert_array_equal(ours, theirs)

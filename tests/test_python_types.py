@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,3 +51,30 @@ def test_the_functions_can_still_be_pickled():
 def test_another_type_is_refused():
     with pytest.raises(TypeError):
         flambeau.ones(2, dtype=str)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "T.softmax(x, axis=0)", "x.log_softmax(axis=1)", "T.cat([x, x], axis=1)",
+        "x.unsqueeze(axis=1)", "T.squeeze(x[None], axis=0)", "x.topk(2, axis=1)[0]",
+        "T.sort(x, axis=0, descending=True)[1]",
+        "x.cumsum(axis=0)", "T.logsumexp(x, axis=(0, 1), keepdims=True)", "T.sort(a=x, axis=1)[0]",
+        "x.unbind(axis=1)[0]", "T.chunk(x, 2, axis=0)[1]", "T.diff(x, axis=0)", "x.nanmean(axis=1)",
+        "T.count_nonzero(x, axis=0)", "T.kthvalue(x, 2, axis=1)[0]", "T.quantile(x, 0.3, axis=0)",
+        "x.repeat_interleave(2, axis=0)", "T.fft.fft(x, axis=0).real", "T.cummax(x=x, axis=1)[0]",
+        "T.tensor_split(x, 2, axis=0)[0]", "T.flatten(x).sum(axis=0)", "x.argsort(axis=0)",
+    ],
+)  # fmt: skip
+def test_numpys_names_of_arguments(call):
+    found = []
+    for T in (torch, flambeau):
+        x = T.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
+        found.append(eval(call, {"T": T, "x": x}).tolist())
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_both_names_of_an_argument_are_refused():
+    for T in (torch, flambeau):
+        with pytest.raises(TypeError):
+            T.softmax(T.ones(2, 2), dim=0, axis=0)

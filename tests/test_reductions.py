@@ -151,3 +151,47 @@ def test_grad_fn_names(call: str) -> None:
         return eval(f"x.{call}.grad_fn.name()", {"x": x})
 
     assert name(flambeau) == name(torch)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "bfloat16", "float32"])
+@pytest.mark.parametrize("shape", [(15,), (40,), (1300,), (3, 50, 4), (40000,)])
+def test_equals_are_where_torch_has_them(shape, dtype):
+    """Lengths on either side of PyTorch's thresholds; few values, so that most have equals."""
+    found = []
+    for module in (torch, flambeau):
+        x = np.random.default_rng(3).integers(0, 2 if dtype == "bool" else 30, shape)
+        x = module.from_numpy(x).to(getattr(module, dtype))
+        n = shape[-1] if len(shape) == 1 else shape[1]
+        dim = 0 if len(shape) == 1 else 1
+        answers = [x.sort(dim), x.sort(dim, descending=True), x.sort(dim=dim, stable=True)]
+        answers += [(x.argsort(dim),), (module.msort(x),), x.mode(dim)]
+        if dtype != "bool":
+            answers += [x.kthvalue(n // 2, dim), x.median(dim), x.nanmedian(dim)]
+            for k in (1, n // 3, max(1, n // 100), n):
+                answers += [x.topk(k, dim), x.topk(k, dim, largest=False)]
+                answers += [x.topk(k, dim, sorted=False)]
+        found.append([t.to(module.float64).numpy() for a in answers for t in a])
+    for i, (ours, theirs) in enumerate(zip(*found, strict=True)):
+        np.testing.assert_array_equal(ours, theirs, err_msg=str(i))
+
+
+def test_sorting_does_the_same_in_python_and_natively():
+    from flambeau.ir.reference import equals, introsort
+    from flambeau.run.compiler import loops
+
+    rows = np.random.default_rng(0).integers(0, 9, (4, 600))
+    rows[1] = np.r_[np.arange(0, 600, 2), np.arange(599, 0, -2)]  # where heaps take over
+    for task, count in ((0, 0), (1, 5), (1, 300), (2, 300), (3, 77)):
+        keys, places = rows.reshape(-1).tolist(), list(range(600)) * 4
+        introsort.order_rows(keys, places, 4, 600, task, count)
+        assert equals.arranged(rows, task, count).reshape(-1).tolist() == places
+    assert set(loops.translated(introsort, "")) >= {"sort", "top", "select"}
+
+
+def test_what_cannot_be_a_native_loop_is_refused():
+    import types
+
+    from flambeau.run.compiler import loops
+
+    with pytest.raises(TypeError, match="no native code for"):
+        loops.translated(types, "")

@@ -47,6 +47,19 @@ F.normalize(o(2, 2, dtype=m.long))
 F.normalize(o(()), dim=2)
 F.softmax(o(2, 3, dtype=m.complex64), 0)
 F.log_softmax(o(2, dtype=m.complex64), 0)
+F.batch_norm(o(2, 3, dtype=m.double), z(3), o(3))
+F.batch_norm(o(2, 3), None, None, o(3, dtype=m.long), z(3), training=True)
+F.layer_norm(o(2, 3, dtype=m.double), (3,), o(3), z(3))
+F.layer_norm(o(2, 3), (3.0,))
+F.group_norm(o(2, 4), 2, o(4, dtype=m.double))
+F.instance_norm(o(2, 3, 4), weight=o(3, dtype=m.double))
+m.nn.LayerNorm(3)(o(2, 3, dtype=m.double))
+F.linear(o(2, 3), o(4, 3), o(4, dtype=m.long))
+F.nll_loss(o(2, 3), z(2, dtype=m.long), o(3, dtype=m.double))
+F.ctc_loss(o(5, 2, 3), o(3, 2, dtype=m.long), m.tensor([5, 5]), m.tensor([2, 2]))
+F.ctc_loss(o(5, 1, 3), o(1, 2, dtype=m.long), m.tensor([5.0]), m.tensor([2]))
+F.avg_pool2d(o(1, 1, 4, 4), (1.5, 1.5))
+F.adaptive_avg_pool2d(o(1, 4, 4), (1.5, 2))
 F.adaptive_avg_pool1d(o(2), 2)
 F.adaptive_avg_pool2d(o(2, 2), (2, 2))
 F.adaptive_avg_pool2d(o(2, 2), 2)
@@ -87,6 +100,9 @@ o(2).permute()
 o(()).expand()
 o(2).repeat()
 o(2).flip()
+o(2).tile()
+m.renorm(o(2, 2, dtype=m.long), 2, 0, 1.0)
+m.histogram(o(5, dtype=m.double), m.tensor([0.0, 1.0]))
 o(2).sum_to_size()
 m.reshape(o(2), (2,), nonsense=1)
 m.permute(o(2), (0,), nonsense=1)
@@ -177,8 +193,78 @@ m.histogramdd(o(5, 2, dtype=m.long), [1, 1])
 """
 
 
-def outcome(code: str, m: Any) -> Any:
-    names = {"m": m, "F": m.nn.functional, "o": m.ones, "z": m.zeros}
+# x is a tensor of the dtype: (1, 2, 8, 8), v: (4,).
+OF_DTYPES = """
+F.avg_pool2d(x, 2)
+F.avg_pool3d(x, 2)
+F.lp_pool2d(x, 2, 2)
+F.max_pool2d(x, 2)
+F.adaptive_avg_pool2d(x, 2)
+F.adaptive_avg_pool2d(x, 1)
+F.adaptive_max_pool2d(x, 2)
+F.fractional_max_pool2d(x, 2, output_size=2)
+F.interpolate(x, scale_factor=2)
+F.interpolate(x, scale_factor=2, mode="bilinear")
+F.interpolate(x, scale_factor=2, mode="bicubic")
+F.interpolate(x[0], scale_factor=2, mode="linear")
+F.batch_norm(x, None, None, training=True)
+F.batch_norm(x, z(2), o(2))
+F.instance_norm(x)
+F.layer_norm(x, (8,))
+F.group_norm(x, 2)
+F.rms_norm(x, (8,))
+F.local_response_norm(x, 2)
+F.unfold(x, 2)
+F.fold(o(1, 4, 9, dtype=x.dtype), (4, 4), 2)
+F.dropout(v)
+F.dropout(v, training=False)
+F.dropout2d(x)
+F.alpha_dropout(v)
+F.relu(v)
+F.relu6(v)
+F.hardtanh(v, 0, 1)
+F.leaky_relu(v)
+F.elu(v)
+F.gelu(v)
+F.silu(v)
+F.mish(v)
+F.softplus(v)
+F.logsigmoid(v)
+F.softsign(v)
+F.tanhshrink(v)
+F.hardswish(v)
+F.hardsigmoid(v)
+F.softshrink(v)
+F.glu(v)
+F.prelu(v, v[:1])
+F.rrelu(v, training=True)
+F.threshold(v, 0, 1)
+F.softmax(v, 0)
+F.mse_loss(v, v)
+F.mse_loss(v, o(4))
+F.smooth_l1_loss(v, v)
+F.huber_loss(v, v)
+F.huber_loss(v, o(4))
+F.huber_loss(o(4), v)
+F.l1_loss(v, v)
+F.l1_loss(v, v, reduction="sum")
+F.kl_div(v, v)
+F.binary_cross_entropy(v, v)
+F.binary_cross_entropy_with_logits(v, o(4))
+F.binary_cross_entropy_with_logits(o(4), v)
+F.hinge_embedding_loss(v, o(4))
+F.soft_margin_loss(v, o(4))
+F.multilabel_soft_margin_loss(v, o(4))
+F.nll_loss(o(2, 4, dtype=x.dtype), o(2, dtype=m.long))
+F.cross_entropy(o(2, 4, dtype=x.dtype), o(2, dtype=m.long))
+F.multi_margin_loss(o(2, 4, dtype=x.dtype), o(2, dtype=m.long))
+F.multilabel_margin_loss(o(2, 4, dtype=x.dtype), o(2, 4, dtype=m.long))
+"""
+
+
+def outcome(code: str, m: Any, **more: Any) -> Any:
+    """What a piece of code raises; None if nothing."""
+    names = {"m": m, "F": m.nn.functional, "o": m.ones, "z": m.zeros, **more}
     try:
         repr(eval(code, names))
     except Exception as error:
@@ -196,6 +282,21 @@ def test_a_wrong_call_raises_what_torch_raises(code):
     assert isinstance(ours, type(theirs)), repr(ours)
     # And nothing of it is left behind.
     assert (flambeau.ones(2) + 1).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "complex64"])
+@pytest.mark.parametrize("code", [c for c in OF_DTYPES.split("\n") if c])
+def test_dtypes_that_torch_refuses_are_refused_and_no_others(code, dtype):
+    theirs, ours = (
+        outcome(
+            code,
+            m,
+            x=m.ones(1, 2, 8, 8, dtype=getattr(m, dtype)),
+            v=m.ones(4, dtype=getattr(m, dtype)),
+        )
+        for m in (torch, flambeau)
+    )
+    assert isinstance(ours, type(theirs)), repr(ours)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
@@ -228,3 +329,23 @@ def test_negative_numbers_wrap_around_in_unsigned_dtypes():
         outcome("m.tensor(-256, dtype=m.uint8)", flambeau),
         type(outcome("m.tensor(-256, dtype=m.uint8)", torch)),
     )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "m.topk(o(2, 3), 0)",
+        "m.topk(m.tensor(2.0), 0)",
+        "m.topk(o(0), 0)",
+        "m.normal(z(2), m.zeros(2, dtype=m.long))",
+        "m.normal(z(2), m.zeros(2, dtype=m.float64))",
+        "F.dropout3d(o(3), 1.0)",
+    ],
+)
+def test_what_torch_takes_is_taken(code):
+    results = []
+    for m in (torch, flambeau):
+        found = eval(code, {"m": m, "F": m.nn.functional, "o": m.ones, "z": m.zeros})
+        parts = [found] if isinstance(found, m.Tensor) else list(found)
+        results.append([(t.tolist(), str(t.dtype), tuple(t.shape)) for t in parts])
+    assert results[0] == results[1]

@@ -350,3 +350,29 @@ def test_in_place_forms() -> None:
 def test_meshgrid_warns() -> None:
     with pytest.warns(UserWarning, match="indexing"):
         flambeau.meshgrid(flambeau.arange(2))
+
+
+INTEGERS = """
+torch.einsum("ij->", x); torch.einsum("ij->i", x); torch.einsum("ij->ji", x)
+torch.einsum("ij,jk->ik", x, x.T); torch.einsum("ij,kl->ik", x, x); torch.einsum("ij->j", x[:1])
+torch.einsum("ii->", x[:2, :2]); torch.einsum("ij,ij->ij", x, x)
+torch.trapezoid(x); torch.trapezoid(x, dx=2); torch.trapezoid(x, x); torch.trapezoid(x, dx=0.3)
+torch.cumulative_trapezoid(x); torch.cumulative_trapezoid(x, x); torch.trapezoid(x, x.float())
+torch.unravel_index(x % 20, (4, 5)); torch.trapezoid(x, dim=0)
+""".replace("\n", ";").split(";")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "int64"])
+@pytest.mark.parametrize("call", [c.strip() for c in INTEGERS if c.strip()])
+def test_narrow_integers_promote_and_wrap_as_torchs(call, dtype):
+    given = np.array([[3, 50, 5, 100], [7, 90, 120, 1]])
+    found = []
+    for module in (torch, flambeau):
+        made = eval(
+            call, {"torch": module, "x": module.from_numpy(given).to(getattr(module, dtype))}
+        )
+        made = made if isinstance(made, tuple) else (made,)
+        found.append([(str(t.dtype), t.numpy()) for t in made])
+    for (theirs, a), (ours, b) in zip(*found, strict=True):
+        assert ours == theirs
+        np.testing.assert_allclose(b, a, rtol=1e-6)

@@ -31,7 +31,7 @@ def checks(*names):
     """Says which names a function tries: attributes, ``(argument)``, ``method(argument)``."""
 
     def note(function):
-        for name in names:
+        for name in " ".join(names).split():
             CHECKS[f"Trainer{name}" if name.startswith("(") else f"Trainer.{name}"] = function
         return function
 
@@ -93,18 +93,8 @@ def trained(module=None, train=None, val=None, **options):
 
 
 @checks(
-    "(max_epochs)",
-    "max_epochs",
-    "current_epoch",
-    "global_step",
-    "fit_loop",
-    "(min_epochs)",
-    "min_epochs",
-    "(max_steps)",
-    "max_steps",
-    "(min_steps)",
-    "min_steps",
-    "should_stop",
+    "(max_epochs) max_epochs current_epoch global_step fit_loop (min_epochs) min_epochs "
+    "(max_steps) max_steps (min_steps) min_steps should_stop"
 )
 def _how_long():
     trainer = trained(max_epochs=3)
@@ -156,7 +146,7 @@ def _limits():
     assert (trainer.num_test_batches, trainer.num_predict_batches) == ([1], [4])
 
 
-@checks("(overfit_batches)", "overfit_batches")
+@checks("(overfit_batches) overfit_batches")
 def _overfitting():
     module = Net()
     with pytest.warns(UserWarning, match="shuffling"):
@@ -165,7 +155,7 @@ def _overfitting():
     assert module.seen["train"] == 4 and module.seen["val"] == 4 and trainer.overfit_batches == 2
 
 
-@checks("(fast_dev_run)", "fast_dev_run")
+@checks("(fast_dev_run) fast_dev_run")
 def _rehearsal():
     module = Net()
     trainer = trained(module, rows(), rows(), fast_dev_run=2, max_epochs=9)
@@ -174,12 +164,8 @@ def _rehearsal():
 
 
 @checks(
-    "(val_check_interval)",
-    "val_check_interval",
-    "(check_val_every_n_epoch)",
-    "check_val_every_n_epoch",
-    "val_check_batch",
-    "enable_validation",
+    "(val_check_interval) val_check_interval (check_val_every_n_epoch) check_val_every_n_epoch "
+    "val_check_batch enable_validation"
 )
 def _when_validation_is():
     module = Net()
@@ -195,9 +181,7 @@ def _when_validation_is():
     assert look.found == [True, False, False]
 
 
-@checks(
-    "(num_sanity_val_steps)", "num_sanity_val_steps", "num_sanity_val_batches", "sanity_checking"
-)
+@checks("(num_sanity_val_steps) num_sanity_val_steps num_sanity_val_batches sanity_checking")
 def _sanity():
     look = Looks("on_validation_batch_end", lambda trainer: trainer.sanity_checking)
     trainer = trained(Net(), rows(), rows(2), num_sanity_val_steps=1, callbacks=look)
@@ -205,7 +189,7 @@ def _sanity():
     assert trainer.num_sanity_val_steps == 1 and trainer.num_sanity_val_batches == [1]
 
 
-@checks("estimated_stepping_batches", "is_last_batch")
+@checks("estimated_stepping_batches is_last_batch")
 def _estimates():
     look = Looks("on_train_batch_end", lambda t: (t.is_last_batch, t.estimated_stepping_batches))
     trained(callbacks=look, max_epochs=3, limit_train_batches=3, accumulate_grad_batches=2)
@@ -214,7 +198,7 @@ def _estimates():
     assert trainer.estimated_stepping_batches == 5
 
 
-@checks("(reload_dataloaders_every_n_epochs)", "reload_dataloaders_every_n_epochs")
+@checks("(reload_dataloaders_every_n_epochs) reload_dataloaders_every_n_epochs")
 def _loaders_anew():
     class Asks(Net):
         asked = 0
@@ -232,18 +216,13 @@ def _loaders_anew():
 # --- the step -----------------------------------------------------------------------------------
 
 
-@checks("(accumulate_grad_batches)", "accumulate_grad_batches")
+@checks("(accumulate_grad_batches) accumulate_grad_batches")
 def _accumulation():
     trainer = trained(accumulate_grad_batches=3)
     assert trainer.global_step == 2 and trainer.accumulate_grad_batches == 3
 
 
-@checks(
-    "(gradient_clip_val)",
-    "gradient_clip_val",
-    "(gradient_clip_algorithm)",
-    "gradient_clip_algorithm",
-)
+@checks("(gradient_clip_val) gradient_clip_val (gradient_clip_algorithm) gradient_clip_algorithm")
 def _clipping():
     module = Net(value=100.0)
     trainer = trained(module, max_steps=1, gradient_clip_val=0.5, gradient_clip_algorithm="value")
@@ -251,7 +230,7 @@ def _clipping():
     assert (trainer.gradient_clip_val, trainer.gradient_clip_algorithm) == (0.5, "value")
 
 
-@checks("(precision)", "precision", "precision_plugin", "init_module", "scaler")
+@checks("(precision) precision precision_plugin init_module scaler")
 def _precision():
     module = Net()
     trainer = trained(module, precision="64-true")
@@ -262,7 +241,7 @@ def _precision():
     assert nn.Linear(1, 1).weight.dtype == torch.float32
 
 
-@checks("(deterministic)", "(benchmark)")
+@checks("(deterministic) (benchmark)")
 def _same_bits():
     try:
         runs = []
@@ -297,7 +276,7 @@ def _inference_mode():
     assert looks.found == [(True, False), (False, False)]
 
 
-@checks("optimizers", "lr_scheduler_configs")
+@checks("optimizers lr_scheduler_configs")
 def _optimizers():
     class Scheduled(Net):
         def configure_optimizers(self):
@@ -313,16 +292,7 @@ def _optimizers():
 # --- what it is doing ---------------------------------------------------------------------------
 
 
-@checks(
-    "state",
-    "training",
-    "validating",
-    "testing",
-    "predicting",
-    "evaluating",
-    "interrupted",
-    "received_sigterm",
-)
+@checks("state training validating testing predicting evaluating interrupted received_sigterm")
 def _stages():
     def look(trainer):
         return [n for n in ("training", "validating", "testing", "predicting", "evaluating")
@@ -350,15 +320,8 @@ def _stages():
 
 
 @checks(
-    "callback_metrics",
-    "logged_metrics",
-    "progress_bar_metrics",
-    "(log_every_n_steps)",
-    "log_every_n_steps",
-    "(logger)",
-    "logger",
-    "loggers",
-    "log_dir",
+    "callback_metrics logged_metrics progress_bar_metrics (log_every_n_steps) log_every_n_steps "
+    "(logger) logger loggers log_dir"
 )
 def _metrics(tmp_path):
     class Logs(Net):
@@ -379,7 +342,7 @@ def _metrics(tmp_path):
     assert trainer.loggers == [] and trainer.log_dir == trainer.default_root_dir
 
 
-@checks("(enable_autolog_hparams)", "enable_autolog_hparams")
+@checks("(enable_autolog_hparams) enable_autolog_hparams")
 def _hyperparameters_are_logged(tmp_path):
     class Keeps(Net):
         def __init__(self, rate=0.5):
@@ -393,7 +356,7 @@ def _hyperparameters_are_logged(tmp_path):
         assert (kept.exists() and "rate: 0.5" in kept.read_text()) == logs
 
 
-@checks("print", "(enable_progress_bar)", "progress_bar_callback", "(enable_model_summary)")
+@checks("print (enable_progress_bar) progress_bar_callback (enable_model_summary)")
 def _what_is_shown(capsys):
     trainer = trained(enable_progress_bar=True, enable_model_summary=True)
     out = capsys.readouterr().out
@@ -408,13 +371,8 @@ def _what_is_shown(capsys):
 
 
 @checks(
-    "(callbacks)",
-    "callbacks",
-    "checkpoint_callback",
-    "checkpoint_callbacks",
-    "early_stopping_callback",
-    "early_stopping_callbacks",
-    "(enable_checkpointing)",
+    "(callbacks) callbacks checkpoint_callback checkpoint_callbacks early_stopping_callback "
+    "early_stopping_callbacks (enable_checkpointing)"
 )
 def _callbacks(tmp_path):
     stop = [callbacks.EarlyStopping("a"), callbacks.EarlyStopping("b")]
@@ -438,7 +396,7 @@ def _callbacks(tmp_path):
         Trainer(callbacks=saver, **QUIET)
 
 
-@checks("(default_root_dir)", "default_root_dir")
+@checks("(default_root_dir) default_root_dir")
 def _where_files_go(tmp_path):
     trainer = trained(default_root_dir=tmp_path, enable_checkpointing=True)
     assert trainer.default_root_dir == str(tmp_path)
@@ -446,17 +404,8 @@ def _where_files_go(tmp_path):
 
 
 @checks(
-    "lightning_module",
-    "model",
-    "datamodule",
-    "train_dataloader",
-    "val_dataloaders",
-    "test_dataloaders",
-    "predict_dataloaders",
-    "fit",
-    "validate",
-    "test",
-    "predict",
+    "lightning_module model datamodule train_dataloader val_dataloaders test_dataloaders "
+    "predict_dataloaders fit validate test predict"
 )
 def _data_and_module():
     loaders = {name: rows(n + 1) for n, name in enumerate(("train", "val", "test", "predict"))}
@@ -537,12 +486,8 @@ def _checkpoints(tmp_path):
 
 
 @checks(
-    "validate(verbose)",
-    "test(verbose)",
-    "predict(return_predictions)",
-    "validate_loop",
-    "test_loop",
-    "predict_loop",
+    "validate(verbose) test(verbose) predict(return_predictions) validate_loop test_loop "
+    "predict_loop"
 )
 def _results(capsys):
     trainer, module = Trainer(limit_test_batches=1, **QUIET), Net()
@@ -558,7 +503,7 @@ def _results(capsys):
     assert len(trainer.predict_loop.predictions[0]) == 3
 
 
-@checks("(profiler)", "profiler")
+@checks("(profiler) profiler")
 def _profilers(capsys):
     assert isinstance(Trainer(**QUIET).profiler, PassThroughProfiler)
     profiler = SimpleProfiler()
@@ -570,7 +515,7 @@ def _profilers(capsys):
         Trainer(profiler="none such", **QUIET)
 
 
-@checks("(barebones)", "barebones")
+@checks("(barebones) barebones")
 def _barebones():
     trainer = Trainer(max_epochs=1, barebones=True)
     trainer.fit(Net(), rows(), rows(1))
@@ -582,23 +527,9 @@ def _barebones():
 
 
 @checks(
-    "(accelerator)",
-    "accelerator",
-    "(strategy)",
-    "strategy",
-    "(devices)",
-    "num_devices",
-    "device_ids",
-    "(num_nodes)",
-    "num_nodes",
-    "world_size",
-    "global_rank",
-    "local_rank",
-    "node_rank",
-    "is_global_zero",
-    "distributed_sampler_kwargs",
-    "(use_distributed_sampler)",
-    "(sync_batchnorm)",
+    "(accelerator) accelerator (strategy) strategy (devices) num_devices device_ids (num_nodes) "
+    "num_nodes world_size global_rank local_rank node_rank is_global_zero "
+    "distributed_sampler_kwargs (use_distributed_sampler) (sync_batchnorm)"
 )
 def _one_processor():
     trainer = trained(accelerator="cpu", strategy="auto", devices=1, num_nodes=1,

@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -485,151 +483,41 @@ def test_a_gradient_that_is_not_finite():
     assert "the gradient of 'first.bias'" in said
 
 
-# --- scripts --------------------------------------------------------------------------------
-
-BORING = """
-import os
-import torch
-from {name} import LightningModule, Trainer
-from torch.utils.data import DataLoader, Dataset
+# --- collections of loaders -----------------------------------------------------------------
 
 
-class RandomDataset(Dataset):
-    def __init__(self, size, length):
-        self.len = length
-        self.data = torch.randn(length, size)
+class Pairs(LightningModule):
+    """Two loaders of different lengths, the shorter begins again; one has its own generator."""
 
-    def __getitem__(self, index):
-        return self.data[index]
-
-    def __len__(self):
-        return self.len
-
-
-class BoringModel(LightningModule):
     def __init__(self):
         super().__init__()
-        self.layer = torch.nn.Linear(32, 2)
-
-    def forward(self, x):
-        return self.layer(x)
+        torch.manual_seed(1)
+        self.layer, self.seen = nn.Linear(3, 1), []
 
     def training_step(self, batch, batch_idx):
-        loss = self(batch).sum()
-        self.log("train_loss", loss)
-        return {{"loss": loss}}
-
-    def validation_step(self, batch, batch_idx):
-        loss = self(batch).sum()
-        self.log("valid_loss", loss)
-
-    def test_step(self, batch, batch_idx):
-        loss = self(batch).sum()
-        self.log("test_loss", loss)
+        self.seen.append((batch["a"].sum().item(), batch["b"].sum().item()))
+        return self.layer(batch["a"]).square().mean() + self.layer(batch["b"]).square().mean()
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.layer.parameters(), lr=0.1)
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def train_dataloader(self):
+        own = torch.Generator().manual_seed(4)
+        a, b = torch.arange(30.0).reshape(10, 3) / 30, torch.arange(21.0).reshape(7, 3) / 21
+        return {
+            "a": DataLoader(a, batch_size=2, shuffle=True),
+            "b": DataLoader(b, batch_size=2, shuffle=True, generator=own),
+        }
 
 
-def run():
-    train_data = DataLoader(RandomDataset(32, 64), batch_size=2)
-    val_data = DataLoader(RandomDataset(32, 64), batch_size=2)
-    test_data = DataLoader(RandomDataset(32, 64), batch_size=2)
-    model = BoringModel()
-    trainer = Trainer(
-        default_root_dir=os.getcwd(),
-        limit_train_batches=1,
-        limit_val_batches=1,
-        limit_test_batches=1,
-        num_sanity_val_steps=0,
-        max_epochs=1,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, train_dataloaders=train_data, val_dataloaders=val_data)
-    trainer.test(model, dataloaders=test_data)
-    print(sorted(trainer.callback_metrics), trainer.global_step)
-
-
-if __name__ == "__main__":
-    run()
-"""
-
-README = """
-import torch, torch.nn as nn, torch.utils.data as data, torch.nn.functional as F
-import lightning as L
-
-
-class LitAutoEncoder(L.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(28 * 28, 128), nn.ReLU(), nn.Linear(128, 3))
-        self.decoder = nn.Sequential(nn.Linear(3, 128), nn.ReLU(), nn.Linear(128, 28 * 28))
-
-    def forward(self, x):
-        # in lightning, forward defines the prediction/inference actions
-        embedding = self.encoder(x)
-        return embedding
-
-    def training_step(self, batch, batch_idx):
-        # training_step defines the train loop. It is independent of forward
-        x, _ = batch
-        x = x.view(x.size(0), -1)
-        z = self.encoder(x)
-        x_hat = self.decoder(z)
-        loss = F.mse_loss(x_hat, x)
-        self.log("train_loss", loss)
-        return loss
-
-    def configure_optimizers(self):
-        optimizer = torch.optim.Adam(self.parameters(), lr=1e-3)
-        return optimizer
-
-
-dataset = data.TensorDataset(torch.rand(40, 1, 28, 28), torch.zeros(40))
-train, val = data.random_split(dataset, [32, 8])
-autoencoder = LitAutoEncoder()
-trainer = L.Trainer(max_epochs=2)
-trainer.fit(autoencoder, data.DataLoader(train), data.DataLoader(val))
-print(trainer.global_step, L.__name__, L.pytorch is L)
-"""
-
-
-def run_script(tmp_path, text):
-    path = tmp_path / "script.py"
-    path.write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "flambeau", "run", path], cwd=tmp_path, capture_output=True,
-        text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("name", ["lightning.pytorch", "pytorch_lightning", "lightning"])
-def test_the_boring_model_runs_unmodified(tmp_path, name):
-    printed = run_script(tmp_path, BORING.format(name=name))
-    assert "['test_loss', 'train_loss', 'valid_loss'] 1" in printed
-    assert list(tmp_path.glob("lightning_logs/version_0/checkpoints/epoch=0-step=1.ckpt"))
-
-
-def test_the_readme_runs_unmodified(tmp_path):
-    assert "64 flambeau.trainer True" in run_script(tmp_path, README)
-
-
-def test_other_names_of_lightning(tmp_path):
-    printed = run_script(tmp_path, """
-import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.core.module import LightningModule
-from lightning.pytorch.demos.boring_classes import BoringModel
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.types import STEP_OUTPUT
-from lightning.pytorch.trainer.states import TrainerFn
-assert LightningModule is pl.LightningModule and issubclass(BoringModel, LightningModule)
-try:
-    import lightning.fabric
-except ModuleNotFoundError as error:
-    print(error)
-""")  # fmt: skip
-    assert "No module named 'lightning.fabric'. Flambeau has no" in printed
+@pytest.mark.parametrize("step", [3, 5, 7])
+def test_several_loaders_go_on_where_they_were(step, tmp_path):
+    torch.use_deterministic_algorithms(True)
+    saver = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=-1, filename="{step}")
+    whole, part = Pairs(), Pairs()
+    torch.manual_seed(0)
+    Trainer(max_epochs=2, logger=False, callbacks=saver, **QUIET).fit(whole)
+    torch.manual_seed(99)
+    Trainer(max_epochs=2, **BARE).fit(part, ckpt_path=tmp_path / f"step={step}.ckpt")
+    assert part.seen == whole.seen[step:] and len(whole.seen) == 10
+    assert torch.equal(part.layer.weight, whole.layer.weight)

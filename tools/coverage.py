@@ -54,19 +54,16 @@ REASONS = {
     ),
     "Quantization, and dtypes of few bits, are not planned: weights are floats of 16 to 64 bits.": (
         r".*(quant|qint|quint|qscheme|qparams|int_repr|float4|float8|bits\d|int[1-7]$|QInt|QUInt)"
-        r".*|torch\.bit|.*scaled_(grouped_)?mm|.*ScalingType|.*SwizzleType"
+        r".*|torch\.bit|.*scaled_(grouped_)?mm|.*grouped_mm|.*ScalingType|.*SwizzleType"
     ),
     "Half-precision complex numbers: NumPy and LLVM have none.": r".*(complex32|chalf)",
     "Memory is NumPy's: there are no storage objects to take a tensor's memory out of.": (
         r".*(Storage|storage|_storage.*)$|Tensor\.(const_data_ptr|is_set_to|as_subclass)"
         r"|torch\.(from_file|is_storage)"
     ),
-    "Row-major strides only: there is no other order of dimensions in memory to ask for.": (
-        r".*(dim_order|empty_permuted|empty_strided)"
-    ),
     "There is one device, the CPU: no streams, events or other devices' memory.": (
-        r".*(Stream|Event|record_stream|mtia|ipu|\.xpu|DeviceObjType|is_distributed|.*_xla_.*)$"
-        r"|Tensor\.to_mkldnn"
+        r".*(Stream|Event|record_stream|mtia|ipu|autocast_ipu\w*|\.xpu|DeviceObjType"
+        r"|is_distributed|.*_xla_.*)$|Tensor\.to_mkldnn"
     ),
     "Training runs in one process: nothing gathers or scatters between devices.": (
         r"nn\.parallel\..*"
@@ -97,6 +94,12 @@ REASONS = {
         r"|optim\.swap_in_.*|Tensor\.(name|storage_type|index|map2_|module_load|grad_dtype)|.*SavedTensor"
         r"|.*enforce_grad_layout_policy|.*is_(multithreading|view_replay)_enabled"
         r"|utils\.checkpoint\..*|amp\..*|hub\..*"
+    ),
+    "Products of sparse matrices: `torch.sparse.mm` and `torch.sparse.addmm` compute them.": (
+        r".*\.(smm|sspaddmm|saddmm)"
+    ),
+    "Eigenvalues of matrices too large to hold: `linalg.eigh` and `svd_lowrank` are there.": (
+        r"torch\.lobpcg"
     ),
     "Rows of sparse tensors cannot be resized in place.": r".*sparse_resize.*|.*resize_as_sparse_",
     "One attention kernel: there is none to register or to choose.": r"nn\.attention\..*",
@@ -214,6 +217,7 @@ def _is_module(owner: object, name: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--missing", type=Path, help="a file of names to look for instead")
+    parser.add_argument("--check", action="store_true", help="fail if the page is out of date")
     options = parser.parse_args()
     if options.missing:
         print("\n".join(missing_of(options.missing)))
@@ -234,7 +238,11 @@ def main() -> None:
         else line
         for line in text.split("\n")
     ]  # fmt: skip
-    PAGE.write_text("\n".join(wrapped), encoding="utf-8")
+    page = "\n".join(wrapped)
+    if not options.check:
+        PAGE.write_text(page, encoding="utf-8")
+    elif PAGE.read_text(encoding="utf-8") != page:
+        raise SystemExit(f"{PAGE} is out of date: run python tools/coverage.py")
 
 
 if __name__ == "__main__":

@@ -164,6 +164,8 @@ DIFFERS = """## What differs
 - `ModelPruning`: after the lottery's first reset Lightning's kept weights share memory with those
   that are trained; here they stay what they were.
 - `CombinedLoader(mode="max_size")` for validation counts as one loader in `num_val_batches`.
+- `validate`, `test` and `predict` with `ckpt_path` restore callbacks as in Lightning, but for those
+  that write checkpoints: of an older file they would learn less than they know.
 - `min_steps` within the first epoch: a run that is asked to stop does so at that step; Lightning
   ends the epoch first.
 - `inference_mode` is `no_grad`: there is no other mode.

@@ -10,6 +10,7 @@ import inspect
 import json
 import tempfile
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def named(value: Any) -> str:
     if callable(value) and not hasattr(value, "forward"):
         return "callable"
     # Lightning makes a class for each kind of optimizer that it wraps.
-    return "LightningOptimizer" if name.startswith("Lightning") else name
+    name = "LightningOptimizer" if name.startswith("Lightning") else name
+    return {"_MockOptimizer": "NoOptimizer"}.get(name, name)
 
 
 class Record:
@@ -306,6 +308,72 @@ def record_all(torch: Any, pl: Any, folder: Path) -> dict[str, list[str]]:
     def several(base: type) -> type:
         return type("Several", (base,), {"loaders": 2})
 
+    scenario("fit with two validation loaders", fit, several, max_epochs=1, num_sanity_val_steps=0)
+    scenario("overfit_batches", fit, max_epochs=2, overfit_batches=1)
+    scenario("loaders anew", fit, max_epochs=3, reload_dataloaders_every_n_epochs=2,
+             num_sanity_val_steps=0, limit_train_batches=1, limit_val_batches=1)  # fmt: skip
+    scenario("min_steps", fit, stop, max_epochs=3, min_steps=4, num_sanity_val_steps=0)
+    scenario("validation over epochs", fit, max_epochs=2, val_check_interval=4,
+             check_val_every_n_epoch=None, num_sanity_val_steps=0)  # fmt: skip
+
+    def stream(base: type) -> type:
+        class Rows(torch.utils.data.IterableDataset):  # type: ignore[misc, name-defined]
+            def __iter__(self) -> Any:
+                return iter(torch.ones(5, 3))
+
+        class Streams(base):  # type: ignore[misc, valid-type]
+            def train_dataloader(self) -> Any:
+                return torch.utils.data.DataLoader(Rows(), batch_size=2)
+
+        return Streams
+
+    scenario("a stream", fit, stream, max_epochs=2, num_sanity_val_steps=0, limit_val_batches=1)
+
+    def two(base: type) -> type:
+        class Two(base):  # type: ignore[misc, valid-type]
+            def __init__(self) -> None:
+                super().__init__()
+                self.other = nn.Linear(3, 1)
+                self.automatic_optimization = False
+
+            def training_step(self, batch: Any, batch_idx: int) -> None:
+                for optimizer, layer in zip(
+                    self.optimizers(), (self.layer, self.other), strict=True
+                ):
+                    with optimizer.toggle_model():
+                        optimizer.zero_grad()
+                        self.manual_backward(layer(batch).square().mean())
+                        self.clip_gradients(optimizer, 1.0, "norm")
+                        optimizer.step()
+
+            def configure_optimizers(self) -> Any:
+                layers = (self.layer, self.other)
+                return [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in layers]
+
+        return Two
+
+    nn = torch.nn
+    scenario("two optimizers by hand", fit, two, max_epochs=1, limit_val_batches=0)
+
+    def empty(base: type) -> type:
+        return type("Empty", (base,), {"configure_optimizers": lambda self: None})
+
+    scenario("no optimizer", fit, empty, max_epochs=1, limit_val_batches=0)
+    saved = str(folder / "saved" / "epoch=0.ckpt")
+    scenario("validate a checkpoint", lambda t, m, made: t.validate(m, ckpt_path=saved))
+    scenario(
+        "a data module from a checkpoint",
+        lambda t, m, made: t.fit(m, datamodule=made["data"](), ckpt_path=saved),
+        max_epochs=2, num_sanity_val_steps=0, limit_val_batches=0,
+    )  # fmt: skip
+
+    def saves(trainer: Any, module: Any, made: Any) -> None:
+        data = made["data"]()
+        trainer.fit(module, datamodule=data)
+        trainer.save_checkpoint(str(folder / "weights.ckpt"), weights_only=True)
+        trainer.save_checkpoint(str(folder / "all.ckpt"))
+
+    scenario("save_checkpoint", saves, max_epochs=1, limit_val_batches=0)
     for fn in ("validate", "test", "predict"):
         scenario(fn, lambda t, m, made, fn=fn: getattr(t, fn)(m))
     scenario("validate with two loaders", lambda t, m, made: t.validate(m), several)
@@ -314,14 +382,36 @@ def record_all(torch: Any, pl: Any, folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def written(version: str, found: dict[str, list[str]]) -> str:
+    """The text of the file: every call once, and each scenario as their numbers."""
+    numbers = {call: n for n, call in enumerate(dict.fromkeys(chain.from_iterable(found.values())))}
+    lines = [f'{{\n"lightning": {json.dumps(version)},\n"calls": [']
+    lines.append(",\n".join(json.dumps(call) for call in numbers))
+    lines.append('],\n"scenarios": {')
+    lines.append(
+        ",\n".join(
+            f"{json.dumps(name)}: {json.dumps([numbers[call] for call in calls])}"
+            for name, calls in found.items()
+        )
+    )
+    return "\n".join([*lines, "}", "}", ""])
+
+
+def read() -> dict[str, list[str]]:
+    """What Lightning did: every scenario's calls, by its name."""
+    found = json.loads(PAGE.read_text(encoding="utf-8"))
+    calls = found["calls"]
+    return {name: [calls[n] for n in numbers] for name, numbers in found["scenarios"].items()}
+
+
 def main() -> None:
     """Records Lightning."""
     import lightning.pytorch as pl
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
-        found = {"lightning": pl.__version__, **record_all(torch, pl, Path(folder))}
-    PAGE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        found = record_all(torch, pl, Path(folder))
+    PAGE.write_text(written(pl.__version__, found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ from flambeau.layouts import (
 )
 from flambeau.tensor import Size, Tensor
 from flambeau import autograd
-from flambeau.functions import library as _library
+from flambeau.functions import library as _library, methods as _methods
 
 globals().update(_library.load())
 
@@ -93,9 +93,9 @@ from flambeau.install import install, uninstall
 from flambeau.version import flambeau as __version__
 
 for _name in _TOP_LEVEL:
-    globals().setdefault(_name, getattr(_functional, _name))
+    globals().setdefault(_name, _methods.taking_numpys_names(getattr(_functional, _name)))
 for _name in _METHODS:
-    setattr(Tensor, _name, getattr(_functional, _name))
+    setattr(Tensor, _name, _methods.taking_numpys_names(getattr(_functional, _name)))
 _operators.attach_all()
 _sparsity.attach()
 # The matrix function is also where to ask about traces: ``flambeau.trace.explain()``.

@@ -18,7 +18,7 @@ from flambeau.record.builder import (
     undo_binding,
 )
 from flambeau.record.meta import meta
-from flambeau.record.segment import TWICE, overwrite_check, reads_primal
+from flambeau.record.segment import TWICE, constants, overwrite_check, reads_primal
 from flambeau.record.trace import Node, Trace, open_
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def pull(
     checked = node.overwritten and not keep_saved[0]
     written = overwrite_check(node.overwritten, builder) if checked else None
     spent: set[int] = set()
-    given = {g.slot for g in seeds.values()}
+    given = {g.slot for g in seeds.values()} | constants(entries)
 
     def check(entry: Entry, start: int) -> None:
         for made in builder.entries[start:]:

@@ -119,8 +119,11 @@ def alternate(
     """Times of all sides, which take turns of ``effort.turn`` seconds (three steps at least).
 
     Each turn begins with a pause and an untimed step: the threads of the side before may still
-    spin, and its data fill the caches.
+    spin, and its data fill the caches. What the untimed step leaves to run behind it is in the
+    first timed one; what the last leaves is waited for.
     """
+    from flambeau import cpu
+
     sides = {name: Side(step, first) for name, step in steps.items()}
     for side in sides.values():
         side.position = warm_up(side.step, first, workload, effort)
@@ -142,6 +145,7 @@ def alternate(
                 side.seconds.append(end - start)
                 if end - began > effort.turn and len(side.seconds) - timed >= 3:
                     break
+            cpu.synchronize()
     return {name: Times.of(side.seconds) for name, side in sides.items()}
 
 

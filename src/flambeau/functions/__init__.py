@@ -29,6 +29,8 @@ MODULES = (
     "statistics",
     "sorting",
     "scans",
+    "segments",
+    "series",
     "products",
     "norms",
     "matrices",

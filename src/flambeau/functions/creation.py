@@ -469,7 +469,12 @@ def arange(
     else:
         n = max(0, math.ceil((end - start) / step))
     wide = np.float64 if dtype.category == 2 else np.int64
-    array = (np.arange(n, dtype=wide) * wide(step) + wide(start)).astype(dtype.numpy)
+    array = np.arange(n, dtype=wide)
+    if step != 1:
+        array *= wide(step)
+    if start != 0:
+        array += wide(start)
+    array = array.astype(dtype.numpy, copy=False)
     result = made(array, dtype, requires_grad, device)
     return result if out is None else write_out(out, result, "arange")
 
@@ -517,14 +522,20 @@ def linspace(
     if dtype.category == 1:
         start, end = int(start), int(end)
         step = (end - start) / (steps - 1) if steps > 1 else 0.0
-        low, high = start + step * i, end - step * (steps - 1 - i)
+        low = start + step * i[: steps // 2]
+        high = end - step * (steps - 1 - i[steps // 2 :])
     else:
         step = (number(end) - number(start)) / number(max(steps - 1, 1))
-        j = i.astype(number)
-        low, high = number(start) + step * j, number(end) - step * (number(steps - 1) - j)
+        j, half = i.astype(number), steps // 2
+        low, high = j[:half], number(steps - 1) - j[half:]
+        low *= step
+        low += number(start)
+        high *= step
+        np.subtract(number(end), high, out=high)
     # From both ends, as PyTorch does: symmetric, and exact at each.
-    array = np.where(i < steps // 2, low, high) if steps != 1 else np.asarray([start])
-    result = made(np.array(array.astype(dtype.numpy)), dtype, requires_grad, device)
+    array = np.concatenate((low, high)) if steps != 1 else np.asarray([start])
+    array = array.astype(dtype.numpy, copy=False)
+    result = made(array, dtype, requires_grad, device)
     return result if out is None else write_out(out, result, "linspace")
 
 

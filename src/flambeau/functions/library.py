@@ -13,7 +13,7 @@ _NOT_METHODS = frozenset(
     {"tensor", "as_tensor", "from_numpy", "empty_like", "zeros_like", "ones_like", "full_like",
      "rand_like", "randn_like", "randint_like", "broadcast_tensors", "from_dlpack", "to_dlpack",
      "native_layer_norm", "native_group_norm", "native_batch_norm", "grid_sampler",
-     "grid_sampler_2d", "grid_sampler_3d"}
+     "grid_sampler_2d", "grid_sampler_3d", "segment_reduce", "range"}
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ _HELPERS = frozenset(f"flambeau.functions.{m}" for m in ("promotion", "dims", "c
 def public(module: ModuleType) -> dict[str, Any]:
     """The functions that a module of the library defines or names, by public name."""
     return {
-        name: taking_types(value)
+        name: taking_numpys_names(taking_types(value))
         for name, value in vars(module).items()
         if not name.startswith("_")
         and inspect.isfunction(value)
@@ -57,6 +57,43 @@ def taking_types(f: Any) -> Any:
         return f(*args, **named)
 
     function.takes_types = True  # type: ignore[attr-defined]
+    home = sys.modules[f.__module__]
+    if getattr(home, f.__name__, None) is f:
+        # One function under one name: it can be pickled.
+        setattr(home, f.__name__, function)
+    return function
+
+
+# What PyTorch lets arguments be called, too.
+NUMPYS = {"axis": "dim", "keepdims": "keepdim"}
+NUMPYS_TENSORS = {"x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
+def taking_numpys_names(f: Any) -> Any:
+    """A function along dimensions takes NumPy's names for them, too: ``axis``, ``keepdims``."""
+    plain = f
+    while hasattr(plain, "__wrapped__"):
+        plain = plain.__wrapped__
+    code = getattr(plain, "signature_of", plain).__code__
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    lacking = {k: v for k, v in NUMPYS.items() if v in known and k not in known}
+    if not lacking or hasattr(f, "takes_numpys_names"):
+        return f
+    lacking |= {k: v for k, v in NUMPYS_TENSORS.items() if v in known and k not in known}
+
+    @functools.wraps(f)
+    def function(*args: Any, **named: Any) -> Any:
+        if named:
+            for theirs, ours in lacking.items():
+                if theirs in named:
+                    if ours in named:
+                        raise TypeError(
+                            f"{f.__name__}() got both {ours!r} and its other name {theirs!r}"
+                        )
+                    named[ours] = named.pop(theirs)
+        return f(*args, **named)
+
+    function.takes_numpys_names = True  # type: ignore[attr-defined]
     home = sys.modules[f.__module__]
     if getattr(home, f.__name__, None) is f:
         # One function under one name: it can be pickled.

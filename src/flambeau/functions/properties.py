@@ -93,6 +93,52 @@ def _write_imag(self: Tensor, value: Any) -> None:
     _set_imag(self, value)
 
 
+def _dense_in(input: Tensor, order: tuple[int, ...]) -> bool:
+    """Whether the elements lie in memory with the dimensions in this order, without gaps."""
+    shape, strides = tuple(input.shape), input.stride()
+    step = 1
+    for d in reversed(order):
+        if shape[d] != 1 and strides[d] != step:
+            return False
+        step *= shape[d]
+    return True
+
+
+_ORDERS = {"channels_last": (0, 2, 3, 1), "channels_last_3d": (0, 2, 3, 4, 1)}
+
+
+def dim_order(input: Tensor, *, ambiguity_check: bool | list = False) -> tuple[int, ...]:
+    """The dimensions from the widest stride to the narrowest.
+
+    ``RuntimeError`` if ``ambiguity_check`` and another order fits as well, as dimensions of size 1
+    have it, or if it is a list of memory formats of which not exactly one fits.
+
+    >>> torch.zeros(2, 3).T.dim_order()
+    (1, 0)
+    """
+    strides = input.stride()
+    if isinstance(ambiguity_check, (list, tuple)):
+        plain = tuple(range(input.dim()))
+        orders = [_ORDERS.get(str(f).rpartition(".")[2], plain) for f in ambiguity_check]
+        fitting = [o for o in orders if len(o) == len(plain) and _dense_in(input, o)]
+        unclear = len(fitting) != 1
+    elif isinstance(ambiguity_check, bool):
+        unclear = ambiguity_check and (1 in input.shape or len(set(strides)) < len(strides))
+    else:
+        raise TypeError("The ambiguity_check argument must be a bool or a list of memory formats.")
+    if unclear:
+        raise RuntimeError(
+            "The tensor does not have unique dim order, or cannot map to exact one of the given "
+            "memory formats."
+        )
+    if input.is_contiguous():
+        return tuple(range(input.dim()))
+    # Dimensions that are expanded stay where they are.
+    moved = [d for d, s in enumerate(strides) if s]
+    ordered = iter(sorted(moved, key=lambda d: -strides[d]))
+    return tuple(next(ordered) if s else d for d, s in enumerate(strides))
+
+
 _PROPERTIES = {
     "T": property(_reversed),
     "mT": property(_matrices),
@@ -102,6 +148,7 @@ _PROPERTIES = {
     "imag": property(_imaginary, _write_imag),
 }
 _METHODS = {
+    "dim_order": dim_order,
     "where": ternary._method_where,
     "polygamma": special._method_polygamma,
     "polygamma_": special._method_polygamma_,

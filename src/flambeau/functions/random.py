@@ -296,14 +296,12 @@ def normal(
         array = engine.normal(twister(generator), shape, float(mean), float(std), dtype.numpy)
         return _given(array, dtype, requires_grad, device, out, "normal")
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
-    for x in tensors:
-        _floating(x.dtype, None, "normal_kernel_cpu")
     if not tensors:
         raise TypeError("normal() received an invalid combination of arguments: numbers need size")
     for t in (std,):
         _check_std(t)
     shape = np.broadcast_shapes(*[tuple(t.shape) for t in tensors])
-    kind = tensors[0].dtype if len(tensors) == 1 else dtypes.promote(mean.dtype, std.dtype)
+    kind = _floating(tensors[0].dtype, None, "normal_kernel_cpu")
     draw = engine.normal(twister(generator), shape, 0.0, 1.0, kind.numpy)
     values = [x._value()._array() if isinstance(x, Tensor) else x for x in (mean, std)]
     array = (draw * values[1] + values[0]).astype(kind.numpy)

@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions import views
-from flambeau.functions.dims import as_int, as_shape, sizes_given, wrap_dim
+from flambeau.functions.dims import as_int, sizes_given, wrap_dim
 from flambeau.functions.inplace import write_out
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
@@ -54,7 +54,7 @@ def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     >>> tile(tensor([[1, 2]]), (2,))
     tensor([[1, 2, 1, 2]])
     """
-    counts = as_shape((named["dims"],) if "dims" in named else dims)
+    counts = sizes_given("tile", "dims", dims, named)
     return repeat(input, (1,) * (input.dim() - len(counts)) + counts)
 
 
@@ -417,6 +417,11 @@ def renorm(
         raise RuntimeError("renorm: non-positive-norm not supported")
     if maxnorm < 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    if input.dtype.category < 2:
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+            f"{_long_name(input.dtype)}"
+        )
     result = _renorm(input, float(p), wrap_dim(dim, input.dim()), float(maxnorm))
     return result if out is None else write_out(out, result, "renorm", (input,))
 

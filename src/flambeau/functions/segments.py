@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # The name for ``scatter_reduce``, and what a run of nothing gives.
 _REDUCTIONS = {
     "sum": ("sum", 0.0),
+    "mean": ("sum", 0.0),
     "prod": ("prod", 1.0),
-    "mean": ("mean", math.nan),
     "max": ("amax", -math.inf),
     "amax": ("amax", -math.inf),
     "min": ("amin", math.inf),
@@ -78,26 +78,26 @@ def segment_reduce(
     given = lengths if lengths is not None else offsets
     if given is not None and axis != given.dim() - 1:
         raise RuntimeError(
-            "segment_reduce(): Expected axis to be the last dimension of lengths but got "
-            f"{axis}."
+            f"segment_reduce(): Expected axis to be the last dimension of lengths but got {axis}."
         )
     counts = _counts(lengths, offsets, data.shape[axis], unsafe)
     _need_floats("_segment_reduce_cpu", data)
     shape = tuple(data.shape)
-    runs, total = counts.shape[-1], int(counts.sum(-1).max(initial=0))
+    runs = counts.shape[-1]
     name, empty = _REDUCTIONS[reduce]
     start = empty if initial is None else float(initial)
-    begun = full((*shape[:axis], runs, *shape[axis + 1 :]), start, dtype=data.dtype)
-    # A run for each row: what lies behind the last one goes to one more, which is cut off.
-    place = np.full((*shape[:axis], shape[axis]), runs, np.int64)
+    # Rows behind the last run go to one run more, which is cut off.
+    place = np.full((*shape[: axis + 1],), runs, np.int64)
     for at in np.ndindex(*counts.shape[:-1]):
-        where = np.repeat(np.arange(runs), counts[at])
+        where = np.repeat(np.arange(runs), counts[at])[: shape[axis]]
         place[at][: len(where)] = where
-    rows = data.narrow(axis, 0, min(total, shape[axis]))
-    index = concrete(np.ascontiguousarray(place[..., : rows.shape[axis]]), dtypes.int64)
-    index = index.reshape(*index.shape, *(1,) * (data.dim() - axis - 1)).expand(rows.shape)
-    padded = full((*shape[:axis], runs + 1, *shape[axis + 1 :]), start, dtype=data.dtype)
-    kept = initial is not None
-    found = scatter_reduce(padded, axis, index, rows, name, include_self=kept and name != "mean")
-    del begun
-    return found.narrow(axis, 0, runs)
+    rest = (1,) * (data.dim() - axis - 1)
+    index = concrete(place, dtypes.int64).reshape((*place.shape, *rest)).expand(shape)
+    begun = full((*shape[:axis], runs + 1, *shape[axis + 1 :]), start, dtype=data.dtype)
+    found = scatter_reduce(begun, axis, index, data, name).narrow(axis, 0, runs)
+    if reduce != "mean":
+        return found
+    many = concrete(counts, dtypes.int64).reshape((*counts.shape, *rest))
+    if initial is not None:
+        many = many.clamp(min=1)
+    return found / many

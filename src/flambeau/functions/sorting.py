@@ -19,12 +19,12 @@ from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
 
 
-def _ordered(input: Tensor, dim: int, descending: bool, name: str = "sort") -> tuple:
+def _ordered(input: Tensor, dim: int, descending: bool, stable: bool, name: str = "sort") -> tuple:
     _reduction._no_complex(name, input)
     shape = input._meta.shape
     d = _dims.wrap_dim(dim, len(shape))
     x = input if shape else ops.reshape(input, shape=(1,))
-    at = ops.argsort(x, dim=d, descending=bool(descending))
+    at = ops.argsort(x, dim=d, descending=bool(descending), stable=bool(stable))
     values = ops.gather(x, at, dim=d)
     if not shape:
         return ops.reshape(values, shape=()), ops.reshape(at, shape=())
@@ -32,8 +32,8 @@ def _ordered(input: Tensor, dim: int, descending: bool, name: str = "sort") -> t
 
 
 @function(grad="SortBackward0")
-def _sort(input: Tensor, dim: int, descending: bool) -> Any:
-    return return_types.sort(_ordered(input, dim, descending))
+def _sort(input: Tensor, dim: int, descending: bool, stable: bool) -> Any:
+    return return_types.sort(_ordered(input, dim, descending, stable))
 
 
 def sort(
@@ -44,21 +44,22 @@ def sort(
     stable: builtins.bool = False,
     out: Any = None,
 ) -> Any:
-    """Elements in order along ``dim``, and where they came from; equals keep their order.
+    """Elements in order along ``dim``, and where they came from.
 
-    NaN counts as the greatest.
+    Equals keep their order if ``stable``, else are where PyTorch has them. NaN counts as the
+    greatest.
 
     >>> sort(tensor([3, 1, 2])).values
     tensor([1, 2, 3])
     """
     if isinstance(dim, bool):
         dim, descending = -1, dim
-    return _sort(input, dim, descending, out=out)
+    return _sort(input, dim, descending, bool(stable), out=out)
 
 
 @function
-def _argsort(input: Tensor, dim: int, descending: bool) -> Tensor:
-    return _ordered(input, dim, descending, "argsort")[1]
+def _argsort(input: Tensor, dim: int, descending: bool, stable: bool) -> Tensor:
+    return _ordered(input, dim, descending, stable, "argsort")[1]
 
 
 def argsort(
@@ -69,12 +70,12 @@ def argsort(
     stable: builtins.bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The positions that sort along ``dim``.
+    """The positions that sort along ``dim``; equals keep their order if ``stable``.
 
     >>> argsort(tensor([3, 1, 2]))
     tensor([1, 2, 0])
     """
-    return _argsort(input, dim, descending, out=out)
+    return _argsort(input, dim, descending, bool(stable), out=out)
 
 
 @function(grad="SortBackward0")
@@ -84,7 +85,7 @@ def msort(input: Tensor) -> Tensor:
     >>> msort(tensor([3, 1, 2]))
     tensor([1, 2, 3])
     """
-    return _ordered(input, 0, False)[0]
+    return _ordered(input, 0, False, False)[0]
 
 
 @function
@@ -103,11 +104,13 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if k < 0 or k > (shape[d] if shape else 1):
         raise RuntimeError("selected index k out of range")
     x = input if shape else ops.reshape(input, shape=(1,))
-    at = ops.argtopk(x, dim=d, k=k, largest=bool(largest), sorted=True)
+    if k or not shape:
+        at = ops.argtopk(x, dim=d, k=k or 1, largest=bool(largest), sorted=bool(sorted))
+    else:
+        at = ops.full(0, shape=(*shape[:d], 0, *shape[d + 1 :]), dtype=dtypes.int64)
     values = ops.gather(x, at, dim=d)
     if not shape:
-        final = () if k else (0,)
-        values, at = ops.reshape(values, shape=final), ops.reshape(at, shape=final)
+        values, at = ops.reshape(values, shape=()), ops.reshape(at, shape=())
     return return_types.topk((values, at))
 
 
@@ -253,6 +256,8 @@ def unique(
     """
     d = None if dim is None else _dims.wrap_dim(dim, input.dim())
     _need_order("unique", input)
+    if d is None and not (return_inverse or return_counts):
+        return concrete(reference.distinct(_array(input)), input.dtype)
     found = reference.unique(_array(input), d)
     return _results(found, input.dtype, return_inverse, return_counts)
 

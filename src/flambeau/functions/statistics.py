@@ -379,7 +379,13 @@ def _edges(x: np.ndarray, bins: Any, range: Any, dims: int, name: str) -> list[n
     if isinstance(bins, Tensor):
         bins = [bins]
     if isinstance(bins[0], Tensor):
-        return [_array(b).astype(x.dtype) for b in bins]
+        for b in bins:
+            if _array(b).dtype != x.dtype:
+                raise RuntimeError(
+                    "torch.histogramdd: input tensor and bins tensors should have the same dtype, "
+                    f"but got input with dtype {x.dtype} and bins with dtype {_array(b).dtype}"
+                )
+        return [_array(b) for b in bins]
     found = []
     for i, n in enumerate(bins):
         if n <= 0:

@@ -65,7 +65,7 @@ def _recorded(input: Tensor) -> bool:
 def view(input: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape, or (given a dtype) the same bits as another dtype.
 
-    Shares memory. Raises ``RuntimeError`` if the strides do not allow it.
+    Shares memory, but for another dtype. Raises ``RuntimeError`` if the strides do not allow it.
 
     >>> view(arange(6), 2, -1)
     tensor([[0, 1, 2],
@@ -87,7 +87,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 
 def view_dtype(input: Tensor, dtype: Any) -> Tensor:
-    """The same bits read as another dtype; a copy of the memory is not made."""
+    """The same bits read as another dtype: a copy, as memory has one dtype here."""
     import numpy as np
 
     from flambeau.tensor import concrete

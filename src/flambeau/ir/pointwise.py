@@ -423,12 +423,15 @@ binary("pow", "x to the y", _pow, (_pow_base, _pow_exponent))
 
 
 def _extremum(comparison: str) -> tuple[Callable, Callable]:
-    """Gradients of max and min: all to the winner, half to each of equals."""
+    """Gradients of max and min: none to the loser, half to each of equals; all where one is NaN.
+
+    ``comparison`` is what the loser is.
+    """
 
     def share(g: Var, mine: Any, theirs: Any) -> Var:
-        wins = P["cast"](P[comparison](mine, theirs), dtype=g.dtype)
+        loses = P["cast"](P[comparison](mine, theirs), dtype=g.dtype)
         ties = P["cast"](P["eq"](mine, theirs), dtype=g.dtype)
-        return unbroadcast(g * (wins + ties * 0.5), mine)
+        return unbroadcast(g * (1.0 - (loses + ties * 0.5)), mine)
 
     return (
         lambda g, x, y, *, out: share(g, x, y),
@@ -436,8 +439,8 @@ def _extremum(comparison: str) -> tuple[Callable, Callable]:
     )
 
 
-binary("maximum", "the larger, NaN if either is", np.maximum, _extremum("gt"))
-binary("minimum", "the smaller, NaN if either is", np.minimum, _extremum("lt"))
+binary("maximum", "the larger, NaN if either is", np.maximum, _extremum("lt"))
+binary("minimum", "the smaller, NaN if either is", np.minimum, _extremum("gt"))
 
 
 def _atan2_gradient(sign: float, position: int) -> Callable:

@@ -181,28 +181,99 @@ primitive(
 )
 
 
+class _Omissions:
+    """Running products of the last axis with the i-th factor left out: [.., i, k], k >= i.
+
+    Exact with zeros; O(n^2) memory.
+    """
+
+    def __init__(self, x: Var, dim: int) -> None:
+        self.n = n = x.shape[dim]
+        self.last = x.ndim
+        self.order = (*[i for i in range(x.ndim) if i != dim], dim)
+        xs = self.turned(x)
+        self.lead = xs.shape[:-1]
+        i = P["iota"](shape=(n, n), dim=0, dtype=dtypes.int64)
+        k = P["iota"](shape=(n, n), dim=1, dtype=dtypes.int64)
+        self.left_out, self.behind = P["eq"](i, k), P["ge"](k, i)
+        self.factors = P["where"](self.left_out, 1.0, self.across(xs))
+        self.products = P["cumprod"](self.factors, dim=self.last)
+
+    def turned(self, v: Var) -> Var:
+        return P["permute"](v, dims=self.order)
+
+    def across(self, v: Var) -> Var:
+        """A value along k, the same for each i."""
+        rows = P["reshape"](v, shape=(*self.lead, 1, self.n))
+        return P["broadcast"](rows, shape=(*self.lead, self.n, self.n))
+
+    def down(self, v: Var) -> Var:
+        """A value along i, the same for each k."""
+        return P["reshape"](v, shape=(*self.lead, self.n, 1))
+
+    def total(self, v: Var, over_i: bool = False) -> Var:
+        """Summed over k (or i) where k >= i, the axis back in its place."""
+        dims = (self.last - 1 if over_i else self.last,)
+        inverse = tuple(int(i) for i in np.argsort(self.order))
+        return P["permute"](P["sum"](v, dims=dims, keepdim=False), dims=inverse)
+
+
 def _cumprod_gradient(g: Var, x: Var, *, out: Var, dim: int) -> Var:
-    """sum over j >= i of g_j * prod over k <= j, k != i: exact with zeros, O(n^2) memory."""
-    if not x.ndim:
+    """sum over j >= i of g_j * prod over k <= j, k != i."""
+    if not x.ndim or x.shape[dim] == 0:
         return g
-    n = x.shape[dim]
-    if n == 0:
-        return g
-    # [.., n(i), n(k)]: x_k with the i-th replaced by 1, products along k, kept where j >= i.
-    last = x.ndim
-    order = (*[i for i in range(x.ndim) if i != dim], dim)
-    inverse = tuple(int(i) for i in np.argsort(order))
-    xs, gs = P["permute"](x, dims=order), P["permute"](g, dims=order)
-    lead = xs.shape[:-1]
-    rows = P["broadcast"](P["reshape"](xs, shape=(*lead, 1, n)), shape=(*lead, n, n))
-    i = P["iota"](shape=(n, n), dim=0, dtype=dtypes.int64)
-    k = P["iota"](shape=(n, n), dim=1, dtype=dtypes.int64)
-    products = P["cumprod"](P["where"](P["eq"](i, k), 1.0, rows), dim=last)
-    terms = P["where"](P["ge"](k, i), conj(products), 0.0)
-    weighted = terms * P["reshape"](gs, shape=(*lead, 1, n))
-    return P["permute"](P["sum"](weighted, dims=(last,), keepdim=False), dims=inverse)
+    if not x.dtype.is_complex:
+        return P["cumprod_gradient"](g, x, out, dim=dim)
+    o = _Omissions(x, dim)
+    terms = P["where"](o.behind, conj(o.products), 0.0)
+    return o.total(terms * o.across(o.turned(g)))
 
 
+def _cumprod_backward(g: np.ndarray, x: np.ndarray, y: np.ndarray, *, dim: int) -> np.ndarray:
+    """In a few passes: before the first zero by division, at it from what follows, then 0."""
+    if x.dtype.itemsize == 2:
+        wide = [v.astype(np.float32) for v in (g, x, y)]
+        return _cumprod_backward(*wide, dim=dim).astype(x.dtype)
+
+    def following(v: np.ndarray) -> np.ndarray:
+        return np.flip(np.add.accumulate(np.flip(v, dim), axis=dim, dtype=v.dtype), dim)
+
+    zero = x == 0
+    with np.errstate(all="ignore"):
+        if not zero.any():
+            found = following(g * y)
+            found /= x
+            return found
+        count = np.add.accumulate(zero, axis=dim, dtype=np.int64)
+        first = zero & (count == 1)
+        other = np.multiply.accumulate(np.where(first, 1, x), axis=dim, dtype=x.dtype)
+        before = following(np.where(count == 0, g * y, 0)) / np.where(zero, 1, x)
+        at = following(np.where(count == 1, g * other, 0))
+    return np.where(first, at, np.where(count == 0, before, 0)).astype(x.dtype)
+
+
+def _from_product(gg: Var, g: Var, x: Var, y: Var, *, out: Var, dim: int) -> Var:
+    o = _Omissions(x, dim)
+    weights = o.across(o.turned(g)) * o.down(o.turned(gg))
+    weights = P["where"](o.behind, weights, 0.0)
+    slopes = P["cumprod_gradient"](weights, o.factors, o.products, dim=o.last)
+    return o.total(P["where"](o.left_out, 0.0, slopes), over_i=True)
+
+
+def _from_gradient(gg: Var, g: Var, x: Var, y: Var, *, out: Var, dim: int) -> Var:
+    o = _Omissions(x, dim)
+    terms = P["where"](o.behind, o.products, 0.0)
+    return o.total(terms * o.down(o.turned(gg)), over_i=True)
+
+
+primitive(
+    "cumprod_gradient",
+    "from a running product's gradient, its operand and itself: the operand's gradient",
+    rule=lambda g, x, y, *, dim: x,
+    reference=_cumprod_backward,
+    # The product is a function of the operand, whose gradient has its part.
+    gradient=(_from_gradient, _from_product, None),
+)
 primitive(
     "cumprod",
     "running product",

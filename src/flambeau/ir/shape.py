@@ -259,6 +259,8 @@ primitive(
     rule=lambda *, shape, dim, dtype: Aval(shape, dtype),
     reference=_iota,
 )
+
+
 def _full(value: Any, *, shape: tuple, dtype: dtypes.dtype) -> np.ndarray:
     # PyTorch fills one number of float16 another way than many, without looking.
     if shape or dtype is not dtypes.float16:

@@ -35,9 +35,11 @@ def _kept(f: Any) -> Any:
 
 primitive(
     "argsort",
-    "positions that sort along a dimension; equals keep their order",
+    "positions that sort along a dimension; equals keep their order if stable",
     rule=_all,
-    reference=lambda x, *, dim, descending: reference.argsort(np.asarray(x), dim, descending),
+    reference=lambda x, *, dim, descending, stable=True: reference.argsort(
+        np.asarray(x), dim, descending, stable
+    ),
     host=True,
 )
 primitive(

@@ -10,7 +10,7 @@ import numpy as np
 from flambeau.record import builder as building
 from flambeau.record import flush
 from flambeau.record.meta import meta
-from flambeau.record.storage import SNAPSHOT, Handle, Parts, Storage, contiguous_strides
+from flambeau.record.storage import SNAPSHOT, Handle, Parts, Rows, Storage, contiguous_strides
 from flambeau.record.trace import Ambient, Trace, open_, set_state
 from flambeau.run.tail import tail
 
@@ -315,7 +315,8 @@ def rows(t: Any, start: int, count: int) -> Any | None:
     made._slot = 0
     made._meta = meta(shape, m.dtype)
     made._storage = storage
-    made._spec = (shape, strides, offset + start * strides[0])
+    spec = (shape, strides, offset + start * strides[0])
+    made._spec = Rows(spec) if t._spec is None else spec
     made._base = t if t._base is None else root(t)
     return made
 
@@ -477,11 +478,9 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
             changed._meta = meta(changed._meta.shape, changed._meta.dtype, True, False)
             if storage.memory is not None:
                 tr.live.append(changed)
-    if t is not origin and not leaf and (m.requires_grad or not t._meta.requires_grad):
-        # Written without history, it keeps the one it has: through its base, when it is read.
-        if m.requires_grad:
-            # Apart from what the base was given, so that hooks see the view's gradient alone.
-            slot = shared_apply("rebase", value, value)._slot
+    if t is not origin and not leaf and not t._meta.requires_grad:
+        # With history, it is a view of its base anew when it is read: hooks on the base see what
+        # comes through the view, and those on the view that alone.
         settle(tr, t, slot, storage.version)
     if storage.held_elsewhere():
         tr.cut = True

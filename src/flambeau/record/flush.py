@@ -94,6 +94,9 @@ def donated(
     plan: Plan, pairs: Sequence[tuple[int, int]], arrays: list[Any], pending: Sequence[Storage]
 ) -> Iterable[tuple[int, Any]]:
     """Of (output, input) pairs of one storage, those whose memory nobody else has: (output, it)."""
+    if not pairs:
+        # Compiled anew in this very run: the code from before had some.
+        return ()
     if plan.pairs is not pairs:
         first = plan.storages[0][1]
         plan.places = [

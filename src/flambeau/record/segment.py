@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flambeau.ir.derive import derive, slots_read
-from flambeau.ir.graph import NUMBERS, Aval, Entry, Graph, Var
+from flambeau.ir.graph import NUMBERS, Aval, Const, Entry, Graph, Var
 from flambeau.run.interpreter import needed
 from flambeau.run.program import Program
 
@@ -52,12 +52,21 @@ def overwrite_check(overwritten: Iterable[tuple[Any, int]], recorder: Any) -> An
     return check
 
 
+def constants(entries: Iterable[Entry]) -> set[int]:
+    """The slots that depend on nothing: a mask of a shape, say."""
+    found: set[int] = set()
+    for e in entries:
+        if all(i.__class__ is Const or i in found for i in e.inputs):
+            found.update(e.outputs)
+    return found
+
+
 class Spec:
     """The part of a segment that depends on its path alone: shared by all runs of it."""
 
     __slots__ = (
         "entries", "metas", "n_slots", "roots", "wanted", "residuals", "reads",
-        "backwards", "names", "avals", "overwritten", "spendable",
+        "backwards", "names", "avals", "overwritten", "spendable", "constants",
     )  # fmt: skip
 
     def __init__(
@@ -81,12 +90,16 @@ class Spec:
         self.overwritten = overwritten
         self.residuals: tuple[int, ...] = ()
         self.reads: frozenset[int] = frozenset()
+        self.constants = constants(entries)
         spent: set[int] = set()
         graph, _, _ = self._derive(self.roots, avals, (), spent)
         # What backward passes will have spent when nothing that was saved is needed any more.
         self.spendable = frozenset(spent)
         read = {i for e in graph.entries for i in e.inputs if type(i) is int}
-        self.residuals = tuple(sorted(i for i in read if 0 <= i < n_slots))
+        # Constants are computed again.
+        self.residuals = tuple(
+            sorted(i for i in read if 0 <= i < n_slots and i not in self.constants)
+        )
         self.reads = frozenset(i for i in read if i < n_slots)
 
     def _derive(
@@ -103,7 +116,7 @@ class Spec:
         written = overwrite_check(overwritten, graph) if overwritten else None
 
         def check(entry: Entry, start: int) -> None:
-            if reads_primal(graph.entries[start:], self.n_slots):
+            if reads_primal(graph.entries[start:], self.n_slots, self.constants):
                 spent.update(entry.outputs)
             if written:
                 written(entry, start)
@@ -153,8 +166,8 @@ class Spec:
     def again(self, entries: Sequence[Entry]) -> list[Entry]:
         """What must be computed again for a way back: values that are no residuals.
 
-        Gradients may begin within the path, at what a recorded way back has read; steps whose
-        results have no gradient otherwise are then gone through, too.
+        They are constants, or else gradients begin within the path, at what a recorded way back
+        has read: steps whose results have no gradient otherwise are then gone through, too.
         """
         kept = {*self.residuals, *(s for s in slots_read(entries) if s >= self.n_slots)}
         wanted = {s for s in slots_read(entries) if s >= 0} - kept
@@ -188,7 +201,7 @@ def reads_primal(
 ) -> bool:
     """Whether entries of a backward read a value of the forward.
 
-    Neither run-time numbers nor the gradients ``given`` to begin with are such.
+    Neither run-time numbers are such, nor what is ``given``: gradients to begin with, constants.
     """
     return any(
         type(i) is int and NUMBERS < i < n_slots and i not in given

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["Tail", "tail"]
 
@@ -67,9 +67,13 @@ class Tail:
                 given = self.given
                 if given is None:
                     return
-                written = set(owners(given[1]))
-                self._ids = ids = written, written.union(owners(given[0]))
-        if not ids[write].isdisjoint(owners((array,))):
+                # A program writes to memory of its own.
+                written = set(map(id, given[1]))
+                self._ids = ids = written, written.union(*map(owners, given[0]))
+        if array.base is None:
+            if id(array) in ids[write]:
+                self.join()
+        elif not ids[write].isdisjoint(owners(array)):
             self.join()
 
     def after_fork(self) -> None:
@@ -78,12 +82,12 @@ class Tail:
         self.given = self._ids = None
 
 
-def owners(arrays: Iterable[Any]) -> Iterator[int]:
-    """The ids of arrays and of what their memory belongs to."""
-    for a in arrays:
-        while a is not None:
-            yield id(a)
-            a = getattr(a, "base", None)
+def owners(array: Any) -> tuple[int, ...]:
+    """The ids of an array and of what its memory belongs to."""
+    base = array.base
+    if base is None:
+        return (id(array),)
+    return (id(array), *(owners(base) if isinstance(base, np.ndarray) else (id(base),)))
 
 
 tail = Tail()

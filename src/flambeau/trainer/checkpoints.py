@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import flambeau
 from flambeau.serialization import save
+from flambeau.trainer.callback import Checkpoint
 from flambeau.trainer.loading import load_checkpoint
 from flambeau.trainer.seeding import rng_state, set_rng
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
@@ -134,7 +135,9 @@ def glob_safe(path: str) -> str:
 
 
 def restore_module(trainer: Trainer, checkpoint: dict[str, Any], fitting: bool) -> None:
-    """The weights, the data module and, to go on training, the callbacks."""
+    """The weights, the data module and the callbacks; those that write checkpoints only to go on
+    training: of an older file they would learn less than they know.
+    """
     module, data = trainer.lightning_module, trainer.datamodule
     if data is not None:
         data.on_load_checkpoint(checkpoint)
@@ -142,13 +145,11 @@ def restore_module(trainer: Trainer, checkpoint: dict[str, Any], fitting: bool) 
             data.load_state_dict(checkpoint[type(data).__qualname__])
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
-    if not fitting:
-        return
     for call in trainer.moments.of_callbacks("on_load_checkpoint", lambda callback: True):
         call(checkpoint)
     states = checkpoint.get("callbacks", {})
     for callback in trainer.callbacks:
-        if callback.state_key in states:
+        if callback.state_key in states and (fitting or not isinstance(callback, Checkpoint)):
             callback.load_state_dict(states[callback.state_key])
 
 

@@ -11,6 +11,7 @@ from flambeau.trainer.callback import Callback, Checkpoint
 from flambeau.trainer.connecting import is_overridden, own_function, with_last_checkpoints
 from flambeau.trainer.module import LightningModule
 from flambeau.trainer.profilers.profiler import PassThroughProfiler, Profiler
+from flambeau.trainer.utilities.checks import PossibleUserWarning
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 from flambeau.trainer.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -232,7 +233,8 @@ def check_fit(trainer: Trainer) -> None:
                        "Skipping val loop.")  # fmt: skip
     if is_overridden("validation_step", module) and not trainer.has_loader("val_dataloader"):
         rank_zero_warn(
-            "You defined a `validation_step` but have no `val_dataloader`. Skipping val loop."
+            "You defined a `validation_step` but have no `val_dataloader`. Skipping val loop.",
+            category=PossibleUserWarning,
         )
     manual = not module.automatic_optimization
     if manual and (trainer.gradient_clip_val or trainer.accumulate_grad_batches != 1):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import flambeau
 from flambeau.optim import Optimizer
 from flambeau.optim.lr_scheduler import ReduceLROnPlateau
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
@@ -48,6 +49,27 @@ class Schedule:
             )
 
 
+class NoOptimizer(Optimizer):
+    """Takes steps that change nothing, for a module whose ``configure_optimizers`` gives None."""
+
+    def __init__(self) -> None:
+        super().__init__([flambeau.zeros(1)], {})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Calls ``closure``."""
+        return None if closure is None else closure()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes nothing over."""
+
+
 def configured(module: LightningModule) -> tuple[list[Optimizer], list[Schedule]]:
     """The module's optimizers and schedules.
 
@@ -66,6 +88,7 @@ def configured(module: LightningModule) -> tuple[list[Optimizer], list[Schedule]
             "`LightningModule.configure_optimizers` returned `None`, this fit will run with no "
             "optimizer"
         )
+        optimizers.append(NoOptimizer())
     elif isinstance(given, dict):
         _take(given, optimizers, schedules)
     elif _is_optimizer(given):

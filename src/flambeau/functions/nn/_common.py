@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.functions.dims import as_int
 from flambeau.functions.promotion import cast
 from flambeau.record.macro import ops
 from flambeau.tensor import Tensor, concrete
@@ -120,7 +121,7 @@ def ntuple(value: Any, n: int, name: str = "argument") -> tuple[int, ...]:
     if isinstance(value, int):
         return (int(value),) * n
     if isinstance(value, (tuple, list)):
-        found = tuple(int(v) for v in value)
+        found = tuple(as_int(v, name) for v in value)
         if len(found) == n:
             return found
         if len(found) == 1:

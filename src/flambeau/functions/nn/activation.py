@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flambeau.dtypes import float16, float32
-from flambeau.functions.checks import _need_floats
+from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import assign
 from flambeau.functions.inplace import inplace as _in_place
@@ -382,6 +382,7 @@ def _threshold(input: Tensor, threshold: Number, value: Number) -> Tensor:
 threshold_ = _in_place(_threshold)
 
 
+@_tensors
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``value`` where ``x <= threshold``, else x.
 
@@ -459,6 +460,7 @@ def _rrelu_written(input: Tensor, slopes: Tensor) -> Tensor:
     return assign(input, ops.mul(input, slopes))
 
 
+@_tensors
 def rrelu(
     input: Tensor,
     lower: float = 1.0 / 8,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import made, reshape
 from flambeau.functions.nn.dropout import dropout
 from flambeau.functions.nn.linear import linear
@@ -87,7 +88,10 @@ def _attention(
             mask = _grouped(mask, groups if size[-3] > 1 else 1)
         masks = [mask]
     found, _ = ops.attention(query, keys, value, scale, *masks, causal=is_causal)
-    return reshape(found, (*shape[:-1], value._meta.shape[-1])) if groups > 1 else found
+    if groups == 1 and len(shape) == 4:
+        return found
+    # Its gradient reads what was found: PyTorch refuses a write to that of four dimensions alone.
+    return ops.reshape(found, shape=(*shape[:-1], value._meta.shape[-1]))
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:
@@ -115,6 +119,7 @@ def _repeated(x: Tensor, times: int) -> Tensor:
     return reshape(wide, (*shape[:-3], shape[-3] * times, *shape[-2:]))
 
 
+@_tensors
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

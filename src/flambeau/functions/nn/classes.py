@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions.checks import _need_floats, _tensors
+from flambeau.functions.checks import _need_floats, _need_one_dtype, _tensors
 from flambeau.functions.nn._common import (
     check_reduction,
     clamp_min,
@@ -77,6 +77,8 @@ def _nll_body(
     check_reduction(reduction)
     _check_shapes(x, target, weight)
     _need_floats("nll_loss_out_frame", x)
+    if weight is not None:
+        _need_one_dtype(x, weight)
     if x.dim() == 1 and target.dim() == 1:
         target = reshape(target, ())
     if weight is None:
@@ -343,6 +345,7 @@ def _multi_margin(
     return reduced(loss, reduction)
 
 
+@_tensors
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -421,6 +424,7 @@ def _multilabel_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
     return reduced(reshape(loss, ()) if single else loss, reduction)
 
 
+@_tensors
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -475,6 +479,7 @@ def _multilabel_soft_margin(
     return mean(loss) if reduction == "mean" else reduced(loss, reduction)
 
 
+@_tensors
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
-from flambeau.functions.checks import _need_one_dtype
+from flambeau.functions.checks import _need_one_dtype, _tensors
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.nn._common import broadcast_together, part, reshape, same_dtype
 from flambeau.functions.pointwise import _in_floats
 from flambeau.functions.promotion import Number
+from flambeau.ir import distances as _declared
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
+
+del _declared  # imported for what it declares
 
 
 def norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -88,6 +91,10 @@ def pairwise_distance(
     return norm(gap, float(p), (gap.dim() - 1,), keepdim)
 
 
+# For more rows than this the gradient of Euclidean distances is a product, as it is in PyTorch.
+_MANY = 25
+
+
 @function(grad="CdistBackward0")
 def _cdist(x1: Tensor, x2: Tensor, p: float) -> Tensor:
     from flambeau.ir.primitive import broadcast_shapes
@@ -99,12 +106,15 @@ def _cdist(x1: Tensor, x2: Tensor, p: float) -> Tensor:
         # Nothing to add up: zeros, with the history of both.
         n = y.dim()
         return ops.matmul(x, ops.permute(y, dims=(*range(n - 2), n - 1, n - 2)))
+    if p == 2 and x.dtype.itemsize > 2 and max(a[-2], b[-2]) > _MANY:
+        return ops.euclidean_distances(x, y)
     x = reshape(x, (*a[:-1], 1, a[-1]))
     y = reshape(y, (*b[:-2], 1, *b[-2:]))
     gap = ops.sub(x, y)
     return norm(gap, p, (gap.dim() - 1,), False)
 
 
+@_tensors
 def cdist(
     x1: Tensor,
     x2: Tensor,
@@ -154,6 +164,7 @@ def _pdist(input: Tensor, p: float) -> Tensor:
     return norm(gap, p, (1,), False) if m else ops.sum(gap, dims=(1,), keepdim=False)
 
 
+@_tensors
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances of all pairs of rows ``i < j`` of ``(N, M)``: ``N (N - 1) / 2``.
 

@@ -93,6 +93,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return _dropped(input, p, training, inplace, False, False)
 
 
+@_tensors
 def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
@@ -174,7 +175,7 @@ def dropout3d(
     _check_probability(p)
     if input.dim() not in (4, 5):
         _warn_dims("dropout3d", input.dim(), 3, "4D or 5D")
-    return _unbatched(input, p, training, inplace, input.dim() == 4)
+    return _unbatched(input, p, training, inplace, input.dim() != 5)
 
 
 def _check_probability(p: float) -> None:

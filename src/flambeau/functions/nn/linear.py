@@ -52,6 +52,10 @@ def _body(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     input, weight, bias = lowered(input, weight, bias)
     x, w = input._meta.shape, weight._meta.shape
     _check(x, w, input, weight)
+    if bias is not None and bias.dtype is not input.dtype:
+        raise RuntimeError(
+            f"self and mat2 must have the same dtype, but got {_title(bias)} and {_title(input)}"
+        )
     if len(w) > 2:
         raise RuntimeError(f"linear: weight must be a vector or a matrix, got {list(w)}")
     kernel = weight if len(w) == 2 else reshape(weight, (1, w[0]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flambeau.functions.checks import _need_floats
+from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.nn._common import (
     broadcast_together,
     broadcast_warning,
@@ -181,7 +181,7 @@ def _huber(
     distance = ops.abs(ops.sub(x, y))
     near = ops.mul(ops.square(distance), 0.5)
     far = ops.mul(ops.sub(distance, 0.5 * delta), delta)
-    loss = ops.where(ops.lt(distance, delta), near, far)
+    loss = cast(ops.where(ops.lt(distance, delta), near, far), input.dtype)
     return reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
 
 
@@ -333,6 +333,7 @@ def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> 
     return reduced(loss, reduction)
 
 
+@_tensors
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -357,7 +358,7 @@ def kl_div(
             "size.'batchmean' divides only by the batch size, and aligns with the KL div math "
             "definition.'mean' will be changed to behave the same as 'batchmean' in the next "
             "major release.",
-            stacklevel=2,
+            stacklevel=3,
         )
     if input.dtype.category < 2 or target.dtype.category < 2:
         raise RuntimeError("kl_div: Integral inputs not supported.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import (
     broadcast_together,
     check_reduction,
@@ -54,6 +55,7 @@ def _cosine_embedding(
     return reduced(loss, reduction)
 
 
+@_tensors
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -200,6 +202,7 @@ def _triplet(
     return reduced(clamp_min(ops.sub(ops.add(near, margin), far), 0.0), reduction)
 
 
+@_tensors
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.functions.checks import _need_floats, _tensors
+from flambeau.functions.dims import as_int
 from flambeau.functions.inplace import assign
 from flambeau.functions.nn._common import per_channel, reshape
 from flambeau.functions.pointwise import _in_floats
@@ -35,6 +36,16 @@ def _check_row(name: str, row: Tensor | None, channels: int) -> None:
         raise RuntimeError(f"{name} should contain {channels} elements not {row.numel()}")
 
 
+def _check_kinds(input: Tensor, *rows: Tensor | None) -> None:
+    """Refuses parameters of another dtype than the input's; float32 ones go with 16 bits, too."""
+    for row in rows:
+        if row is not None and row.dtype is not input.dtype:
+            if row.dtype is not dtypes.float32 or input.dtype.itemsize != 2:
+                raise RuntimeError(
+                    f"mixed dtype (CPU): the input is {input.dtype}, a parameter {row.dtype}"
+                )
+
+
 def _moved(running: Tensor, value: Tensor, momentum: Number) -> None:
     """``running`` goes ``momentum`` of the way to ``value``, without history."""
     value = cast(ops.detach(value), running.dtype)
@@ -60,6 +71,7 @@ def _by_batch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The normalised batch, its mean and its variance; the running statistics are moved."""
     _need_floats("batch_norm", input)
+    _check_kinds(input, running_mean, running_var, weight, bias)
     ndim, channels = input.dim(), input._meta.shape[1]
     dims, count = _statistics(input)
     if not count or not channels:
@@ -102,6 +114,7 @@ def _batch_norm_of_running(
     eps: Number,
 ) -> Tensor:
     _need_floats("batch_norm", input)
+    _check_kinds(input, running_mean, running_var, weight, bias)
     ndim, x = input.dim(), _wide(input)
     mean, variance = cast(running_mean, x.dtype), cast(running_var, x.dtype)
     scale = ops.rsqrt(ops.add(variance, eps))
@@ -184,6 +197,7 @@ def _by_layer(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The normalised rows, their means and their variances."""
     _need_floats("LayerNormKernelImpl", input)
+    _check_kinds(input, weight, bias)
     dims = tuple(range(input.dim() - len(shape), input.dim()))
     y, mean, variance = ops.standardize(_wide(input), eps, dims=dims)
     return cast(_affine(y, weight, bias), input.dtype), mean, variance
@@ -201,7 +215,7 @@ def _normal_shape(input: Tensor, normalized_shape: Any, *rows: tuple[str, Any]) 
         raise TypeError(
             "layer_norm(): argument 'normalized_shape' (position 2) must be tuple of ints, not int"
         )
-    shape = tuple(int(n) for n in normalized_shape)
+    shape = tuple(as_int(n, "normalized_shape") for n in normalized_shape)
     if not shape:
         raise RuntimeError(
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least "
@@ -246,6 +260,7 @@ def _by_group(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The normalised groups, their means and their variances."""
     _need_floats("GroupNormKernelImpl", input)
+    _check_kinds(input, weight, bias)
     shape = input._meta.shape
     n, c = shape[:2]
     rows = reshape(input, (n, groups, c // groups * math.prod(shape[2:])))
@@ -316,6 +331,7 @@ def _instance_norm(
     shape = input._meta.shape
     n, c = shape[:2]
     _need_floats("batch_norm", input)
+    _check_kinds(input, running_mean, running_var, weight, bias)
     count = math.prod(shape[2:])
     y, mean, variance = ops.standardize(_wide(input), eps, dims=tuple(range(2, len(shape))))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.functions.checks import _need_floats, _tensors
+from flambeau.functions.dims import as_int
 from flambeau.functions.nn._common import ntuple
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -215,7 +216,10 @@ def _output_size(value: Any, d: int, shape: tuple[int, ...], name: str) -> tuple
             )
     else:
         value = (value,) * d
-    return tuple(shape[len(shape) - d + i] if n is None else int(n) for i, n in enumerate(value))
+    return tuple(
+        shape[len(shape) - d + i] if n is None else as_int(n, "output_size")
+        for i, n in enumerate(value)
+    )
 
 
 def _check_adaptive(input: Tensor, size: tuple[int, ...], name: str) -> None:

@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checks import _need_floats
+from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.nn._common import reshape
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -282,6 +282,7 @@ def _grid_sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bo
     return reshape(out, (batch, channels, *grid._meta.shape[1:-1]))
 
 
+@_tensors
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -313,7 +314,7 @@ def grid_sample(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since "
             "1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
             "documentation of grid_sample for details.",
-            stacklevel=2,
+            stacklevel=3,
         )
         align_corners = False
     x, g = input._meta.shape, grid._meta.shape

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions.checks import _need_floats
+from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.nn._common import check_reduction, made, mean, reshape, total, value_of
 from flambeau.functions.precision import raised
 from flambeau.record.macro import function, ops
@@ -42,10 +42,15 @@ def _ctc(
 
 def _lengths(value: Any) -> np.ndarray:
     if isinstance(value, Tensor):
+        if value.dtype.category != 1:
+            raise RuntimeError(f"lengths must be integral, not {value.dtype}")
         value = value_of(value)
+    elif not all(hasattr(n, "__index__") for n in value):
+        raise TypeError("ctc_loss(): lengths must be a tensor or a tuple of ints")
     return np.array(value, np.int64).reshape(-1)
 
 
+@_tensors
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,
@@ -68,6 +73,12 @@ def ctc_loss(
     batch = log_probs._meta.shape[1] if log_probs.dim() == 3 else 1
     if not 0 <= blank < classes:
         raise RuntimeError("blank must be in label range")
+    if targets.dim() == 2 and targets.size(0) != batch:
+        raise RuntimeError(
+            f"Expected tensor to have size {batch} at dimension 0, but got size "
+            f"{targets.size(0)} for argument #2 'targets' (while checking arguments for "
+            "ctc_loss_cpu)"
+        )
     given, wanted = _lengths(input_lengths), _lengths(target_lengths)
     for name, lengths in (("input_lengths", given), ("target_lengths", wanted)):
         if len(lengths) != batch:

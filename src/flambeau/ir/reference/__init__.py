@@ -7,7 +7,13 @@ from flambeau.ir.reference.conv import (
     convolution_output_size,
     convolution_weight_gradient,
 )
-from flambeau.ir.reference.counting import bincount, histc, unique, unique_consecutive
+from flambeau.ir.reference.counting import (
+    bincount,
+    distinct,
+    histc,
+    unique,
+    unique_consecutive,
+)
 from flambeau.ir.reference.grid_sample import grid_sample
 from flambeau.ir.reference.pad import pad, pad_gradient
 from flambeau.ir.reference.patches import fold, unfold
@@ -62,6 +68,7 @@ __all__ = [
     "convolution_weight_gradient",
     "cummax",
     "cummin",
+    "distinct",
     "embedding",
     "embedding_gradient",
     "fold",

@@ -41,6 +41,20 @@ def unique(x: np.ndarray, dim: int | None = None) -> Triple:
     )
 
 
+def distinct(x: np.ndarray) -> np.ndarray:
+    """The distinct elements in order, each NaN one of a kind; of equals, the first.
+
+    >>> distinct(np.array([3, 1, 3]))
+    array([1, 3])
+    """
+    if x.dtype.kind not in "iub":
+        return unique(x)[0]
+    flat = np.sort(x, axis=None)
+    new = np.ones(len(flat), bool)
+    np.not_equal(flat[1:], flat[:-1], out=new[1:])
+    return flat[new]
+
+
 def unique_consecutive(x: np.ndarray, dim: int | None = None) -> Triple:
     """``x`` with runs of equals (along ``dim``, or flattened) made one; inverse; run lengths.
 

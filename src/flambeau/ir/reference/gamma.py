@@ -126,6 +126,32 @@ def _zeta_positive(s: np.ndarray, q: np.ndarray) -> np.ndarray:
     return total
 
 
+def _zeta_whole(s: int, q: np.ndarray) -> np.ndarray:
+    """The same for one whole s, its powers by multiplication."""
+
+    def power(x: np.ndarray) -> np.ndarray:
+        found = x.copy()
+        for _ in range(s - 1):
+            found *= x
+        return found
+
+    total = np.zeros_like(q)
+    a = q.copy()
+    for _ in range(11):
+        total += power(1 / a)
+        a += 1
+    inverse = 1 / a
+    last = power(inverse)
+    total += last * a / (s - 1) + 0.5 * last
+    square = inverse * inverse
+    term, factor = last * inverse, float(s)
+    for k, b in enumerate(_BERNOULLI, 1):
+        total += (b / math.factorial(2 * k) * factor) * term
+        factor *= (s + 2 * k - 1) * (s + 2 * k)
+        term *= square
+    return total
+
+
 def zeta64(s: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Hurwitz's zeta function: the sum of ``(q + k) ** -s`` over k >= 0, for s > 1."""
     s, q = (np.array(v, np.float64) for v in np.broadcast_arrays(s, q))
@@ -153,7 +179,15 @@ def polygamma64(x: np.ndarray, n: int) -> np.ndarray:
         return digamma64(x)
     sign = -1.0 if n % 2 == 0 else 1.0
     with np.errstate(all="ignore"):
-        found = sign * math.exp(math.lgamma(n + 1)) * zeta64(np.full_like(x, n + 1.0), x)
+        positive = (x > 0) & np.isfinite(x)
+        if n < 16:
+            zeta = np.empty_like(x)
+            zeta[positive] = _zeta_whole(n + 1, x[positive])
+            rest = x[~positive]
+            zeta[~positive] = zeta64(np.full_like(rest, n + 1.0), rest)
+        else:
+            zeta = zeta64(np.full_like(x, n + 1.0), x)
+        found = sign * math.exp(math.lgamma(n + 1)) * zeta
     return np.where(np.isposinf(x), 0.0, found)
 
 

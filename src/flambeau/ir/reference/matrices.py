@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 # Columns that a blocked algorithm takes at a time.
 _BLOCK = 64
+# The same where many matrices are gone through together.
+_NARROW = 16
 
 
 def _h(x: np.ndarray) -> np.ndarray:
@@ -175,6 +178,37 @@ def cofactor(x: np.ndarray) -> np.ndarray:
     """
     if not x.size:
         return x.copy()
+    if x.ndim == 2:
+        return cofactor(x[None])[0]
+    # Those that are far from singular: the determinant times the inverse, transposed.
+    found = np.empty_like(x)
+    with np.errstate(all="ignore"):
+        size = np.linalg.det(x)
+    regular = (size != 0) & ~np.isnan(size)
+    if regular.any():
+        try:
+            inverse = np.linalg.inv(x[regular])
+        except np.linalg.LinAlgError:
+            regular[...] = False
+        else:
+            with np.errstate(all="ignore"):
+                condition = _norm(x[regular]) * _norm(inverse)
+                found[regular] = (size[regular][..., None, None] * inverse).swapaxes(-1, -2)
+            regular[regular] = condition < _WELL_CONDITIONED
+    if not regular.all():
+        found[~regular] = _singular_cofactor(x[~regular])
+    return found
+
+
+# The condition up to which an inverse is as good as the singular values' way.
+_WELL_CONDITIONED = 1e3
+
+
+def _norm(x: np.ndarray) -> np.ndarray:
+    return np.abs(x).sum(-2).max(-1)
+
+
+def _singular_cofactor(x: np.ndarray) -> np.ndarray:
     u, s, vh = np.linalg.svd(x)
     # Products of all the other singular values.
     ones = np.ones_like(s[..., :1])
@@ -205,9 +239,45 @@ def lu(x: np.ndarray, *, pivot: bool = True) -> tuple[np.ndarray, ...]:
     pivots = np.empty((*x.shape[:-2], k), np.int32)
     order = np.empty((*x.shape[:-2], n), np.int64)
     info = _no_info(x)
+    count = math.prod(x.shape[:-2])
+    if count > 1 and k:
+        found = _lu_many(out.reshape(count, n, m), k, pivot)
+        for whole, part in zip((pivots, order, info), found, strict=True):
+            whole[...] = part.reshape(whole.shape)
+        return out, pivots, order, info
     for at, a in _each(out):
         pivots[at], order[at], info[at] = _lu(a, k, pivot)
     return out, pivots, order, info
+
+
+def _lu_many(a: np.ndarray, k: int, pivot: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``_lu`` of several matrices, step by step together."""
+    count, n, m = a.shape
+    each = np.arange(count)
+    swaps = np.tile(np.arange(1, k + 1, dtype=np.int32), (count, 1))
+    order = np.tile(np.arange(n), (count, 1))
+    first = np.zeros(count, np.int32)
+    for start in range(0, k, _NARROW):
+        stop = min(start + _NARROW, k)
+        for j in range(start, stop):
+            if pivot:
+                p = j + np.argmax(_size(a[:, j:, j]), axis=1)
+                for rows in (a, order):
+                    rows[each, p], rows[:, j] = rows[:, j].copy(), rows[each, p]
+                swaps[:, j] = p + 1
+            corner = a[:, j, j].copy()
+            zero = corner == 0
+            if zero.any():
+                first[zero & (first == 0)] = j + 1
+                if pivot:
+                    # All below is zero, too.
+                    corner[zero] = 1
+            a[:, j + 1 :, j] /= corner[:, None]
+            a[:, j + 1 :, j + 1 : stop] -= a[:, j + 1 :, j, None] * a[:, j, None, j + 1 : stop]
+        if stop < m:
+            _forward(a[:, start:stop, start:stop], a[:, start:stop, stop:], True)
+            a[:, stop:, stop:] -= a[:, stop:, start:stop] @ a[:, start:stop, stop:]
+    return swaps, order, first
 
 
 def _size(x: np.ndarray) -> np.ndarray:

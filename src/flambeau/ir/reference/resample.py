@@ -48,7 +48,13 @@ def interpolate(
     if mode == "area":
         return adaptive_avg_pool(x, output_size=output_size)
     dtype, d = x.dtype, len(output_size)
-    maps = _maps(x.shape[x.ndim - d :], output_size, mode, align_corners, scales, antialias, dtype)
+    whole = dtype == np.uint8
+    kind = np.dtype(np.float64) if whole else dtype
+    maps = _maps(x.shape[x.ndim - d :], output_size, mode, align_corners, scales, antialias, kind)
+    if whole and any(taps.weight is not None for taps in maps):
+        for axis, taps in reversed(list(enumerate(maps, x.ndim - d))):
+            x = taps.fixed_point(x, axis)
+        return x
     out = widen(x)
     for axis, taps in enumerate(maps, x.ndim - d):
         out = taps(out, axis)
@@ -103,6 +109,25 @@ class _Taps:
             term *= weight.astype(x.dtype, copy=False).reshape(shape)
             out = term if out is None else np.add(out, term, out=out)
         return out
+
+    def fixed_point(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """The map of bytes, rounded to bytes, with weights of 16 bits [Pillow's resize]."""
+        weight = self.weight.astype(np.float64)  # type: ignore[union-attr]
+        for t in range(len(weight)):
+            # At the borders several taps are one.
+            for later in range(t + 1, len(weight)):
+                same = self.index[later] == self.index[t]
+                weight[t] += np.where(same, weight[later], 0)
+                weight[later] = np.where(same, 0, weight[later])
+        bits, largest = 0, weight.max(initial=0.0)
+        while bits < 22 and int(0.5 + largest * (1 << (bits + 1))) < 1 << 15:
+            bits += 1
+        scaled = np.trunc(weight * (1 << bits) + np.copysign(0.5, weight)).astype(np.int32)
+        shape = (-1, *(1,) * (x.ndim - axis - 1))
+        total = np.int32(1 << (bits - 1))
+        for index, w in zip(self.index, scaled, strict=True):
+            total = total + np.take(x, index, axis=axis).astype(np.int32) * w.reshape(shape)
+        return np.clip(total >> bits, 0, 255).astype(np.uint8)
 
     def transposed(self) -> _Taps:
         """From outputs to inputs. Rows of unequal length are filled up with zero weights."""

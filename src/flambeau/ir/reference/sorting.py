@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flambeau.ir.reference import equals
 from flambeau.ir.reference._common import widen
 
 __all__ = [
@@ -25,38 +26,39 @@ _WORTH_SELECTING = 64
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def argsort(x: np.ndarray, dim: int = -1, descending: bool = False) -> np.ndarray:
-    """The indices (int64) that sort ``x`` along ``dim``; equals keep their order.
+def argsort(
+    x: np.ndarray, dim: int = -1, descending: bool = False, stable: bool = True
+) -> np.ndarray:
+    """The indices (int64) that sort ``x`` along ``dim``; equals keep their order if ``stable``.
 
     >>> argsort(np.array([1.0, np.nan, 0.0, 1.0]), descending=True)
     array([1, 0, 3, 2])
     """
     if x.ndim == 0:
         return np.zeros((), np.int64)
-    x = widen(x)
-    if not descending:
-        return np.argsort(x, axis=dim, kind="stable").astype(np.int64, copy=False)
-    # Turning around before and after keeps equals in order.
-    order = np.argsort(np.flip(x, dim), axis=dim, kind="stable")
-    return np.ascontiguousarray(x.shape[dim] - 1 - np.flip(order, dim)).astype(np.int64, copy=False)
+    rows = np.moveaxis(widen(x), dim, -1)
+    if stable or not x.size:
+        found = equals.stable_order(rows, descending)
+    else:
+        flat = rows.reshape(-1, rows.shape[-1])
+        found = equals.order(flat, descending, x.ndim == 1).reshape(rows.shape)
+    return np.ascontiguousarray(np.moveaxis(found, -1, dim))
 
 
 def sort(x: np.ndarray, dim: int = -1, descending: bool = False, stable: bool = False) -> Pair:
     """``x`` sorted along ``dim``, and the indices it came from.
 
-    Always stable, whether asked for or not.
-
     >>> sort(np.array([3, 1, 2]))
     (array([1, 2, 3]), array([1, 2, 0]))
     """
-    order = argsort(x, dim, descending)
+    order = argsort(x, dim, descending, stable)
     return _taken(x, order, dim), order
 
 
 def topk(x: np.ndarray, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Pair:
     """The ``k`` greatest (or least) elements along ``dim`` and their indices, best first.
 
-    Which of equals are taken at the end is not specified. Raises ``RuntimeError`` if there are
+    Raises ``RuntimeError`` if there are
     fewer than ``k``.
 
     >>> topk(np.array([3, 1, 2]), 2)
@@ -66,20 +68,49 @@ def topk(x: np.ndarray, k: int, dim: int = -1, largest: bool = True, sorted: boo
         raise RuntimeError("selected index k out of range")
     if x.ndim == 0:
         return x.copy(), np.zeros((), np.int64)
-    if k == 1:
-        # NaN is what both argmax and argmin of NumPy return, but the least is no NaN.
-        if largest or not np.isnan(widen(x)).any():
-            order = (np.argmax if largest else np.argmin)(widen(x), axis=dim, keepdims=True)
-            return _taken(x, order, dim), order.astype(np.int64, copy=False)
-    n = x.shape[dim]
-    if n < _WORTH_SELECTING or 8 * k > n or k == 0:
-        order = np.take(argsort(x, dim, largest), range(k), axis=dim)
-        return _taken(x, order, dim), order
-    part = np.argpartition(widen(x), n - k if largest else k - 1, axis=dim)
-    part = np.take(part, range(n - k, n) if largest else range(k), axis=dim)
-    part.sort(axis=dim)
-    order = np.take_along_axis(part, argsort(_taken(x, part, dim), dim, largest), dim)
+    order = _best(x, k, dim, largest)
+    if order.size:
+        rows, found = (np.moveaxis(v, dim, -1) for v in (widen(x), order))
+        flat = equals.top(rows.reshape(-1, rows.shape[-1]), found.reshape(-1, k), largest, sorted)
+        order = np.ascontiguousarray(np.moveaxis(flat.reshape(found.shape), -1, dim))
     return _taken(x, order, dim), order
+
+
+def _best(x: np.ndarray, k: int, dim: int, largest: bool) -> np.ndarray:
+    """The positions of the ``k`` best, in order; of equals any."""
+    n = x.shape[dim]
+    # NaN is what both argmax and argmin of NumPy return, but the least is no NaN.
+    if k == 1 and n and (largest or not np.isnan(widen(x)).any()):
+        order = (np.argmax if largest else np.argmin)(widen(x), axis=dim, keepdims=True)
+        return order.astype(np.int64, copy=False)
+    if n < _WORTH_SELECTING or 8 * k > n or k == 0:
+        return np.take(argsort(x, dim, largest), range(k), axis=dim)
+    part = _beyond_threshold(x, k, largest) if dim % x.ndim == x.ndim - 1 else None
+    if part is None:
+        part = np.argpartition(widen(x), n - k if largest else k - 1, axis=dim)
+        part = np.take(part, range(n - k, n) if largest else range(k), axis=dim)
+    return np.take_along_axis(part, argsort(_taken(x, part, dim), dim, largest), dim)
+
+
+def _beyond_threshold(x: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
+    """The places of the k greatest (least) along the last axis, in order of place.
+
+    None where equals (or NaN) at the threshold leave a choice. To partition values and look for
+    those beyond the k-th is several times as fast as to partition places.
+    """
+    wide = widen(x)
+    n = wide.shape[-1]
+    rows = wide.reshape(-1, n)
+    at = n - k if largest else k - 1
+    limit = np.partition(rows, at, axis=-1)[:, at, None]
+    found = np.flatnonzero(rows >= limit if largest else rows <= limit)
+    if len(found) != k * len(rows):
+        return None
+    places = found.reshape(len(rows), k)
+    line, within = np.divmod(places, n)
+    if (line != np.arange(len(rows))[:, None]).any():
+        return None
+    return within.reshape(*x.shape[:-1], k)
 
 
 def kthvalue(x: np.ndarray, k: int, dim: int = -1, keepdim: bool = False) -> Pair:
@@ -93,6 +124,10 @@ def kthvalue(x: np.ndarray, k: int, dim: int = -1, keepdim: bool = False) -> Pai
     if x.ndim == 0:
         return _selected(x, np.zeros((), np.int64), 0, keepdim)
     order = np.take(np.argpartition(widen(x), k - 1, axis=dim), [k - 1], axis=dim)
+    if x.size:
+        rows, found = (np.moveaxis(v, dim, -1) for v in (widen(x), order))
+        flat = equals.kth(rows.reshape(-1, rows.shape[-1]), found.reshape(-1, 1), k)
+        order = np.ascontiguousarray(np.moveaxis(flat.reshape(found.shape), -1, dim))
     return _selected(x, order, dim, keepdim)
 
 
@@ -131,8 +166,7 @@ def _median(x: np.ndarray, dim: int | None, keepdim: bool, skip_nan: bool) -> Pa
     nan = np.isnan(wide)
     middle = (x.shape[dim] - 1) // 2
     if not nan.any():
-        order = np.argpartition(wide, middle, axis=dim)
-        return _selected(x, np.take(order, [middle], axis=dim), dim, keepdim)
+        return _selected(x, _ranked(wide, middle, dim), dim, keepdim)
     order = argsort(wide, dim)
     counts = nan.sum(dim, keepdims=True)
     rank = np.maximum(x.shape[dim] - counts - 1, 0) // 2
@@ -140,6 +174,14 @@ def _median(x: np.ndarray, dim: int | None, keepdim: bool, skip_nan: bool) -> Pa
         # NaNs come last in order, so the first of them follows the numbers.
         rank = np.where(counts > 0, x.shape[dim] - counts, middle)
     return _selected(x, np.take_along_axis(order, rank, dim), dim, keepdim)
+
+
+def _ranked(x: np.ndarray, rank: int, dim: int) -> np.ndarray:
+    """The position of the element of a rank (from 0) along ``dim``; equals follow their order."""
+    value = np.take(np.partition(x, rank, axis=dim), [rank], axis=dim)
+    same = x == value
+    left = rank - (x < value).sum(dim, keepdims=True)
+    return (same & (np.cumsum(same, dim) > left)).argmax(dim, keepdims=True)
 
 
 def mode(x: np.ndarray, dim: int = -1, keepdim: bool = False) -> Pair:
@@ -153,7 +195,9 @@ def mode(x: np.ndarray, dim: int = -1, keepdim: bool = False) -> Pair:
     n = x.shape[dim]
     if n == 0:
         raise IndexError(f"mode(): Expected reduction dim {dim % x.ndim} to have non-zero size.")
-    order = np.moveaxis(argsort(x, dim), dim, -1)
+    # As 2-dim, so that PyTorch's sort of one long row by digits is not what is meant.
+    rows = np.moveaxis(x, dim, -1)
+    order = argsort(rows.reshape(-1, n), -1, stable=False).reshape(rows.shape)
     ordered = np.take_along_axis(np.moveaxis(widen(x), dim, -1), order, -1)
     # The length of the run of equals that ends at each place.
     at = np.arange(n)

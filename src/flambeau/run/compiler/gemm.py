@@ -9,6 +9,7 @@ the constants were measured (benchmarks/gemm.py).
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.gemm_dot import Dots, dots
@@ -40,7 +41,8 @@ def product(spec: Product, target: Target) -> Plan:
     if 0 in (spec.m, spec.n, spec.batch):
         return Plan((), 0)
     spec, swapped = _oriented(folded(spec))
-    plan = _planned(spec, target)
+    # An unrolled loop has the same product again and again.
+    plan = (_planned if spec.epilogue else _remembered)(spec, target)
     if not swapped:
         return plan
     names = {"a": "b", "b": "a"}
@@ -122,6 +124,9 @@ def _planned(spec: Product, target: Target) -> Plan:
     if _wants_dots(spec, lanes):
         return Plan((_dots(spec, lanes, target.registers),), 0)
     return _tiled(spec, lanes, target.registers)
+
+
+_remembered = lru_cache(512)(_planned)
 
 
 def _chunk(units: int, seconds: float) -> int:

@@ -16,6 +16,7 @@ from flambeau.run.compiler.convolution_blocks import Code, Lanes, chunk_of
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
 from flambeau.run.compiler.nodes import Ref
+from flambeau.run.compiler.places_vectors import chosen_in_rows, fits
 from flambeau.run.compiler.rules import values
 from flambeau.run.compiler.stages import Plan, Stage
 from flambeau.run.compiler.views import row_major
@@ -215,7 +216,15 @@ def _gather(low: Lowering, e: Entry, x: Operand, index: Operand) -> Ref:
         raise Refused("of a number, or nothing")
     index, index_el = _index(low, e, index, 1)
     dim = e.attrs["dim"] % len(aval.shape)
-    stage = along_axis(aval.shape, out.shape, None, dim, el, index_el)
+    if (
+        dim == len(aval.shape) - 1
+        and fits(el, aval.shape[-1])
+        and aval.shape[:-1] == out.shape[:-1]
+    ):
+        lead = math.prod(out.shape[:-1])
+        stage = chosen_in_rows(lead, aval.shape[-1], out.shape[-1], el, index_el, False, False)
+    else:
+        stage = along_axis(aval.shape, out.shape, None, dim, el, index_el)
     given = [_whole(low, x, aval.shape, el), index]
     return low.stages("gather", Plan((stage,)), given, [out.shape], [el], faults=True)[0]
 
@@ -261,7 +270,12 @@ def _indexed(low: Lowering, e: Entry, x: Operand, *indices: Operand) -> Ref:
     aval, out = e.in_avals[0], e.out_avals[0]
     el = element(out.dtype)
     refs, els, common = _choices(low, e, aval.shape, indices, 1)
-    stage = rows(aval.shape, e.attrs["where"], math.prod(common), el, els)
+    count = math.prod(common)
+    if e.attrs["where"] == (len(aval.shape) - 1,) and fits(el, aval.shape[-1]):
+        lead = math.prod(aval.shape[:-1])
+        stage = chosen_in_rows(lead, aval.shape[-1], count, el, els[0], True, True)
+    else:
+        stage = rows(aval.shape, e.attrs["where"], count, el, els)
     given = [_whole(low, x, aval.shape, el), *refs]
     return low.stages("index", Plan((stage,)), given, [out.shape], [el], faults=True)[0]
 

@@ -12,6 +12,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.ir.graph import Aval
 from flambeau.run.compiler import (
+    borders,
     code,
     epilogue,
     launch,
@@ -21,8 +22,10 @@ from flambeau.run.compiler import (
     pointwise_division,
     pointwise_special,
     rules,
+    rules_distances,
     rules_statistics,
     scans,
+    scans_extrema,
     tables,
     threads,
 )
@@ -45,7 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "Faulty", "Draft"]
 
 # imported for what they register
-del layers, places, pointwise_division, pointwise_special, rules, rules_statistics, scans, tables
+del borders, layers, places, pointwise_division, pointwise_special, rules
+del rules_distances, rules_statistics, scans, scans_extrema, tables
 
 
 class Faulty(Exception):
@@ -304,22 +308,16 @@ class Draft:
         return node is not None and node.target is None
 
 
-# Outputs with no more elements are what a loop reads at once: losses, counts.
-SMALL = 16
-
-
 def front(draft: Draft, replacing: set[int]) -> tuple[int, frozenset[int]]:
     """How many kernels a call waits for, and which outputs are there then.
 
-    All that may refuse a value, and the small results that are no storage's new value.
+    All that may refuse a value, and results without dimensions: what a loop reads at once.
     """
     complete = [draft.complete.get(slot, 0) for slot in draft.out_slots]
-    small = [
-        at
-        for k, at in enumerate(complete)
-        if k not in replacing and math.prod(draft.out_shapes[k][0]) <= SMALL
+    read = [
+        at for k, at in enumerate(complete) if k not in replacing and draft.out_shapes[k][0] == ()
     ]
-    kept = max([draft.checked, *small])
+    kept = max([draft.checked, *read])
     return kept, frozenset(k for k, at in enumerate(complete) if at <= kept and k not in replacing)
 
 
@@ -448,7 +446,10 @@ class Compiled:
                 fault=self.fault.ctypes.data if has_guard else 0,
                 kept=None if kept is None else kept - empty,
             )  # fmt: skip
-            self.has_tail = kept is not None and kept - empty < len(steps)
+            # Handing over what is done in a moment would take longer.
+            self.has_tail = kept is not None and any(
+                units > chunk for _, _, units, chunk in part.steps[kept:]
+            )
             self.runs.append(made)
             self.tables.append(table)
             self.parts.append(made)
@@ -461,6 +462,8 @@ class Compiled:
             # Asking the thread for its arena would take longer than some kernels.
             self.arena = np.empty(self.arena_bytes + memory.ALIGN, np.uint8)
             self.place(-(-self.arena.ctypes.data // memory.ALIGN) * memory.ALIGN)
+        # Inputs that were not contiguous once.
+        self.strided: set[int] = set()
         self.blank: list[Any] = [None] * len(outs)
         replacing -= self.replaced
         own = [k for k in range(len(outs)) if k not in replacing and k not in self.replaced]
@@ -537,6 +540,9 @@ class Compiled:
                 self.place(base)
         self.kept_outs = outs
         if self.single is not None:
+            for i in self.strided:
+                if not inputs[i].flags.c_contiguous:
+                    inputs[i] = np.array(inputs[i], order="C", copy=True, subok=False)
             if leave:
                 tail.begin(inputs, outs, self)
                 went = self.single(inputs, outs, numbers, True)
@@ -573,6 +579,8 @@ class Compiled:
                 outs[-1 - went] = np.empty(*self.out_shapes[-1 - went])
                 went = call(inputs, outs, numbers)
                 continue
+            # The next time it is copied before the call, which then may have a tail.
+            self.strided.add(went - 1)
             inputs[went - 1] = np.array(inputs[went - 1], order="C", copy=True, subok=False)
             went = call(inputs, outs, numbers)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import native
 from ._arithmetic import BFLOAT16, DIGITS, FLOAT32, FLOAT64, FLOATS, Shape, round_to, size_of
 from ._names import c_name, not_implemented, scalar_name
 from .engine import MersenneTwister
@@ -227,6 +228,10 @@ def randperm(engine: MersenneTwister, n: int, dtype: Any = np.int64) -> np.ndarr
     if n >= _LONG:
         return _long_permutation(engine, n, dtype)
     targets = engine.random32(max(n - 1, 0))
+    if n >= native.LARGE:
+        order = native.shuffled(targets, n)
+        if order is not None:
+            return round_to(order, dtype)
     targets %= np.arange(n, 1, -1, dtype=np.uint32)
     targets += np.arange(n - 1, dtype=np.uint32)
     order = _swap_each(targets, n) if n < _FEW else _swap_all(targets, n)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flambeau.run.compiler.target import Target
     from flambeau.run.random.engine import MersenneTwister
 
-__all__ = ["LARGE", "bernoulli", "box_muller", "random32", "uniform32"]
+__all__ = ["LARGE", "bernoulli", "box_muller", "random32", "shuffled", "uniform32"]
 
 # Fewer draws than this are left to NumPy.
 LARGE = 1 << 13
@@ -193,12 +193,13 @@ def _blocks(kind: str, lanes: int) -> Kernel:
 
 @cache
 def kernels(target: Target) -> dict[str, Kernel]:
-    """All four, for a processor."""
+    """All five, for a processor."""
     from .native_normal import box_muller
+    from .native_shuffle import shuffle
 
     lanes = max(4, target.lanes(4))
     made = {kind: _blocks(kind, lanes) for kind in ("draws", "uniform", "bernoulli")}
-    return {**made, "normal": box_muller()}
+    return {**made, "normal": box_muller(), "shuffle": shuffle()}
 
 
 _ticket: Any = None
@@ -278,3 +279,17 @@ def box_muller(uniform: np.ndarray, mean: float, std: float) -> bool:
     table = np.array([uniform.ctypes.data, given.ctypes.data], np.int64)
     functions["normal"](table.ctypes.data, 0, uniform.size // 16, None)
     return True
+
+
+def shuffled(draws: np.ndarray, n: int) -> np.ndarray | None:
+    """0 … n - 1 after element i was swapped with ``i + draws[i] % (n - i)``, for each i in order.
+
+    None where native code is not there (yet).
+    """
+    functions = _ready()
+    if functions is None:
+        return None
+    order = np.arange(n, dtype=np.int64)
+    table = np.array([draws.ctypes.data, order.ctypes.data], np.int64)
+    functions["shuffle"](table.ctypes.data, 0, n - 1, None)
+    return order

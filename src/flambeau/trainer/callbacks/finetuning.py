@@ -153,6 +153,10 @@ class BaseFinetuning(Callback):
                     p.requires_grad = True
                 trainer.optimizers[number].add_param_group({**group, "params": params})
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """What an evaluation loaded is not for the next training."""
+        self._loaded = False
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lets the subclass free layers."""
         for number, optimizer in enumerate(trainer.optimizers):

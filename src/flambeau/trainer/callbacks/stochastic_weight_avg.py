@@ -176,6 +176,10 @@ class StochasticWeightAveraging(Callback):
             for module, mode in modes:
                 module.training = mode
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """What an evaluation loaded is not for the next training."""
+        self._loaded = None
+
     def state_dict(self) -> dict[str, Any]:
         """The mean so far."""
         if self._average is None:

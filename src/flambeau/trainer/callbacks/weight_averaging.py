@@ -158,8 +158,12 @@ class WeightAveraging(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Takes back the mean and the weights of the run; of another run's checkpoint, neither."""
-        assert self._average is not None
+        """Takes back the mean and the weights of the run; of another run's checkpoint, neither.
+
+        Evaluations use the mean, which the checkpoint has as its weights.
+        """
+        if self._average is None or trainer.state.fn != "fit":
+            return
         if "current_model_state" not in checkpoint:
             rank_zero_warn(
                 "The checkpoint was not written with WeightAveraging: averaging starts with the "

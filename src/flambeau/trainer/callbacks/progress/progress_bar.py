@@ -129,6 +129,43 @@ class ProgressBar(Callback):
         """Shows nothing from now on."""
         self._enabled = False
 
+    @property
+    def train_description(self) -> str:
+        """What training is called; an epoch has its number behind it."""
+        return "Epoch"
+
+    @property
+    def sanity_check_description(self) -> str:
+        """What the few validation batches before training are called."""
+        return "Sanity Checking"
+
+    @property
+    def validation_description(self) -> str:
+        """What a validation is called."""
+        return "Validation"
+
+    @property
+    def test_description(self) -> str:
+        """What a test is called."""
+        return "Testing"
+
+    @property
+    def predict_description(self) -> str:
+        """What a prediction is called."""
+        return "Predicting"
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """How many batches an epoch has."""
+        return self.trainer.num_training_batches
+
+    @property
+    def total_val_batches(self) -> int | float:
+        """How many batches a validation has, of all loaders."""
+        trainer = self.trainer
+        counts = trainer.num_sanity_val_batches if trainer.sanity_checking else None
+        return sum(trainer.num_val_batches if counts is None else counts)
+
     def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
         """Prints, above a bar if there is one."""
         self.write(sep.join(map(str, args)))
@@ -208,7 +245,7 @@ class ProgressBar(Callback):
         if trainer.max_steps != -1:
             left = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
             total = min(total, left)
-        self._begin(f"Epoch {trainer.current_epoch}{of}", total, done)
+        self._begin(f"{self.train_description} {trainer.current_epoch}{of}", total, done)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -231,16 +268,18 @@ class ProgressBar(Callback):
         counts = trainer.num_val_batches
         if trainer.sanity_checking:
             counts = trainer.num_sanity_val_batches
-        name = "Sanity checking" if trainer.sanity_checking else "Validation"
+        name = self.validation_description
+        if trainer.sanity_checking:
+            name = self.sanity_check_description
         self._evaluation(name, counts)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A test begins."""
-        self._evaluation("Testing", trainer.num_test_batches)
+        self._evaluation(self.test_description, trainer.num_test_batches)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A prediction begins."""
-        self._evaluation("Predicting", trainer.num_predict_batches)
+        self._evaluation(self.predict_description, trainer.num_predict_batches)
 
     def _evaluation(self, name: str, counts: list[int | float]) -> None:
         self._counts = counts
