@@ -157,6 +157,17 @@ CASES = {
         ["f.maximum(w1, w2 * float('nan')).sum().backward()", "f.minimum(w1, w2).sum().backward()"],
         [],
     ),
+    "a number that a backward reads": (
+        "w1 bfloat16 3x9, s2 bfloat16 3x9, w3 bfloat16 7, x4 bfloat16 9",
+        [
+            "v1 = w3 + (-0.3 if t < 6 else -0.3 + 0.5)",
+            "v2 = f.atan2(x4.sum((0,)), w1.abs() + 0.5)",
+            "look(s2.sum().item())",
+            "(v2.tanh().sum().float() + (v1 * 0.3).sin().mean().float())"
+            ".backward(retain_graph=True)",
+        ],
+        [],
+    ),
     "products of empty matrices": (
         "s1 float32 2, w2 float32 0x2",
         [

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["compiled"]
 
+# A program of more primitives stays interpreted (second derivatives of long loops): to plan and
+# compile it takes longer than anybody would wait, and the thread is wanted by others.
+LARGEST = 10_000
 # Comma-separated: program (what the kernels of each program are), passes (counts by pass).
 LOG = frozenset(filter(None, os.environ.get("FLAMBEAU_LOG", "").split(",")))
 
@@ -30,12 +33,16 @@ def compiled(
     storages: Sequence[tuple[int, int]],
     passed: Mapping[int, Aval],
 ) -> Callable[[], Compiled] | None:
-    """Plans a program and has its kernels compiled; what makes it, or None if there are none.
+    """Plans a program and has its kernels compiled; what makes it, or None if it stays interpreted.
 
     ``passed`` are the shapes and dtypes of outputs that are inputs.
     The compiler's thread calls this.
     """
     rewritten = needed(rewrite(entries, outs), outs)
+    if len(rewritten) > LARGEST:
+        if "program" in LOG:
+            print(f"program: {len(rewritten)} primitives: too many to compile", file=sys.stderr)
+        return None
     draft = Draft(rewritten, outs, numbers, passed, storages)
     if "passes" in LOG:
         print(counts(entries, rewritten, draft), file=sys.stderr)

@@ -27,6 +27,10 @@ class Access(NamedTuple):
     element: Element
 
 
+# Operations of a nest whose values of four vectors fit in registers.
+FEW = 6
+
+
 class Plan:
     """A group with its axes cut down to what matters, and every access over them."""
 
@@ -77,7 +81,19 @@ class Plan:
         self._collapse(space, dims, raw)
         sizes = {el.size for a in raw for el in (a.element,)}
         wide_only = sizes == {8}
-        self.lanes = target.lanes(8 if wide_only else 4)
+        self.lanes = target.lanes(8 if wide_only else 4) * self._vectors_a_unit(target)
+
+    def _vectors_a_unit(self, target: Target) -> int:
+        """How many vectors of columns go down the rows together.
+
+        One touches 64 bytes of each row, which is far from what memory gives; many would leave too
+        few units for the threads, and want too many registers.
+        """
+        last = len(self.axes) - 1
+        if not self.reduced or last in self.reduced or len(self.group.nodes) > FEW:
+            return 1
+        columns = self.axes[last] // target.lanes(4)
+        return next((n for n in (4, 2) if columns >= 8 * n), 1)
 
     def _collapse(self, space: tuple[int, ...], dims: tuple[int, ...], raw: list[Access]) -> None:
         """Axes of size 1 go; neighbours that all accesses see as one become one."""

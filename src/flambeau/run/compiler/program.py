@@ -541,8 +541,10 @@ class Compiled:
         self.kept_outs = outs
         if self.single is not None:
             for i in self.strided:
-                if not inputs[i].flags.c_contiguous:
-                    inputs[i] = np.array(inputs[i], order="C", copy=True, subok=False)
+                a = inputs[i]
+                # A number that a segment has kept is none.
+                if a.__class__ is not np.ndarray or not a.flags.c_contiguous:
+                    inputs[i] = np.array(a, order="C", copy=True, subok=False)
             if leave:
                 tail.begin(inputs, outs, self)
                 went = self.single(inputs, outs, numbers, True)
