@@ -338,3 +338,16 @@ def test_a_reduction_spread_over_its_row_again(kind, op):
 
         with np.errstate(over="ignore"):
             Built(spread, x).check()
+
+
+@pytest.mark.skipif(programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code")
+def test_a_program_of_too_many_primitives_stays_interpreted(monkeypatch, capsys):
+    from flambeau.run.compiler import compile as compiling
+
+    monkeypatch.setattr(compiling, "LARGEST", 3)
+    monkeypatch.setattr(compiling, "LOG", frozenset({"program"}))
+    x = flambeau.ones(5)
+    for _ in range(8):
+        y = (x + 1).exp().sin().sqrt().cos().sum().item()
+    assert "primitives: too many to compile" in capsys.readouterr().err
+    assert y == pytest.approx(float(np.cos(np.sqrt(np.sin(np.exp(2.0)))) * 5), rel=1e-6)

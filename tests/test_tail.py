@@ -11,9 +11,13 @@ import pytest
 
 import flambeau as fl
 from flambeau.nn import functional as F
+from flambeau.run import tier
 from flambeau.run.tail import tail
 from test_recording_cases import interrupted_at
 
+pytestmark = pytest.mark.skipif(
+    tier.chosen() == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
+)
 BATCH, WIDE = 64, 1024
 
 
