@@ -28,7 +28,7 @@ from flambeau.profiler import (
     watch,
 )
 from flambeau.profiler.events import EventList, FunctionEvent
-from flambeau.profiler.flops import products
+from flambeau.ir.flops import products
 from flambeau.run.compiler.program import Compiled
 from flambeau.run.program import Program
 

@@ -15,7 +15,7 @@ from typing import Any
 from flambeau.autograd import profiler as blocks
 from flambeau.profiler import watch
 from flambeau.profiler.events import EventList, FunctionEvent, write_chrome_trace
-from flambeau.profiler.flops import flops
+from flambeau.ir.flops import flops
 from flambeau.profiler.lines import LineWatch, caller
 
 __all__ = [

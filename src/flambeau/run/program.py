@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.dtypes import from_numpy_dtype
+from flambeau.ir.flops import flops
 from flambeau.ir.graph import NUMBERS, Aval, Const
 from flambeau.run import tier
 from flambeau.run.interpreter import needed, straight_line, walk
@@ -30,6 +31,9 @@ TIER = tier.chosen()
 # The run at which compilation begins, in the background, and the one that is the first compiled:
 # counts, not times, so that two runs of a script give the same bits.
 START, PROMOTE = (1, 1) if TIER == "compile" else (2, 4)
+# A program of more floating-point operations is waited for at once when it repeats: interpreting it
+# again would take as long.
+HEAVY = 1_000_000_000
 # Blocks in which no program changes its tier.
 _steady = [0]
 
@@ -55,7 +59,7 @@ class Program:
 
     The first run walks the entries; from the second on a straight-line Python function does,
     which is written once: for small arrays the walk would cost more than the arithmetic. From the
-    ``PROMOTE``-th on native code does.
+    ``PROMOTE``-th on, and from the second if it is heavy, native code does.
 
     ``storages`` are (output, input) pairs: the output is the new value of the memory that the input
     lies in, and may be written there if ``donate`` says at the call that nobody else has it.
@@ -116,7 +120,7 @@ class Program:
         self.watch(numbers)
         if self.visits >= START and TIER != "interpret" and self.ticket is None:
             self.begin(inputs, numbers)
-        if self.visits >= PROMOTE and self.ticket is not None:
+        if self.ticket is not None and (self.visits >= PROMOTE or self.heavy):
             self.promote(numbers)
             if self.native is not None:
                 return self(inputs, numbers, donate)
@@ -134,6 +138,11 @@ class Program:
                 return self.function(inputs, numbers)
             except OverflowError:
                 return walk(self.entries, self.outs, inputs, numbers)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether another interpreted run takes longer than waiting for the compiler may."""
+        return sum(map(flops, self.entries)) > HEAVY
 
     def simplified(self) -> list[Entry]:
         return needed(simplify(self.entries, self.outs), self.outs)

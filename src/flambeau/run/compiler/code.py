@@ -10,9 +10,11 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import sys
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from flambeau.run.compiler.store import load_note as _load_note
 from flambeau.run.compiler.target import Target, host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = [
     "CompilerError",
@@ -348,6 +350,25 @@ def _llvm() -> Compiler:
     return _compiler
 
 
+# How long this thread may keep Python's lock while another waits for it (seconds). The loop that
+# trains asks for it after each NumPy call, and would get it back after 5 ms each time.
+TURN = 0.0003
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Within, another thread does not wait long for Python's lock."""
+    before = sys.getswitchinterval()
+    if before > TURN:
+        sys.setswitchinterval(TURN)
+    mine = sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == mine:
+            sys.setswitchinterval(before)
+
+
 @dataclass
 class Worker:
     """The thread, and what waits for it."""
@@ -406,7 +427,7 @@ class Worker:
                     self.wake.wait()
                 if self.stopping and not self.queue and not self.later:
                     return
-            with self.working:
+            with self.working, patient():
                 self.turn()
 
     def turn(self) -> None:

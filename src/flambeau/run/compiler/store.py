@@ -18,7 +18,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["load", "load_note", "location", "name_of", "save", "save_note"]
@@ -149,11 +149,15 @@ def _sources() -> str:
     """Names the state of the files that decide what is compiled."""
     package = Path(__file__).parents[2]
     found = []
-    for part in ("run", "ir"):
-        for path in (package / part).rglob("*.py"):
-            with suppress(OSError):
-                state = path.stat()
-                found.append((str(path), state.st_size, state.st_mtime_ns))
+    folders = [str(package / part) for part in ("run", "ir")]
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    state = entry.stat()
+                    found.append((entry.path, state.st_size, state.st_mtime_ns))
+                elif entry.is_dir() and entry.name != "__pycache__":
+                    folders.append(entry.path)
     return hashlib.blake2b(repr(sorted(found)).encode(), digest_size=8).hexdigest()
 
 
@@ -173,10 +177,12 @@ def _generation() -> str:
     """Names what entries depend on, found without importing llvmlite."""
     from flambeau.version import flambeau as own  # upward: a constant, no code
 
-    try:
-        llvmlite = version("llvmlite")
-    except PackageNotFoundError:
-        llvmlite = "unknown"
+    # The text of its version file: importlib.metadata would take longer than all else here.
+    found = find_spec("llvmlite")
+    llvmlite = "unknown"
+    if found is not None and found.origin is not None:
+        with suppress(OSError):
+            llvmlite = Path(found.origin).with_name("_version.py").read_text()
     parts = (own, llvmlite, sys.platform, platform.machine(), _processor())
     short = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
     return f"{own}-{short}"

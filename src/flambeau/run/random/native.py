@@ -24,6 +24,8 @@ __all__ = ["LARGE", "bernoulli", "box_muller", "random32", "shuffled", "uniform3
 
 # Fewer draws than this are left to NumPy.
 LARGE = 1 << 13
+# This many draws take NumPy as long as the worker takes to make the code.
+WORTH_IT = 1 << 20
 
 _WORDS, _SHIFT = 624, 397
 # Draws tempered before they are made into what was asked for; even, so that pairs stay together.
@@ -204,13 +206,18 @@ def kernels(target: Target) -> dict[str, Kernel]:
 
 _ticket: Any = None
 _functions: dict[str, Any] | None = None
+_drawn = 0
 
 
-def _ready() -> dict[str, Any] | None:
-    """The native functions, if they are there; asks for them the first time."""
-    global _ticket, _functions
+def _ready(n: int) -> dict[str, Any] | None:
+    """The native functions, if they are there; asks for them once they are worth it."""
+    global _ticket, _functions, _drawn
     if _functions is not None or tier.chosen() == "interpret":
         return _functions
+    if _ticket is None:
+        _drawn += n
+        if _drawn < WORTH_IT and tier.chosen() != "compile":
+            return None
     from flambeau.run.compiler import code
 
     if _ticket is None:
@@ -234,7 +241,7 @@ def _fill(
     kind: str, engine: MersenneTwister, out: np.ndarray, limit: int = 0, on: float = 0.0
 ) -> bool:
     """Fills ``out``; False where native code is not there (yet)."""
-    functions = _ready()
+    functions = _ready(out.size)
     if functions is None:
         return False
     given = np.zeros(2, np.int64)
@@ -272,7 +279,7 @@ def box_muller(uniform: np.ndarray, mean: float, std: float) -> bool:
 
     False where native code is not there (yet).
     """
-    functions = _ready()
+    functions = _ready(uniform.size)
     if functions is None:
         return False
     given = np.array([mean, std], np.float32)
@@ -286,7 +293,7 @@ def shuffled(draws: np.ndarray, n: int) -> np.ndarray | None:
 
     None where native code is not there (yet).
     """
-    functions = _ready()
+    functions = _ready(n)
     if functions is None:
         return None
     order = np.arange(n, dtype=np.int64)
