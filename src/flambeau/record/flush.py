@@ -85,7 +85,9 @@ class Plan:
 
     def run(self, arrays: list[Any], numbers: list[Any], pending: Sequence[Storage]) -> list[Any]:
         """The outputs of the program."""
-        if self.program.native is None or not self.program.native.donations:
+        native = self.program.native
+        # Without one, this run may be the one that takes it.
+        if native is not None and not native.donations:
             return self.program(arrays, numbers)
         return self.program(arrays, numbers, lambda pairs: donated(self, pairs, arrays, pending))
 

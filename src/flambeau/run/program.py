@@ -34,6 +34,10 @@ START, PROMOTE = (1, 1) if TIER == "compile" else (2, 4)
 # A program of more floating-point operations is waited for at once when it repeats: interpreting it
 # again would take as long.
 HEAVY = 1_000_000_000
+# By sequence of primitives: how many programs there were, repeated, became native. Programs of one
+# sequence differ in shapes.
+_forms: dict[int, list[int]] = {}
+MADE, REPEATED, NATIVE = range(3)
 # Blocks in which no program changes its tier.
 _steady = [0]
 
@@ -59,7 +63,8 @@ class Program:
 
     The first run walks the entries; from the second on a straight-line Python function does,
     which is written once: for small arrays the walk would cost more than the arithmetic. From the
-    ``PROMOTE``-th on, and from the second if it is heavy, native code does.
+    ``PROMOTE``-th on native code does; from the second if it is heavy, or if programs that differ
+    in shapes only were compiled.
 
     ``storages`` are (output, input) pairs: the output is the new value of the memory that the input
     lies in, and may be written there if ``donate`` says at the call that nobody else has it.
@@ -67,7 +72,7 @@ class Program:
 
     __slots__ = (
         "entries", "outs", "visits", "function", "native", "ticket", "storages", "places", "fixed",
-        "scalars",
+        "scalars", "form",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +93,8 @@ class Program:
         self.places: dict[int, int] | None = None
         # What they must be for the native code to run: (take them out, their values).
         self.fixed: tuple[Any, Any] | None = None
+        # What is known of the programs of these primitives.
+        self.form: list[int] | None = None
         # Inputs that are numbers (saved ones of a forward): native code takes them among those.
         self.scalars: tuple[int, ...] = ()
 
@@ -118,9 +125,10 @@ class Program:
             return self.interpret(inputs, numbers)
         self.visits += 1
         self.watch(numbers)
-        if self.visits >= START and TIER != "interpret" and self.ticket is None:
+        start, promote = (1, min(2, PROMOTE)) if self.foreseen() else (START, PROMOTE)
+        if self.visits >= start and TIER != "interpret" and self.ticket is None:
             self.begin(inputs, numbers)
-        if self.ticket is not None and (self.visits >= PROMOTE or self.heavy):
+        if self.ticket is not None and (self.visits >= promote or self.heavy):
             self.promote(numbers)
             if self.native is not None:
                 return self(inputs, numbers, donate)
@@ -138,6 +146,21 @@ class Program:
                 return self.function(inputs, numbers)
             except OverflowError:
                 return walk(self.entries, self.outs, inputs, numbers)
+
+    def foreseen(self) -> bool:
+        """Whether it will repeat and be compiled, by what came of those that differ in shapes.
+
+        Counts again, and at most as many in vain as not.
+        """
+        form = self.form
+        if form is None:
+            form = self.form = _forms.setdefault(
+                hash(tuple([e.prim for e in self.entries])), [0, 0, 0]
+            )
+            form[MADE] += 1
+        elif self.visits == 2:
+            form[REPEATED] += 1
+        return form[NATIVE] > 0 and 2 * form[REPEATED] >= form[MADE]
 
     @property
     def heavy(self) -> bool:
@@ -240,6 +263,8 @@ class Program:
             )
             return
         self.native = made and made()
+        if self.native is not None and self.form is not None:
+            self.form[NATIVE] += 1
 
     def finished(self, before: int) -> list[Any] | None:
         """The outputs of a native run that was finished since ``done`` said ``before``."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-__all__ = ["BFLOAT16", "FLOATS", "Shape", "DIGITS", "each", "fused", "round_to", "size_of"]
+__all__ = [
+    "BFLOAT16", "DIGITS", "FLOATS", "Shape", "blocks", "each", "fused", "round_to", "size_of",
+]  # fmt: skip
 
 Shape = int | tuple[int, ...]
 
@@ -24,6 +26,15 @@ DIGITS = {FLOAT16: 11, BFLOAT16: 8, FLOAT32: 24, FLOAT64: 53}
 
 _SPLITTER = 134217729.0  # 2**27 + 1 [Dekker 1971]
 _SPLIT_LIMIT = 2.0**990  # beyond it the splitting overflows
+
+
+# As many numbers as a core's nearest cache takes in all the forms that they pass through.
+BLOCK = 1 << 12
+
+
+def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of consecutive parts of a flat array, for work that would else write much memory."""
+    return (values[i : i + BLOCK] for i in range(0, values.size, BLOCK))
 
 
 def size_of(shape: Shape) -> int:

@@ -15,6 +15,7 @@ from ._arithmetic import (
     FLOAT64,
     FLOATS,
     Shape,
+    blocks,
     each,
     fused,
     round_to,
@@ -89,7 +90,10 @@ def uniform(
         start = np.float32(low)
         scale = np.float64(np.float32(high) - start)
         # The product is exact in float64, so only the sum rounds twice: one case in 2**29 shows it.
-        values = (values * scale + np.float64(start)).astype(np.float32)
+        for part in blocks(values):
+            wide = part * scale
+            wide += np.float64(start)
+            part[...] = wide
     values = round_to(values, dtype)
     if not unit or dtype in (FLOAT16, BFLOAT16):
         values[values == dtype.type(high)] = dtype.type(low)

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 
 from . import native
+from ._arithmetic import blocks
 
 __all__ = ["MersenneTwister", "STATE_SIZE", "DEFAULT_SEED"]
 
@@ -112,10 +113,11 @@ class MersenneTwister:
             if numbers is not None:
                 return numbers
         draws = self.random32(n)
-        draws &= np.uint32(0xFFFFFF)
+        result = draws.view(np.float32)
         # Signed integers convert with one vector instruction, unsigned ones do not.
-        result = draws.view(np.int32).astype(np.float32)
-        result *= np.float32(2.0**-24)
+        for part, converted in zip(blocks(draws.view(np.int32)), blocks(result), strict=True):
+            part &= np.int32(0xFFFFFF)
+            np.multiply(part.astype(np.float32), np.float32(2.0**-24), converted)
         return result
 
     def uniform64(self, n: int) -> np.ndarray:
