@@ -45,6 +45,8 @@ CASES: dict[str, tuple] = {
     "depthwise": ((16, 64, 28, 28), (64, 1, 3, 3), 1, 1, 1, 64),
     "depthwise s2": ((16, 64, 28, 28), (64, 1, 3, 3), 2, 1, 1, 64),
     "dilated": ((16, 32, 28, 28), (32, 32, 3, 3), 1, 2, 2, 1),
+    "256 at 14x14": ((4, 256, 14, 14), (256, 256, 3, 3), 1, 1, 1, 1),
+    "512 at 7x7": ((4, 512, 7, 7), (512, 512, 3, 3), 1, 1, 1, 1),
 }
 NAMES = ("convolution", "convolution_input_gradient", "convolution_weight_gradient")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.ir.graph import NUMBERS, Aval, Graph, Var, recorders
-from flambeau.run.compiler import code, launch, passes
+from flambeau.run.compiler import code, epilogue, launch, passes
 from flambeau.run.compiler.program import Compiled, Draft
 from flambeau.run.interpreter import needed, walk
 
@@ -53,3 +53,21 @@ class Built:
             assert a.shape == b.shape and a.dtype == b.dtype
             wide = np.float64 if b.dtype.kind in "fV" else b.dtype
             np.testing.assert_allclose(a.astype(wide), b.astype(wide), rtol=rtol, atol=atol)
+
+
+def both_ways(built, monkeypatch, storages=(), given=()):
+    """The outputs' bytes with epilogues and with nests; ``given``: outputs in inputs' memory."""
+    found = []
+    for wanted in (True, False):
+        monkeypatch.setattr(epilogue, "worth", lambda attached, w=wanted: w)
+        draft = built.draft(storages)
+        assert bool(draft.epilogues) == wanted
+        compiled = built.compiled(storages)
+        inputs = [a.copy() for a in built.inputs]
+        places = [(k, inputs[i]) for k, i in given]
+        outs = compiled(list(inputs), list(built.numbers), places)
+        for k, i in given:
+            assert outs[k] is inputs[i]
+        found.append([a.tobytes() for a in outs])
+    assert found[0] == found[1]
+    return found[0]

@@ -836,6 +836,45 @@ def forward_mode(m):
 
 
 @scenario
+def forward_mode_of_a_function_with_jvp(m):
+    class Scaled(m.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y, factor):
+            ctx.save_for_forward(x, y)
+            ctx.factor = factor
+            return x.exp() * factor, x * y
+
+        @staticmethod
+        def jvp(ctx, dx, dy, _):
+            x, y = ctx.saved_tensors
+            return dx * x.exp() * ctx.factor, dx * y + x * dy
+
+    fwAD = m.autograd.forward_ad
+    with fwAD.dual_level():
+        x = fwAD.make_dual(m.tensor([1.0, 2.0]), m.tensor([1.0, 3.0]))
+        y = fwAD.make_dual(m.tensor([4.0, 5.0]), m.tensor([2.0, -1.0]))
+        first, second = Scaled.apply(x, y, 2.0)
+        return (
+            fwAD.unpack_dual(first.sin()).tangent.detach(),
+            fwAD.unpack_dual(second * x).tangent.detach(),
+        )
+
+
+@scenario
+def backward_of_a_function_with_jvp_alone(m):
+    class Exp(m.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.exp()
+
+        @staticmethod
+        def jvp(ctx, dx):
+            return dx
+
+    return Exp.apply(leaf(m, 1, 2)).sum().backward()
+
+
+@scenario
 def gradcheck(m):
     x = leaf(m, 0.5, 1.5, dtype="float64")
     z = m.tensor([1 + 2j, 0.5j], dtype=m.complex128, requires_grad=True)

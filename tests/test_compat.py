@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 
@@ -145,6 +146,65 @@ def test_compile_and_script_give_the_object_back():
     assert jit.trace(double, (1,)) is double
     with pytest.raises(NotSupportedError, match="state_dict"):
         jit.save(double, "x")
+
+
+def _in_a_shell(lib):
+    module = lib.nn.Sequential(lib.nn.Linear(2, 3), lib.nn.Dropout())
+    compiled = lib.compile(module, backend="eager")
+    found = [repr(compiled), list(compiled.state_dict()), compiled._orig_mod is module]
+    compiled.note = 3
+    compiled.lin = lib.nn.Linear(1, 1)
+    found += [module.note, compiled.training, [n for n, _ in compiled.named_modules()]]
+    module.eval()
+    found += [compiled.training, len(compiled), list(compiled._modules), list(module._modules)]
+    del compiled.lin, compiled.note
+    found += [hasattr(module, "note"), [n for n, _ in compiled.named_parameters()]]
+    twin = copy.deepcopy(compiled.train())
+    found += [twin._orig_mod is module, module.training, type(twin).__name__]
+    found.append(repr(compiled.load_state_dict(twin.state_dict())))
+    for p in compiled.parameters():
+        lib.nn.init.constant_(p, 0.5)
+    compiled.eval().register_forward_hook(lambda m, i, o: found.append(type(m).__name__))
+    found.append(compiled(lib.ones(1, 2)).tolist())
+    for wrong in (lambda: compiled[0], lambda: compiled.nothing):
+        with pytest.raises((TypeError, AttributeError)) as raised:
+            wrong()
+        found.append((raised.type, str(raised.value)))
+    return found
+
+
+def test_a_compiled_module_is_in_a_shell_as_in_pytorch():
+    assert _in_a_shell(flambeau) == _in_a_shell(torch)
+    module = torch.nn.Linear(1, 1)
+    again = flambeau.compile(flambeau.nn.Linear(1, 1))
+    assert flambeau.compile(again) is again
+    assert flambeau.compile(module, disable=True) is torch.compile(module, disable=True) is module
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "int64", "bool", "complex64"])
+def test_storages_are_the_memory_itself(name, tmp_path):
+    def run(lib):
+        x = lib.tensor([[0, 1, 2], [3, 4, 5]], dtype=getattr(lib, name))
+        row, pending = x[1], x.clone()
+        typed, raw = row.storage(), row.untyped_storage()
+        found = [str(typed), repr(raw), len(typed), len(raw), typed.nbytes(), typed.element_size()]
+        found += [typed.size(), raw.size(), typed.tolist(), raw.tolist(), typed[2], raw[1]]
+        found += [str(typed.dtype), str(raw.device), raw.is_cuda, typed.is_shared()]
+        found += [raw.data_ptr() == x.data_ptr(), raw._cdata == x.untyped_storage()._cdata]
+        found += [len((pending * 2).storage()), raw[4:8].tolist()]
+        typed[0] = 7
+        found.append(x.tolist())
+        raw.fill_(0)
+        found.append(x.tolist())
+        raw.copy_(pending.untyped_storage())
+        found.append((x.tolist(), raw.clone().tolist() == raw.tolist(), row.storage_offset()))
+        (tmp_path / "raw").write_bytes(bytes(range(8)))
+        mapped = lib.UntypedStorage.from_file(str(tmp_path / "raw"), False, 8)
+        found.append((mapped.tolist(), lib.asarray(mapped[2:4], dtype=lib.uint8).tolist()))
+        return found
+
+    assert run(flambeau) == run(torch)
 
 
 def test_names_that_are_not_there_say_so():
@@ -424,6 +484,17 @@ def test_make_tensor_fills_the_range(name):
     assert low <= parts.min() < parts.max() <= high
 
 
+@pytest.mark.parametrize("given", [{}, {"low": -1, "high": 1}, {"noncontiguous": True}], ids=str)
+@pytest.mark.parametrize("name", ["float64", "bfloat16", "int64", "uint8", "complex128"])
+def test_make_tensor_draws_pytorchs_numbers(name, given):
+    def drawn(m, testing):
+        m.manual_seed(1)
+        made = testing.make_tensor((3, 2), dtype=getattr(m, name), device="cpu", **given)
+        return made.tolist(), m.rand(1).item()
+
+    assert drawn(flambeau, testing) == drawn(torch, torch.testing)
+
+
 def test_the_timer_times():
     from flambeau.utils.benchmark import Timer
 
@@ -431,3 +502,38 @@ def test_the_timer_times():
     assert 0.002 <= slow.median < 0.2 and "sleep" in repr(slow)
     quick = Timer("x + 1", globals={"x": 1}).blocked_autorange(min_run_time=0.01)
     assert quick.median < slow.median and len(quick.raw_times) >= 1
+
+
+def _tables(m, label="Batched dot"):
+    """What PyTorch's or Flambeau's tables of the same times look like."""
+
+    def measured(threads, sub, description, seconds):
+        task = m.TaskSpec("f(x)", "y = 1", "", label, sub, description, None, threads)
+        return m.Measurement(10, [10 * t for t in seconds], task)
+
+    taken = [
+        measured(threads, f"[{n}]", name, [1.37e-6 * n * factor / threads])
+        for n in (1, 16, 300)
+        for threads in (1, 2)
+        for name, factor in (("mul", 1), ("a long description", 3))
+    ]
+    steady = measured(1, "[16]", "mul", [1e-3, 1.01e-3, 1.02e-3, 1.03e-3, 1.04e-3])
+    plain = m.Compare(taken)
+    trimmed = m.Compare(taken)
+    trimmed.trim_significant_figures()
+    shown = [
+        repr(one).split("\n", 1)[1]
+        for one in (taken[0], steady, measured(2, None, None, [1, 2, 3, 4, 9]))
+    ]
+    return [str(plain), str(trimmed), *shown, m.select_unit(3e-5), m.unit_to_english("ns")]
+
+
+def test_tables_of_times_are_pytorchs():
+    import torch.utils.benchmark
+
+    import flambeau.utils.benchmark
+
+    ours, theirs = _tables(flambeau.utils.benchmark), _tables(torch.utils.benchmark)
+    assert ours == theirs
+    with pytest.raises(ValueError, match="Expected an instance of `Measurement`"):
+        flambeau.utils.benchmark.Compare([1.0])

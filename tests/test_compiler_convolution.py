@@ -13,7 +13,7 @@ from flambeau.ir.graph import Aval
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.run.compiler import convolution, pooling
 from flambeau.run.compiler.convolution_blocks import Code, Lanes
-from flambeau.run.compiler.convolution_winograd import SIDE, Transforms
+from flambeau.run.compiler.convolution_winograd_tiles import SIDE, Transforms
 from flambeau.run.compiler.stages import Plan, Stage
 from flambeau.run.compiler.target import Target, host
 from native_plans import Runner
@@ -113,6 +113,61 @@ def test_winograd(dtype, n, channels, outputs, groups, size, kernel, padding):
     how = {"stride": (1, 1), "padding": ((padding, padding),) * 2, "dilation": (1, 1)}
     rng = np.random.default_rng(0)
     check_convolutions(rng, dtype, n, channels, outputs, groups, size, (kernel,) * 2, how)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n", "channels", "outputs", "groups", "size", "kernel"),
+    [
+        (np.float32, 3, 64, 32, 1, (7, 7), (3, 3)),
+        (np.float32, 2, 32, 48, 2, (13, 14), (3, 3)),
+        (np.float32, 5, 96, 16, 1, (5, 4), (5, 5)),
+        (np.float32, 2, 32, 16, 1, (3, 6, 7), (2, 3, 3)),
+        (np.float64, 2, 32, 16, 1, (9, 6), (3, 3)),
+    ],
+)
+def test_tiles_of_many_channels(dtype, n, channels, outputs, groups, size, kernel, monkeypatch):
+    for name in ("direct", "narrow", "winograd"):
+        monkeypatch.delattr(convolution, name)
+    gain, used = convolution.deep_winograd_gain, []
+
+    def always(c, lanes, target):
+        used.append(gain(c, lanes, target))
+        return 3.0
+
+    monkeypatch.setattr(convolution, "deep_winograd_gain", always)
+    monkeypatch.setattr(convolution, "winograd_gain", lambda *a, **k: 2.0)
+    convolution._remembered.cache_clear()
+    d = len(size)
+    how = {"stride": (1,) * d, "padding": ((1, 1),) * d, "dilation": (1,) * d}
+    rng = np.random.default_rng(0)
+    check_convolutions(rng, dtype, n, channels, outputs, groups, size, kernel, how)
+    assert len(used) == 2 and 0 not in used
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n", "channels", "outputs", "groups", "size", "kernel", "low", "dilation"),
+    [
+        (np.float32, 2, 17, 19, 1, (5, 9, 10), (3, 3, 3), 1, 1),
+        (np.float32, 1, 16, 33, 2, (4, 19, 21), (2, 3, 3), 0, 2),
+        (np.float32, 3, 16, 16, 1, (3, 4, 5), (1, 3, 3), 0, 1),
+        (np.float32, 2, 18, 16, 1, (1, 6, 5), (3, 5, 5), 2, 1),
+        (np.float64, 2, 9, 11, 1, (4, 6, 7), (3, 3, 3), 1, 2),
+    ],
+)
+def test_tiles_in_three_axes(
+    dtype, n, channels, outputs, groups, size, kernel, low, dilation, monkeypatch
+):
+    for name in ("direct", "narrow", "direct_weights", "narrow_weights"):
+        monkeypatch.delattr(convolution, name)
+    monkeypatch.setattr(convolution, "winograd_gain", lambda *a, **k: 2.0)
+    convolution._remembered.cache_clear()
+    how = {
+        "stride": (1, 1, 1),
+        "padding": ((low, low + 1), (1, 1), (2, 0)),
+        "dilation": (dilation, 1, 1),
+    }
+    rng = np.random.default_rng(0)
+    check_convolutions(rng, dtype, n, channels, outputs, groups, size, kernel, how)
 
 
 @pytest.mark.parametrize(

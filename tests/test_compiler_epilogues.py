@@ -8,7 +8,7 @@ import pytest
 from flambeau import dtypes
 from flambeau.ir.primitive import PRIMITIVES as P
 from flambeau.run.compiler import epilogue
-from native_graphs import Built
+from native_graphs import Built, both_ways
 
 RNG = np.random.default_rng(0)
 
@@ -24,24 +24,6 @@ def turned(x):
 @pytest.fixture
 def always(monkeypatch):
     monkeypatch.setattr(epilogue, "worth", lambda attached: True)
-
-
-def both_ways(built, monkeypatch, storages=(), given=()):
-    """The outputs' bytes with epilogues and with nests; ``given``: outputs in inputs' memory."""
-    found = []
-    for wanted in (True, False):
-        monkeypatch.setattr(epilogue, "worth", lambda attached, w=wanted: w)
-        draft = built.draft(storages)
-        assert bool(draft.epilogues) == wanted
-        compiled = built.compiled(storages)
-        inputs = [a.copy() for a in built.inputs]
-        places = [(k, inputs[i]) for k, i in given]
-        outs = compiled(list(inputs), list(built.numbers), places)
-        for k, i in given:
-            assert outs[k] is inputs[i]
-        found.append([a.tobytes() for a in outs])
-    assert found[0] == found[1]
-    return found[0]
 
 
 def bias_relu(x, w, b, r):

@@ -229,7 +229,8 @@ def test_another_number_of_rows_uses_the_same_kernels():
 
 
 def bias_relu(bias_along_columns, lanes_along_columns):
-    def emit(f, lanes, value, i, j, mask):
+    def emit(f, lanes, value, at, mask):
+        i, j = at
         ty = f"<{lanes} x float>" if lanes > 1 else "float"
         at = f.element(f.pointer(0), "float", j if bias_along_columns else i)
         if bias_along_columns == lanes_along_columns:

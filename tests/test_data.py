@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -114,10 +115,101 @@ def test_loader_fields_are_fixed():
     agree(lambda lib, data: setattr(data.DataLoader([1]), "batch_size", 2))
 
 
-def test_workers_load_in_this_process():
-    loader = ours.DataLoader(range(6), batch_size=2, num_workers=1, persistent_workers=True)
-    for _ in range(2):
-        assert [b.tolist() for b in loader] == [[0, 1], [2, 3], [4, 5]]
+class Drawing:
+    """Draws from every generator there is, and counts what it was asked for."""
+
+    def __init__(self, lib, data):
+        self.lib, self.data, self.asked, self.offset = lib, data, 0, 0
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, i):
+        self.asked += 1
+        info = self.data.get_worker_info()
+        assert info.dataset is self and info.num_workers == 2
+        drawn = [random.random(), np.random.rand(), self.lib.rand(1).item()]
+        return self.lib.tensor([i + self.offset, info.id, info.seed % 1000, self.asked, *drawn])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_workers_have_random_numbers_and_datasets_of_their_own():
+    def body(lib, data):
+        def begin(i):
+            data.get_worker_info().dataset.offset = 100 * i + random.randrange(10)
+
+        lib.manual_seed(5)
+        random.seed(1)
+        np.random.seed(2)
+        found = []
+        for persistent in (False, True):
+            loader = data.DataLoader(
+                Drawing(lib, data),
+                batch_size=2,
+                shuffle=True,
+                num_workers=2,
+                worker_init_fn=begin,
+                persistent_workers=persistent,
+                multiprocessing_context="fork",
+            )
+            found += [list(loader), list(loader), loader.dataset.asked, loader.dataset.offset]
+        return found, random.random(), float(np.random.rand()), lib.rand(1), data.get_worker_info()
+
+    agree(body)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_workers_share_out_a_stream():
+    def body(lib, data):
+        class Numbers(data.IterableDataset):
+            def __init__(self, end):
+                self.start, self.end = 0, end
+
+            def __iter__(self):
+                return iter(range(self.start, self.end))
+
+        def part(i):
+            info = data.get_worker_info()
+            whole = info.dataset.end
+            info.dataset.start = whole * i // info.num_workers
+            info.dataset.end = whole * (i + 1) // info.num_workers - (i == 0)
+
+        return [
+            list(
+                data.DataLoader(
+                    Numbers(11),
+                    batch_size=size,
+                    num_workers=workers,
+                    worker_init_fn=init,
+                    multiprocessing_context="fork",
+                )
+            )
+            for size in (None, 2)
+            for workers, init in ((1, None), (2, None), (2, part))
+        ]
+
+    agree(body)
+
+
+def test_a_worker_that_fails_leaves_the_others_numbers():
+    class Broken:
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            if i == 1:
+                raise KeyError(i)
+            return i, random.random()
+
+    random.seed(3)
+    expected = random.random()
+    random.seed(3)
+    batches = iter(ours.DataLoader(Broken(), num_workers=2, batch_size=None))
+    next(batches)
+    with pytest.raises(KeyError):
+        next(batches)
+    assert next(batches)[0] == 2 and ours.get_worker_info() is None
+    assert random.random() == expected
 
 
 BATCHES = [

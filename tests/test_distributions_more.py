@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 
 import flambeau
+from flambeau.record.flush import stats
 from test_distributions import LOC, PROBS, SCALE, SIMPLEX, result, same, same_result, t
 from test_optim import outcome
 
@@ -326,3 +327,27 @@ def test_errors(build):
     # Some of PyTorch's messages have the indentation of its code in them.
     ours, theirs = (" ".join(str(e).replace("\\n", " ").split()) for e in (ours, theirs))
     assert ours.replace("flambeau", "torch") == theirs
+
+
+def test_data_is_checked_without_a_program():
+    d = flambeau.distributions
+    coin = d.Categorical(flambeau.tensor([0.25, 0.75]))
+    sample = coin.sample()
+    sample.item()
+    before = stats.flushes
+    coin.log_prob(sample)
+    for constraint, good, bad in (
+        (d.constraints.integer_interval(0, 1), [0, 1], [0, 2]),
+        (d.constraints.integer_interval(0, 1), [0.0, 1.0], [0.5, 1.0]),
+        (d.constraints.nonnegative_integer, [3.0], [float("inf")]),
+        (d.constraints.positive, [1.0], [float("nan")]),
+        (d.constraints.real, [1.0], [float("nan")]),
+        (d.constraints.boolean, [True, False], [2.0, 1.0]),
+    ):
+        assert constraint.holds(flambeau.tensor(good))
+        assert not constraint.holds(flambeau.tensor(bad))
+    assert stats.flushes == before
+    # What is pending, or bounded by tensors, is a program as ever.
+    low = flambeau.tensor([0.0, 2.0])
+    assert not d.constraints.greater_than(low).holds(flambeau.tensor([1.0, 1.0]))
+    assert d.constraints.positive.holds(low.exp())

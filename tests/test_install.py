@@ -127,3 +127,34 @@ def test_versions_compare_by_number_not_by_letter():
     assert InterfaceVersion("2.13.0") <= "2.13"
     assert interface.split("+")[0] == "2.13.0"
     assert isinstance(interface, str)
+
+
+def test_printed_types_are_pytorchs_while_installed():
+    shown = succeeds(
+        """
+        import pickle
+        import flambeau
+        before = repr(flambeau.Tensor)
+        flambeau.install()
+        import torch
+        x = torch.ones(2)
+        print(*map(type, (x, x.shape, x.dtype, x.device)))
+        kept = pickle.dumps((x.shape, x.dtype, x.device))
+        assert pickle.loads(kept) == (x.shape, x.dtype, x.device)
+        flambeau.uninstall()
+        assert repr(flambeau.Tensor) == before != "<class 'torch.Tensor'>"
+        """
+    )
+    assert shown.split("\n")[0] == (
+        "<class 'torch.Tensor'> <class 'torch.Size'> <class 'torch.dtype'> <class 'torch.device'>"
+    )
+
+
+def test_modules_run_by_name():
+    shown = succeeds(
+        """
+        import flambeau.runner
+        flambeau.runner.run_module("torch.utils.collect_env", [])
+        """
+    )
+    assert shown.startswith("Collecting environment information...\nflambeau")

@@ -7,8 +7,7 @@ import torch
 
 import flambeau
 
-# ``x`` is tensor([3, 5], dtype=uint8), ``z`` are zeros of float16. What is refused has another
-# shape: a number is looked at when a call is recorded, which is once for those that are alike.
+# ``x`` is tensor([3, 5], dtype=uint8), ``z`` are zeros of float16.
 ANSWERED = """
 t.full_like(x, -9)
 t.full((2,), -255, dtype=t.uint8)
@@ -96,9 +95,46 @@ def test_numbers_that_are_taken(expression):
 @pytest.mark.parametrize("expression", REFUSED)
 def test_numbers_that_are_refused(expression):
     with pytest.raises(RuntimeError, match="without overflow"):
-        answer(torch, expression, 3)
+        answer(torch, expression)
     with pytest.raises(RuntimeError, match="without overflow"):
-        answer(flambeau, expression, 3)
+        answer(flambeau, expression)
+
+
+# A call that is taken, and a number for its %s that is not.
+LATER = {
+    "x.fill_(%s)": (30, 300),
+    "x.__setitem__(0, %s)": (30, 300),
+    "x.masked_fill(x > 3, %s)": (30, 300),
+    "x.scatter(0, t.tensor([0]), %s)": (30, 300),
+    "t.where(x > 3, x, %s)": (30, 300),
+    "x.clamp_min(%s)": (4, 300),
+    "x.clamp(%s, 250)": (4, 300),
+    "t.add(x, x, alpha=%s)": (3, 300),
+    "t.addcmul(x, x, x, value=%s)": (3, 300),
+    "t.threshold(x, 4, %s)": (7, 300),
+    "z.fill_(%s)": (7.0, 70000.0),
+    "z.masked_fill(z == 0, %s)": (1.0, -1e9),
+    "t.zeros(2).clamp(max=%s)": (1.0, 1e300),
+    "t.full((2,), %s, dtype=t.uint8)": (3, 300),
+}
+
+
+@pytest.mark.parametrize("call", LATER)
+def test_numbers_are_refused_when_the_call_is_known(call):
+    taken, refused = LATER[call]
+    # Recorded, known, compiled.
+    for _ in range(6):
+        assert answer(flambeau, call % taken) == answer(torch, call % taken)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            answer(flambeau, call % refused)
+        assert answer(flambeau, call % taken) == answer(torch, call % taken)
+
+
+def test_infinite_limits_are_taken():
+    for value in (1.0, float("inf"), float("-inf"), float("nan"), 2.0):
+        found = [t.zeros(2).masked_fill(t.tensor([True, False]), value) for t in (flambeau, torch)]
+        assert str(found[0].tolist()) == str(found[1].tolist())
 
 
 def test_comparisons_wrap_when_compiled():

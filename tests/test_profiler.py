@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import flambeau
 from flambeau import nn
+from flambeau.ir.flops import products
 from flambeau.nn import functional as F
 from flambeau.profiler import (
     ProfilerAction,
@@ -28,7 +29,6 @@ from flambeau.profiler import (
     watch,
 )
 from flambeau.profiler.events import EventList, FunctionEvent
-from flambeau.ir.flops import products
 from flambeau.run.compiler.program import Compiled
 from flambeau.run.program import Program
 

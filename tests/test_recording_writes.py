@@ -33,6 +33,21 @@ def test_what_a_write_to_foreign_memory_read_is_kept():
     agree(run)
 
 
+def test_a_call_begun_again_forgets_the_copy_of_foreign_memory():
+    """Its second operand, a leaf that the trace has written to, ends the trace."""
+
+    def run(f):
+        held = np.arange(3.0)
+        x = f.from_numpy(held)
+        w = f.ones(3, dtype=f.float64, requires_grad=True)
+        with f.no_grad():
+            w.add_(1)
+        (x * w).sum().backward()
+        return w.grad
+
+    agree(run)
+
+
 def test_a_transposed_parameter_in_foreign_memory_is_watched():
     for f in (flambeau, torch):
         held = np.ones((200, 200), np.float32)

@@ -195,3 +195,39 @@ def test_what_cannot_be_a_native_loop_is_refused():
 
     with pytest.raises(TypeError, match="no native code for"):
         loops.translated(types, "")
+
+
+@pytest.mark.parametrize("dim", [0, 1, (0, 1), (0, 2), 2])
+@pytest.mark.parametrize("computed", [False, True], ids=["in memory", "computed"])
+def test_equal_values_deviate_by_exactly_nothing(dim, computed):
+    """PyTorch's way (Welford) gives 0; from a rounded mean it would be about 1e-8."""
+    x = flambeau.full((37, 11, 129), 0.1)
+
+    def spread():
+        y = (x * 3.0).exp() if computed else x
+        return flambeau.std(y, dim), flambeau.var(y, dim)
+
+    # The fifth run is native code.
+    for _ in range(5):
+        deviation, variance = spread()
+        assert float(deviation.abs().max()) == 0.0
+        assert float(variance.abs().max()) == 0.0
+
+
+def test_deviation_far_from_zero_is_as_near_as_pytorch():
+    values = np.random.default_rng(0).standard_normal((64, 500)).astype(np.float32) + 1e4
+    wanted = values.astype(np.float64).std(1, ddof=1)
+    torch_off = np.abs(torch.from_numpy(values).std(1).numpy() - wanted).max()
+    x = flambeau.from_numpy(values)
+    for _ in range(5):
+        off = np.abs(flambeau.std(x, 1).numpy() - wanted).max()
+        assert off <= torch_off * 4
+
+
+def test_equal_sees_writes_that_are_recorded():
+    for lib in (flambeau, torch):
+        w, x = lib.zeros(3), lib.ones(3)
+        w.copy_(x)
+        assert lib.equal(w, x)
+        x.add_(1)
+        assert not lib.equal(w, x)

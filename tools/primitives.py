@@ -13,7 +13,7 @@ from pathlib import Path
 from flambeau import ir
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.run.compiler import program as program  # registers the rules
-from flambeau.run.compiler.lower import LOWER
+from flambeau.run.compiler.lower import LOWER, PAIRS
 from flambeau.run.compiler.pointwise import RULES
 
 PAGE = Path(__file__).parent.parent / "docs" / "primitives.md"
@@ -30,7 +30,7 @@ and cases without one: `FLAMBEAU_LOG=program` says which and why). That list may
 
 def without_kernel() -> set[str]:
     """The primitives whose reference compiled programs call."""
-    return set(PRIMITIVES) - set(LOWER) - set(RULES) - {"number"}
+    return set(PRIMITIVES) - set(LOWER) - set(PAIRS) - set(RULES) - {"number"}
 
 
 def page() -> str:

@@ -108,8 +108,9 @@ _LAZY = (
     "distributions",
     "fft", "func", "hub", "jit", "linalg", "masked", "mps",
     "multiprocessing", "onnx", "optim", "overrides", "profiler", "random",
-    "return_types", "serialization", "signal", "sparse", "special", "testing", "types",
-    "utils", "version", "xpu", "__config__", "__future__", "_dynamo", "trainer",
+    "return_types", "serialization", "signal", "sparse", "special", "storage", "testing", "types",
+    "utils", "version", "xpu", "__config__", "__future__", "_C", "_dynamo", "functional",
+    "trainer",
 )  # fmt: skip
 _FROM = {
     "load": "serialization",
@@ -127,6 +128,9 @@ _FROM = {
     "sparse_csc_tensor": "sparse",
     "sparse_bsr_tensor": "sparse",
     "sparse_bsc_tensor": "sparse",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
+    "is_storage": "storage",
     "hspmm": "sparse",
     "smm": "sparse",
     "spmm": "sparse",

@@ -1,13 +1,16 @@
 """``torch.compile`` and ``torch.compiler``: accepted, and nothing to do.
 
 Flambeau records and compiles every program as it runs, so a function needs no annotation:
-``compile`` checks its arguments and gives the very same object back.
+``compile`` checks its arguments and gives the very same function back, or a module in a shell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from flambeau.nn.module import Module
+from flambeau.optimized import OptimizedModule
 
 __all__ = [
     "allow_in_graph",
@@ -42,6 +45,8 @@ def compile(
 ) -> Any:
     """``model`` itself; without ``model``, a decorator that gives its function back.
 
+    A module is given back as :class:`~flambeau.optimized.OptimizedModule`, as in PyTorch.
+
     All of PyTorch's options are accepted. A ``backend`` is not called: Flambeau has its own.
 
     Raises: ``RuntimeError`` for both ``mode`` and ``options``, or a mode that does not exist;
@@ -55,7 +60,7 @@ def compile(
     """
     if model is None:
         # As in PyTorch, the options are looked at when there is something to compile.
-        return lambda function: compile(function, mode=mode, options=options)
+        return lambda function: compile(function, mode=mode, options=options, disable=disable)
     if mode is not None and options is not None:
         raise RuntimeError(
             "Either mode or options can be specified, but both can't be specified at the same time."
@@ -64,6 +69,8 @@ def compile(
         raise RuntimeError(f"Unrecognized mode={mode}, should be one of: {', '.join(_MODES)}")
     if not callable(model):
         raise AssertionError(f"A callable function is expected, but {type(model)} is provided.")
+    if isinstance(model, Module) and not isinstance(model, OptimizedModule) and not disable:
+        return OptimizedModule(model)
     return model
 
 

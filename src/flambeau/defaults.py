@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.device import CPU, device
+from flambeau.errors import NotSupportedError
 from flambeau.functions.making import check_device
 
+# The innermost `with device(...)` last.
 _current = [CPU]
 
 
@@ -16,7 +18,7 @@ def get_default_device() -> device:
     >>> torch.get_default_device()
     device(type='cpu')
     """
-    return _current[0]
+    return _current[-1]
 
 
 def set_default_device(device: Any) -> None:
@@ -28,4 +30,17 @@ def set_default_device(device: Any) -> None:
 
     found = CPU if device is None else device if isinstance(device, Device) else Device(device)
     check_device(found)
-    _current[0] = found
+    _current[-1] = found
+
+
+def enter(found: device) -> None:
+    """Makes it the default device until :func:`leave`."""
+    if found.type == "meta":
+        raise NotSupportedError("tensors without values (device 'meta') are not supported")
+    check_device(found)
+    _current.append(found)
+
+
+def leave() -> None:
+    """Undoes the last :func:`enter`."""
+    _current.pop()

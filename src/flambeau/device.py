@@ -4,7 +4,10 @@ from __future__ import annotations
 
 __all__ = ["device", "CPU"]
 
-_TYPES = ("cpu", "cuda", "mps", "xpu", "meta", "hpu", "xla", "vulkan", "mtia", "privateuseone")
+_TYPES = (
+    "cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga",
+    "maia", "xla", "lazy", "vulkan", "mps", "meta", "hpu", "mtia", "privateuseone",
+)  # fmt: skip
 
 
 class device:
@@ -56,6 +59,18 @@ class device:
 
     def __hash__(self) -> int:
         return hash((self.type, self.index))
+
+    def __enter__(self) -> device:
+        """``with device("cpu"):`` makes it the default device; raises if this machine lacks it."""
+        from flambeau.defaults import enter  # upward: where the default device is kept
+
+        enter(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        from flambeau.defaults import leave  # upward: where the default device is kept
+
+        leave()
 
     def __reduce__(self) -> tuple:
         return (device, (self.type,) if self.index is None else (self.type, self.index))

@@ -13,7 +13,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from flambeau import version
 
@@ -30,8 +30,10 @@ _ALIASES = {
     "lightning.pytorch": "flambeau.trainer",
     "pytorch_lightning": "flambeau.trainer",
 }
-# Modules of Lightning's that are in another place here.
+# Modules that are in another place here.
 _MOVED = {
+    "flambeau._dynamo.eval_frame": "flambeau.optimized",
+    "flambeau.nn.attention.bias": "flambeau.nn.attention_bias",
     "flambeau.trainer.callbacks.callback": "flambeau.trainer.callback",
     "flambeau.trainer.core": "flambeau.trainer",
     "flambeau.trainer.core.datamodule": "flambeau.trainer.datamodule",
@@ -41,6 +43,14 @@ _MOVED = {
     "flambeau.trainer.trainer.states": "flambeau.trainer.state",
     "flambeau.trainer.trainer.trainer": "flambeau.trainer.trainer",
     "flambeau.trainer.utilities.seed": "flambeau.trainer.seeding",
+}
+
+# Classes that scripts print the types of: where PyTorch has them, and where they are.
+_SHOWN = {
+    "Tensor": ("torch", "flambeau.tensor"),
+    "Size": ("torch", "flambeau.tensor"),
+    "device": ("torch", "flambeau.device"),
+    "dtype": ("torch", "flambeau.dtypes"),
 }
 
 
@@ -66,6 +76,8 @@ def install() -> None:
     sys.path.insert(min(1, len(sys.path)), _SHIM)
     sys.modules["torch"] = ours
     ours.__version__ = version.interface
+    for name, (torch_module, _) in _SHOWN.items():
+        _class(name).__module__ = torch_module
 
 
 def uninstall() -> None:
@@ -77,6 +89,12 @@ def uninstall() -> None:
         if _aliased(name) is not None and _is_ours(module):
             del sys.modules[name]
     sys.modules["flambeau"].__version__ = version.flambeau
+    for name, (_, own) in _SHOWN.items():
+        _class(name).__module__ = own
+
+
+def _class(name: str) -> type:
+    return getattr(sys.modules["flambeau"], name)
 
 
 def is_installed() -> bool:
@@ -109,8 +127,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(
                 f"No module named '{fullname}'. {where_to_look(fullname)}", name=fullname
             ) from None
-        if real == "flambeau.trainer.trainer":
-            # A package in Lightning: `_MOVED` has what lies in it.
+        if any(moved.rpartition(".")[0] == real for moved in _MOVED):
+            # A package there: `_MOVED` has what lies in it.
             module.__dict__.setdefault("__path__", [])
         loader = _Loader(module)
         return importlib.machinery.ModuleSpec(
@@ -131,6 +149,11 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         # The import system has just replaced it by the alias's.
         module.__spec__ = self.spec
+
+    def get_code(self, name: str) -> CodeType | None:
+        """What ``python -m`` runs: the code of the module that the name stands for."""
+        assert self.spec is not None
+        return self.spec.loader.get_code(self.spec.name)  # type: ignore[union-attr]
 
 
 def _aliased(name: str) -> str | None:

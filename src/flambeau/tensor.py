@@ -73,6 +73,10 @@ class Tensor(Handle):
     is_cuda = is_sparse = is_sparse_csr = is_quantized = is_meta = is_mps = is_xpu = False
     # Whether this is a tensor of flambeau.sparse, whose history is that of its values.
     _is_sparse_layout = False
+    # Where PyTorch would leave a conjugation or negation to be worked out later.
+    _conjugated = _negated = False
+    # (dtype of gradients, the hook that gives it to them); None: the tensor's own.
+    _grad_kind: tuple[Any, Any] | None = None
     is_mkldnn = is_nested = is_vulkan = is_ipu = is_hpu = is_mtia = is_maia = is_xla = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
@@ -186,12 +190,15 @@ class Tensor(Handle):
         return self._meta.dtype.is_signed
 
     def is_conj(self) -> bool:
-        """Whether conjugation is still to be done: never, it is done at once."""
-        return False
+        """Whether the tensor is the conjugate of another, as PyTorch leaves it to be worked out.
+
+        Here the values are conjugate already: this only tells where PyTorch would say so.
+        """
+        return self._conjugated
 
     def is_neg(self) -> bool:
-        """Whether negation is still to be done: never."""
-        return False
+        """Whether the tensor is the imaginary part of such a conjugate."""
+        return self._negated
 
     def is_inference(self) -> bool:
         """Whether made under inference mode: never told apart here."""
@@ -312,13 +319,50 @@ class Tensor(Handle):
                     f"assigned grad has data of a different size: expected {list(self.shape)}, "
                     f"got {list(value.shape)}"
                 )
-            if value._meta.dtype is not self._meta.dtype:
-                raise RuntimeError("assigned grad has data of a different type")
+            kind = self._meta.dtype if self._grad_kind is None else self._grad_kind[0]
+            if kind is not None and value._meta.dtype is not kind:
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype {value._meta.dtype.name!r} to a "
+                    f"tensor with grad_dtype {kind.name!r}: assigned grad has data of a different "
+                    "type"
+                )
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
         self._grad = None
+
+    @property
+    def grad_dtype(self) -> Any:
+        """The dtype that gradients are cast to: by default the tensor's. None: ``grad`` takes any.
+
+        Raises ``RuntimeError`` for a tensor that is no leaf, and where there is a gradient of
+        another dtype.
+        """
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be accessed on leaf tensors.")
+        return self._meta.dtype if self._grad_kind is None else self._grad_kind[0]
+
+    @grad_dtype.setter
+    def grad_dtype(self, value: Any) -> None:
+        if not self.is_leaf:
+            raise RuntimeError("grad_dtype can only be set on leaf tensors.")
+        if value is not None and not isinstance(value, dtype):
+            raise RuntimeError(
+                f"grad_dtype must be a torch.dtype or None, but got {type(value).__name__}"
+            )
+        if self._grad is not None and value is not None and self._grad._meta.dtype is not value:
+            raise RuntimeError(
+                f"Cannot set grad_dtype to {value.name!r} because there is already a gradient with "
+                f"dtype {self._grad._meta.dtype.name!r}. Please clear the gradient (.grad = None) "
+                "before changing grad_dtype."
+            )
+        if self._grad_kind is not None and self._grad_kind[1] is not None:
+            self._grad_kind[1].remove()
+        hook = None
+        if self._meta.requires_grad and value not in (None, self._meta.dtype):
+            hook = self.register_hook(lambda g: g.to(value))
+        self._grad_kind = value, hook
 
     @property
     def grad_fn(self) -> Any:
@@ -493,14 +537,19 @@ class Tensor(Handle):
         return self._export()
 
     def _export(self) -> np.ndarray:
+        self._give()
+        return self._array().view()
+
+    def _give(self) -> None:
+        """Makes it concrete, in memory that foreign code may write to from now on."""
         self._value()
-        # Foreign code may write to it from now on: what was recorded on it is computed first.
+        # What was recorded on it is computed first.
         storage, tr = self._storage, open_.trace
-        if any(t._storage is storage for t in tr.inputs):
-            flush.flush_other(tr)
-        array = self._array()
+        for t in tr.inputs:
+            if t._storage is storage:
+                flush.flush_other(tr)
+                break
         alias.mark_foreign(self)
-        return array.view()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._meta.dtype is bfloat16:
@@ -533,7 +582,25 @@ class Tensor(Handle):
 
     def data_ptr(self) -> int:
         """The address of the first element."""
-        return self._export().ctypes.data
+        self._give()
+        spec, memory = self._spec, self._storage.memory  # type: ignore[union-attr]
+        if spec is None:
+            return memory.ctypes.data
+        if spec.__class__ is Parts or 0 in spec[0]:
+            return self._array().ctypes.data
+        return memory.ctypes.data + spec[2] * memory.itemsize
+
+    def untyped_storage(self) -> Any:
+        """The memory that the tensor lies on, as bytes: ``torch.storage.UntypedStorage``."""
+        from flambeau.storage import untyped  # upward: an object made of a tensor over it all
+
+        return untyped(self)
+
+    def storage(self) -> Any:
+        """The memory that the tensor lies on, as elements: ``torch.storage.TypedStorage``."""
+        from flambeau.storage import typed  # upward: an object made of a tensor over it all
+
+        return typed(self)
 
     def _storage_parts(self) -> tuple:
         """(owner, whole storage as a flat array, offset, shape, strides): for saving."""
@@ -670,7 +737,7 @@ class Tensor(Handle):
             flat = flats[id(storage)] = storage.array.copy().reshape(-1)
         shape, strides, offset = alias.spec_of(self)
         if self._spec.__class__ is Parts:
-            flat = flat.view(flat.real.dtype)
+            flat = flat.view(self._spec.dtype or flat.real.dtype)
         t = Tensor._from_parts(
             None, flat, offset, shape, strides, self._meta.requires_grad, type(self)
         )
@@ -724,7 +791,8 @@ class Tensor(Handle):
 
 _STATE = {
     "_trace", "_slot", "_meta", "_storage", "_spec", "_base", "_btrace", "_seen", "_hist",
-    "_grad", "_hooks", "_post_hooks", "_retains", "_keep",
+    "_grad", "_hooks", "_post_hooks", "_retains", "_keep", "_conjugated", "_negated",
+    "_grad_kind",
 }  # fmt: skip
 _flat_storages: dict[int, Any] = {}
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from flambeau.device import device
 from flambeau.dtypes import dtype
-from flambeau.functions.creation import empty, zeros
-from flambeau.functions.random import rand, randint
+from flambeau.functions.creation import empty
+from flambeau.functions.random import randint
 from flambeau.tensor import Tensor
 
 __all__ = ["assert_allclose", "assert_close", "make_tensor"]
@@ -313,7 +313,7 @@ def make_tensor(
 
     By default the range is [-9, 9) for floating and complex types, [-9, 10) for signed integers,
     [0, 10) for uint8 and [0, 2) for bool. ``exclude_zero`` moves zeros to the smallest positive
-    number; ``noncontiguous`` gives a tensor whose last stride is 2.
+    number; ``noncontiguous`` gives every second element of a larger tensor.
 
     Raises: ``ValueError`` if ``low`` is not below ``high``.
     """
@@ -324,21 +324,25 @@ def make_tensor(
     high = default_high if high is None else high
     if low >= high:
         raise ValueError(f"`low` must be less than `high`, but got {low} >= {high}")
-    parts = (*sizes, 2) if dtype.is_complex else sizes
+    spread = noncontiguous and math.prod(sizes) > 1
+    drawn = (*sizes[:-1], 2 * sizes[-1]) if spread else sizes
     if floating:
         real = dtype.to_real() if dtype.is_complex else dtype
-        values = rand(parts, device=device).to(real) * (high - low) + low
+        parts = (*drawn, 2) if dtype.is_complex else drawn
+        values = empty(parts, dtype=real, device=device).uniform_(low, high)
         if dtype.is_complex:
             from flambeau.functions.complex import view_as_complex
 
-            values = view_as_complex(values.contiguous())
+            values = view_as_complex(values)
     else:
-        values = randint(math.floor(low), math.ceil(high), parts, device=device).to(dtype)
+        if not dtype.is_signed:
+            low = max(low, 0)
+        values = randint(math.floor(low), math.ceil(high), drawn, device=device).to(dtype)
+    if spread:
+        values = values[..., 1::2]
     if exclude_zero:
         smallest = float(np.finfo(np.float32).tiny) if floating else 1
         values[values == 0] = smallest
-    if noncontiguous and values.numel() > 1:
-        values = _spread(values)
     return values.detach().requires_grad_(requires_grad) if requires_grad else values
 
 
@@ -348,12 +352,3 @@ def _range(dtype: dtype) -> tuple[float, float]:
     if dtype.name == "bool":
         return 0, 2
     return (-9, 10) if dtype.is_signed else (0, 10)
-
-
-def _spread(values: Tensor) -> Tensor:
-    """The same values with every second element of a larger tensor left out."""
-    wide = (zeros if values.dtype.name == "bool" else empty)(
-        (*values.shape, 2), dtype=values.dtype, device=values.device
-    )
-    wide[..., 0] = values
-    return wide[..., 0]

@@ -386,11 +386,21 @@ def gradgradcheck(
     given = _listed(inputs)
     wanted = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
     if grad_outputs is None:
-        rng = np.random.default_rng(0)
+        from flambeau.testing import make_tensor  # upward: the weights are drawn as PyTorch's are
+
         with enable_grad():
             outputs = _differentiable(func(*given))
         weights = tuple(
-            _tensor(rng.uniform(-1, 1, _real(None, o).size), o).requires_grad_() for o in outputs
+            make_tensor(
+                o.shape,
+                dtype=o.dtype,
+                device=o.device,
+                low=-1,
+                high=1,
+                requires_grad=True,
+                noncontiguous=gen_non_contig_grad_outputs,
+            )
+            for o in outputs
         )
     else:
         weights = tuple(w.detach().requires_grad_() for w in _listed(grad_outputs))

@@ -234,7 +234,9 @@ class Pass:
         while True:
             if begin and (asked is None or asked or remaining):
                 seeded = tuple(sorted(begin))
-                way = unit.spec and unit.spec.backward(seeded, allowed, asked, tuple(remaining))
+                way = unit.spec and unit.spec.backward(
+                    seeded, allowed, asked, tuple(remaining), unit.node if self.create else None
+                )
                 unit.check(way, allowed)
                 for slot, g in self.pulled(unit, way, [begin[s] for s in seeded]):
                     if slot in remaining:
@@ -252,7 +254,8 @@ class Pass:
             hooks = step_hooks(unit, ready)
             if hooks:
                 reads = self.of_interest(unit, hooks[0].reads)
-                way = unit.spec and unit.spec.backward((ready,), allowed, (), reads)
+                node = unit.node if self.create else None
+                way = unit.spec and unit.spec.backward((ready,), allowed, (), reads, node)
                 unit.check(way, allowed)
                 begin = changed_by(hooks, dict(self.pulled(unit, way, [g])), g, self.create)
                 split(begin, remaining, totals, found)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flambeau.autograd import engine, saved
-from flambeau.autograd.modes import no_grad
+from flambeau.autograd.modes import enable_grad, no_grad
 from flambeau.record import alias
 from flambeau.record.meta import meta
 from flambeau.record.segment import INPLACE, TWICE
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
+
+
+class _Forwarding(threading.local):
+    """Whether the pass that runs is half of a forward-mode derivative."""
+
+    active = False
+
+    def __enter__(self) -> None:
+        self.active = True
+
+    def __exit__(self, *exc: object) -> None:
+        self.active = False
+
+
+forwarding = _Forwarding()
 
 
 class FunctionCtx:
@@ -127,6 +143,14 @@ class Function(FunctionCtx, metaclass=_FunctionMeta):
 
     vjp = backward
 
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """The outputs' tangents from those of the inputs, for forward-mode derivatives."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with "
+            "forward mode AD."
+        )
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs forward; the outputs' history is this function's backward."""
@@ -199,6 +223,8 @@ def _call_backward(
             for g, m in zip(grads, metas, strict=True)
         ]
     backward = cls.vjp if cls.vjp is not Function.vjp else cls.backward  # type: ignore[attr-defined]
+    if forwarding.active and cls.jvp is not Function.jvp:  # type: ignore[attr-defined]
+        backward = functools.partial(_transposed, cls, args)
     results = backward(ctx, *grads)
     results = list(results) if isinstance(results, (tuple, list)) else [results]
     while len(results) > len(args) and results[-1] is None:
@@ -215,6 +241,33 @@ def _call_backward(
                 "or None was expected"
             )
     return [r for a, r in zip(args, results, strict=True) if isinstance(a, Tensor)]
+
+
+def _transposed(cls: Any, args: tuple, ctx: FunctionCtx, *grads: Any) -> tuple:
+    """The gradients of a function's inputs by its ``jvp``, which is linear in the tangents."""
+    from flambeau.autograd.api import grad  # late: it imports this module
+
+    with enable_grad():
+        tangents = [
+            engine.concrete(np.zeros(m.shape, m.dtype.numpy), m.dtype).requires_grad_()
+            if m is not None
+            else None
+            for m in (a._meta if need else None for a, need in zip(args, ctx.needs_input_grad))
+        ]
+        found = cls.jvp(ctx, *tangents)
+        outs = found if isinstance(found, (tuple, list)) else (found,)
+        pairs = [
+            (o, g)
+            for o, g in zip(outs, grads, strict=True)
+            if g is not None and o is not None and o.requires_grad
+        ]
+        wanted = [t for t in tangents if t is not None]
+        given: tuple = (None,) * len(wanted)
+        if pairs:
+            through, weights = zip(*pairs, strict=True)
+            given = grad(through, wanted, weights, create_graph=True, allow_unused=True)
+    rest = iter(given)
+    return tuple(None if t is None else next(rest) for t in tangents)
 
 
 def once_differentiable(f: Callable) -> Callable:

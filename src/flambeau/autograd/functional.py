@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.autograd import engine
 from flambeau.autograd.api import grad
+from flambeau.autograd.function import forwarding
 from flambeau.autograd.library import functions
 from flambeau.autograd.modes import enable_grad
 from flambeau.record.storage import Handle as Tensor
@@ -212,7 +213,8 @@ def pushed(
 ) -> tuple[Tensor | None, ...]:
     """The derivatives of computed ``outs`` along ``vectors`` (as ``ins``); None for constants."""
     weights = [_zeros(o).requires_grad_() if o.requires_grad else None for o in outs]
-    pulled = _grads(outs, ins, weights, True)
+    with forwarding:
+        pulled = _grads(outs, ins, weights, True)
     pairs = [(g, t) for g, t in zip(pulled, vectors, strict=True) if g is not None]
     wanted = [w for w in weights if w is not None]
     if not pairs or not wanted:

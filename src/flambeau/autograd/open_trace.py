@@ -103,7 +103,8 @@ def pull(
             written(entry, start)
 
     builder.history = create
-    grads, _ = derive(entries, wanted, seeds, builder, check, barriers)
+    wholes = node.path_wholes() if create else None
+    grads, _ = derive(entries, wanted, seeds, builder, check, barriers, wholes)
     freed = node.freed if retain else node.freed | spent
     return grads, freed
 
@@ -265,8 +266,15 @@ def key_for(tr: Trace, t: Any) -> Any:
 
 def with_history(tr: Trace, builder: Builder) -> set[int]:
     """The slots that depend on what wants a gradient: gradients of linear functions do not."""
-    wanted = {-1 - i for i, t in enumerate(tr.inputs) if t._meta.requires_grad}
-    return depending([*tr.node.path_entries(), *builder.entries], wanted)[1]
+    reached = {-1 - i for i, t in enumerate(tr.inputs) if t._meta.requires_grad}
+    for e in (*tr.node.path_entries(), *builder.entries):
+        if e.grad and any(
+            i in reached and e.prim.gradient_of(p) is not None
+            for p, i in enumerate(e.inputs)
+            if type(i) is int
+        ):
+            reached.update(e.outputs)
+    return reached
 
 
 def pull_step(

@@ -39,7 +39,10 @@ def recorded(unit: Segment, way: Way, seeds: Sequence[Any]) -> list[Any]:
         found = values.get(slot)
         if found is None:
             i = -1 - slot
-            found = as_bound(unit, i) if i < count else as_saved(unit, saved[i - count])
+            if i < 0:
+                found = as_tied(unit, slot)
+            else:
+                found = as_bound(unit, i) if i < count else as_saved(unit, saved[i - count])
             values[slot] = found
         return found
 
@@ -100,6 +103,16 @@ def as_saved(unit: Segment, slot: int) -> Any:
         t._storage = twin
     if slot in _dependent(unit.spec):
         t._meta = meta(aval.shape, aval.dtype, True, False)
+        t._hist = (unit, slot)
+    return t
+
+
+def as_tied(unit: Segment, slot: int) -> Any:
+    """The history of a value that was not kept: nothing reads what it was."""
+    aval = unit.spec.avals[slot]  # type: ignore[union-attr]
+    t = concrete(np.broadcast_to(np.zeros((), aval.dtype.numpy), aval.shape), aval.dtype)  # type: ignore[union-attr]
+    if slot in _dependent(unit.spec):
+        t._meta = meta(aval.shape, aval.dtype, True, False)  # type: ignore[arg-type]
         t._hist = (unit, slot)
     return t
 

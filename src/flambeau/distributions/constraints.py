@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import flambeau
+from flambeau.record import alias
 
 __all__ = [
     "Constraint",
@@ -53,10 +56,24 @@ class Constraint:
 
     is_discrete = False
     event_dim = 0
+    # Whether ``check`` is made of operators that arrays have, too.
+    operators = False
 
     def check(self, value: Any) -> flambeau.Tensor:
         """Whether each value is in the set: a tensor of bools of the batch's shape."""
         raise NotImplementedError
+
+    def holds(self, value: flambeau.Tensor) -> bool:
+        """Whether all values are in the set.
+
+        Data, such as a sample or a number, is looked at where it is, without a program.
+        """
+        if self.operators and all(isinstance(b, (int, float)) for b in self.__dict__.values()):
+            data = alias.at_once([value])
+            if data is not None and data[0].dtype.kind in "biuf":
+                with np.errstate(all="ignore"):
+                    return bool(np.all(self.check(data[0])))
+        return bool(self.check(value).all())
 
     def __repr__(self) -> str:
         return type(self).__name__[1:] + "()"
@@ -118,6 +135,7 @@ def is_dependent(constraint: Any) -> bool:
 
 class _Boolean(Constraint):
     is_discrete = True
+    operators = True
 
     def check(self, value: Any) -> flambeau.Tensor:
         return (value == 0) | (value == 1)
@@ -142,6 +160,7 @@ class _Bounded(Constraint):
 
 class _IntegerInterval(_Bounded):
     is_discrete = True
+    operators = True
 
     def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
         self.lower_bound = lower_bound
@@ -154,6 +173,7 @@ class _IntegerInterval(_Bounded):
 
 class _IntegerGreaterThan(_Bounded):
     is_discrete = True
+    operators = True
 
     def __init__(self, lower_bound: Any) -> None:
         self.lower_bound = lower_bound
@@ -163,11 +183,15 @@ class _IntegerGreaterThan(_Bounded):
 
 
 class _Real(Constraint):
+    operators = True
+
     def check(self, value: Any) -> flambeau.Tensor:
         return value == value
 
 
 class _GreaterThan(_Bounded):
+    operators = True
+
     def __init__(self, lower_bound: Any) -> None:
         self.lower_bound = lower_bound
 
@@ -176,6 +200,8 @@ class _GreaterThan(_Bounded):
 
 
 class _GreaterThanEq(_Bounded):
+    operators = True
+
     def __init__(self, lower_bound: Any) -> None:
         self.lower_bound = lower_bound
 
@@ -184,6 +210,8 @@ class _GreaterThanEq(_Bounded):
 
 
 class _LessThan(_Bounded):
+    operators = True
+
     def __init__(self, upper_bound: Any) -> None:
         self.upper_bound = upper_bound
 
@@ -192,6 +220,8 @@ class _LessThan(_Bounded):
 
 
 class _Interval(_Bounded):
+    operators = True
+
     def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
         self.lower_bound = lower_bound
         self.upper_bound = upper_bound
@@ -201,6 +231,8 @@ class _Interval(_Bounded):
 
 
 class _HalfOpenInterval(_Bounded):
+    operators = True
+
     def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
         self.lower_bound = lower_bound
         self.upper_bound = upper_bound

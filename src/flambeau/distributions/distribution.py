@@ -68,7 +68,7 @@ class Distribution:
             ):
                 continue
             value = getattr(self, name)
-            if not constraint.check(value).all():
+            if not constraint.holds(value):
                 raise ValueError(
                     f"Expected parameter {name} "
                     f"({type(value).__name__} of shape {tuple(value.shape)}) "
@@ -209,7 +209,7 @@ class Distribution:
                 stacklevel=3,
             )
             return
-        if not support.check(value).all():
+        if not support.holds(value):
             raise ValueError(
                 "Expected value argument "
                 f"({type(value).__name__} of shape {tuple(value.shape)}) "

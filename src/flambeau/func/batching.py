@@ -150,7 +150,7 @@ def pointwise(b: Batch) -> Any:
     return b.run(*[b.aligned(x, ndim) for x in b])
 
 
-@rule("rebase", "shared_gradient", "dirichlet_draw", "standard_gamma_draw")
+@rule("rebase", "shared_gradient", "tied", "dirichlet_draw", "standard_gamma_draw")
 def alike(b: Batch) -> Any:
     """All operands have the same shape, or are numbers."""
     return b.run(*b.fulls())
@@ -286,6 +286,7 @@ def matmul(b: Batch) -> Any:
 @rule(
     "cholesky_solve", "cofactor", "complex_to_pairs", "det", "eig", "ldl", "ldl_solve", "lu",
     "matrix_exp", "pairs_to_complex", "pivots_to_order", "qr", "slogdet", "svd", "eigh",
+    "eigvalsh", "svdvals",
 )  # fmt: skip
 def stacks(b: Batch) -> Any:
     """Primitives of the last dimensions, whatever lies before them."""

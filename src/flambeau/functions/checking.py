@@ -44,10 +44,10 @@ def check_range(index: Tensor, size: int, dim: int, lowest: int = 0) -> None:
 
 def wrapped(index: Tensor, size: int, dim: int) -> Tensor:
     """An index whose negative values count from the end, made to count from the front."""
-    check_range(index, size, dim, -size)
     array = known(index)
-    if array is not None and (not array.size or array.min() >= 0):
+    if array is not None and (not array.size or (array.min() >= 0 and array.max() < size)):
         return index
+    check_range(index, size, dim, -size)
     return _wrap(index, size)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from flambeau import dtypes
 from flambeau.functions.checks import _need_tensor
 from flambeau.functions.inplace import inplace, title
 from flambeau.functions.pointwise import _in_floats
@@ -12,6 +13,7 @@ from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import alias
 from flambeau.record.macro import function, ops
 from flambeau.record.storage import Parts
+from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
 
 
@@ -97,12 +99,11 @@ def view_as_real(input: Tensor) -> Tensor:
     return _parts_of(input, 0, "complex_to_pairs", "ViewAsRealBackward0")
 
 
-@function(grad="ViewAsComplexBackward0")
 def view_as_complex(input: Tensor) -> Tensor:
     """Complex numbers from a last dimension of size 2, the inverse of ``view_as_real``.
 
-    The result has memory of its own here: writes to it do not reach ``input``. Raises
-    ``RuntimeError`` for other dtypes and shapes.
+    The result shares the memory of ``input``; not with history, which makes it one of its own.
+    Raises ``RuntimeError`` for other dtypes, shapes and strides.
 
     >>> view_as_complex(tensor([[1.0, 2.0]]))
     tensor([1.+2.j])
@@ -113,11 +114,25 @@ def view_as_complex(input: Tensor) -> Tensor:
             "view_as_complex is only supported for half, float and double tensors, but got a "
             f"tensor of scalar type: {title(input.dtype)}"
         )
-    shape = input._meta.shape
+    shape, strides, offset = alias.spec_of(input)
     if not shape:
         raise RuntimeError("Input tensor must have one or more dimensions")
     if shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
+    if strides[-1] != 1:
+        raise RuntimeError("Tensor must have a last dimension with stride 1")
+    if any(s % 2 for s in strides[:-1]):
+        raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if offset % 2:
+        raise RuntimeError("Tensor must have a storage_offset divisible by 2")
+    if open_.trace.builder is None and alias.immediate(input) and input.dtype is not dtypes.float16:
+        spec = (shape[:-1], tuple(s // 2 for s in strides[:-1]), offset // 2)
+        return alias.bits(input, spec, input.dtype.to_complex())
+    return _joined(input)
+
+
+@function(grad="ViewAsComplexBackward0")
+def _joined(input: Tensor) -> Tensor:
     return ops.pairs_to_complex(input)
 
 
@@ -135,7 +150,10 @@ def _imaginary(tensor: Tensor) -> Tensor:
     """The imaginary parts; ``RuntimeError`` for a real tensor."""
     if not tensor.dtype.is_complex:
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return _parts_of(tensor, 1, "imag", "ImagBackward0")
+    found = _parts_of(tensor, 1, "imag", "ImagBackward0")
+    if tensor._conjugated:
+        found._negated = True
+    return found
 
 
 def real(input: Tensor) -> Tensor:
@@ -165,12 +183,18 @@ def conj(input: Tensor) -> Tensor:
     tensor([1.-2.j])
     """
     _need_tensor("conj", input)
-    return _conj(input) if input.dtype.is_complex else input
+    if not input.dtype.is_complex:
+        return input
+    result = _conj(input)
+    if open_.trace.builder is None:
+        result._conjugated = not input._conjugated
+    return result
 
 
 def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The complex conjugates, computed at once; a real tensor itself."""
-    result = conj(input)
+    _need_tensor("conj_physical", input)
+    result = _conj(input) if input.dtype.is_complex else input
     if out is not None:
         from flambeau.functions.inplace import write_out
 
@@ -187,12 +211,12 @@ def conj_physical_(input: Tensor) -> Tensor:
 
 
 def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor itself: conjugation is never put off here."""
+    """The values of a conjugate (``is_conj``) in memory of their own; another tensor itself."""
     _need_tensor("resolve_conj", input)
-    return input
+    return ops.clone(input) if input._conjugated else input
 
 
 def resolve_neg(input: Tensor) -> Tensor:
-    """The tensor itself: negation is never put off here."""
+    """The values of a negative (``is_neg``) in memory of their own; another tensor itself."""
     _need_tensor("resolve_neg", input)
-    return input
+    return ops.clone(input) if input._negated else input

@@ -11,6 +11,7 @@ from flambeau.device import device as Device
 from flambeau.errors import NotSupportedError
 from flambeau.functions import creation, making
 from flambeau.functions.casting import _clone, clone
+from flambeau.functions.geometry import _laid_out
 from flambeau.functions.inplace import title
 from flambeau.record.macro import function, ops
 from flambeau.record.trace import defaults
@@ -153,7 +154,10 @@ def cuda(
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if its elements lie in row-major order, else a copy where they do."""
-    return self if self.is_contiguous() else clone(self)
+    if self.is_contiguous():
+        return self
+    laid = _laid_out(self)
+    return clone(self) if laid is None else laid
 
 
 # ----------------------------------------------------------------------------- like this one

@@ -14,6 +14,7 @@ from flambeau.functions.promotion import cast
 from flambeau.record import alias
 from flambeau.record.macro import function, ops
 from flambeau.record.storage import contiguous_strides
+from flambeau.run import tier as _tier
 from flambeau.tensor import Tensor, concrete
 
 if TYPE_CHECKING:
@@ -148,14 +149,29 @@ def _triangle_(name: str, f: Any) -> Any:
 tril_, triu_ = _triangle_("tril_", _tril), _triangle_("triu_", _triu)
 
 
-def _triangle_indices(name: str, row: int, col: int, offset: int, dtype: Any, f: Any) -> Tensor:
+# From so many rows a native loop is worth its loading.
+_MANY_ROWS = 128
+
+
+def _triangle_indices(
+    name: str, row: int, col: int, offset: int, dtype: Any, lower: bool
+) -> Tensor:
     if row < 0 or col < 0:
         what, n = ("row", row) if row < 0 else ("col", col)
         raise RuntimeError(f"{what} must be non-negative, got{n}")
     dtype = dtype or dtypes.int64
     if dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"\"{name}\" not implemented for '{title(dtype)}'")
-    return concrete(np.ascontiguousarray(f(row, offset, col), dtype.numpy), dtype)
+    edges = np.clip(np.arange(row) + offset + lower, 0, col)
+    first = np.zeros_like(edges) if lower else edges
+    count = edges if lower else col - edges
+    if row >= _MANY_ROWS and _tier.chosen() != "interpret":
+        from flambeau.run.compiler.triangles import listed
+
+        places = listed(first, count)
+    else:
+        places = np.stack((np.tril_indices if lower else np.triu_indices)(row, offset, col))
+    return concrete(np.ascontiguousarray(places, dtype.numpy), dtype)
 
 
 def tril_indices(
@@ -174,9 +190,7 @@ def tril_indices(
     tensor([[0, 1, 1],
             [0, 0, 1]])
     """
-    return _triangle_indices(
-        "tril_indices", row, col, offset, dtype, lambda r, k, c: np.stack(np.tril_indices(r, k, c))
-    )
+    return _triangle_indices("tril_indices", row, col, offset, dtype, lower=True)
 
 
 def triu_indices(
@@ -195,9 +209,7 @@ def triu_indices(
     tensor([[0, 0, 1],
             [0, 1, 1]])
     """
-    return _triangle_indices(
-        "triu_indices", row, col, offset, dtype, lambda r, k, c: np.stack(np.triu_indices(r, k, c))
-    )
+    return _triangle_indices("triu_indices", row, col, offset, dtype, lower=False)
 
 
 @function

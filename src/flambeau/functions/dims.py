@@ -12,7 +12,9 @@ def as_int(value: Any, argument: str) -> int:
     if value.__class__ is int:
         return value
     try:
-        return index(value)
+        if value.__class__ is not bool:
+            return index(value)
+        raise TypeError
     except TypeError:
         raise TypeError(f"argument '{argument}' must be int, not {type(value).__name__}") from None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 from flambeau.dtypes import dtype
 from flambeau.functions.creation import from_numpy
+from flambeau.record.trace import defaults
 from flambeau.tensor import Tensor
 
 
@@ -30,6 +32,51 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     if not array.flags.writeable:
         array = _writeable(array)
     return from_numpy(array)
+
+
+def from_file(
+    filename: str,
+    shared: bool | None = None,
+    size: int | None = 0,
+    *,
+    dtype: dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool | None = False,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The first ``size`` elements of a file, mapped: what is written reaches it if ``shared``.
+
+    A shared file is made, or made longer, where it must be. Raises ``RuntimeError`` for one that
+    is too short otherwise, or that cannot be opened.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(bytes([1, 2, 3])), file.flush()
+    ...     x = from_file(file.name, size=2, dtype=uint8)
+    >>> x
+    tensor([1, 2], dtype=torch.uint8)
+    """
+    kind = dtype or defaults.dtype
+    count = size or 0
+    if not count:
+        return from_numpy(np.empty(0, kind.numpy)).requires_grad_(requires_grad)
+    wanted = count * kind.itemsize
+    try:
+        if shared and (not os.path.exists(filename) or os.path.getsize(filename) < wanted):
+            with open(filename, "ab") as file:
+                file.truncate(wanted)
+        found = os.path.getsize(filename)
+        if found < wanted:
+            raise RuntimeError(
+                f"file <{filename}> has a size of {found} bytes, of which {wanted} are wanted"
+            )
+        mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(wanted,))
+    except OSError as error:
+        raise RuntimeError(f"unable to open file <{filename}>: {error}") from error
+    bits = from_numpy(np.asarray(mapped))
+    made = bits if kind is bits.dtype else bits.view(kind)
+    return made.requires_grad_(requires_grad)
 
 
 class _Capsule:

@@ -180,7 +180,8 @@ def _one(name: str) -> Callable:
         axis: int | None = None,
     ) -> Tensor:
         dim = dim if axis is None else axis
-        return f(input, None if n is None else (n,), (dim,), norm, *last, out=out)
+        size = None if n is None else (_dims.as_int(n, "n"),)
+        return f(input, size, (dim,), norm, *last, out=out)
 
     return _titled(transform, name, name, "``n`` positions along ``dim``", "(4)")
 
@@ -218,7 +219,9 @@ def _many(name: str) -> Callable:
 
 
 def _tuple(x: Any) -> Any:
-    return tuple(x) if isinstance(x, (list, tuple)) else x
+    if isinstance(x, (list, tuple)):
+        return tuple(x)
+    return None if x is None else _dims.as_int(x, "dim")
 
 
 def _titled(f: Any, name: str, stem: str, sizes: str, shape: str) -> Callable:

@@ -134,9 +134,12 @@ def take_along_dim(
         broadcast_shapes(tuple(shape[:d] + [1] + shape[d + 1 :]), tuple(at[:d] + [1] + at[d + 1 :]))
     )
     indices = wrapped(indices, shape[d], d)
-    x = input.expand(both[:d] + [shape[d]] + both[d + 1 :])
-    i = indices.expand(both[:d] + [at[d]] + both[d + 1 :])
-    result = gather(x, d, i)
+    lead, rest = tuple(both[:d]), tuple(both[d + 1 :])
+    whole, wanted = (*lead, shape[d], *rest), (*lead, at[d], *rest)
+    x = input if input._meta.shape == whole else input.expand(whole)
+    i = indices if indices._meta.shape == wanted else indices.expand(wanted)
+    # All that ``gather`` would check has been checked.
+    result = _gather(x, d, i)
     return result if out is None else write_out(out, result, "take_along_dim")
 
 

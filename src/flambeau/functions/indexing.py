@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions import views
+from flambeau.functions.geometry import _is_data, _Remembered, _row
 from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import cast
 from flambeau.ir.indexing import result_shape
@@ -175,12 +176,16 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     if dims:
         y = views.sliced(x, tuple(dims), tuple(starts), tuple(sizes), tuple(steps))
     if reshaped:
-        y = _reshape_view(y, items, tuple(new))
+        y = _reshape_view(y, items, tuple(new), alias.spec_of(x))
     return y, left
 
 
-def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...]) -> Tensor:
-    """Drops the dimensions that integers took, adds those of None."""
+def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...], before: Any) -> Tensor:
+    """Drops the dimensions that integers took, adds those of None.
+
+    ``before`` is the geometry that nothing was cut from: a new dimension steps over all of the
+    next one.
+    """
     from flambeau.ir.primitive import PRIMITIVES
 
     _, strides, offset = alias.spec_of(y)
@@ -188,7 +193,7 @@ def _reshape_view(y: Tensor, items: list[Any], new: tuple[int, ...]) -> Tensor:
     d = 0
     for i in items:
         if i is None or (isinstance(i, Tensor) and i.dim() == 0 and i.dtype is dtypes.bool_):
-            steps.append(1)
+            steps.append(before[0][d] * before[1][d] if d < len(before[0]) else 1)
         elif isinstance(i, int):
             d += 1
         else:
@@ -266,6 +271,38 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 
     Raises ``IndexError`` for positions out of range.
     """
+    if input.__class__ is Tensor and _is_data(input):
+        if index.__class__ is int:
+            shape, n = input._meta.shape, index
+            if shape and -shape[0] <= n < shape[0]:
+                return _row(input, n)
+        elif index.__class__ is not slice and (key := _key(index)) is not None:
+            made = _known.get(input, key)
+            return _known.add(input, key, _getitem(input, index)) if made is None else made
+    return _getitem(input, index)
+
+
+_known = _Remembered()
+
+
+def _key(index: Any) -> tuple | None:
+    """A basic index as what it can be remembered by."""
+    found: list[Any] = []
+    for i in index if index.__class__ is tuple else (index,):
+        if i.__class__ is slice:
+            parts = (i.start, i.stop, i.step)
+            for n in parts:
+                if n is not None and n.__class__ is not int:
+                    return None
+            found.append(parts)
+        elif i.__class__ is int or i is None or i is Ellipsis:
+            found.append(i)
+        else:
+            return None
+    return tuple(found)
+
+
+def _getitem(input: Tensor, index: Any) -> Tensor:
     if index.__class__ is int and input._meta.shape:
         n = input._meta.shape[0]
         if -n <= index < n:

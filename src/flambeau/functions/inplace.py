@@ -54,15 +54,16 @@ def assign(target: Tensor, value: Tensor) -> Tensor:
 def inplace(f: Callable) -> Callable:
     """The variant of a function that writes its result to its first argument."""
     fn = f.__wrapped__  # type: ignore[attr-defined]
+    recorded = f.__globals__.get("_fn")
 
     def body(*args: Any, **kwargs: Any) -> Tensor:
         target = args[0] if args else next(iter(kwargs.values()))
         return assign(target, fn(*args, **kwargs))
 
-    body.signature_of = fn  # type: ignore[attr-defined]
+    body.signature_of = getattr(fn, "signature_of", fn)  # type: ignore[attr-defined]
     body.__name__ = body.__qualname__ = fn.__name__ + "_"
     body.__doc__ = f"In-place ``{fn.__name__}``."
-    return function(body)
+    return function(body, whole=recorded is not None and recorded.whole)
 
 
 # Functions that take no input as their ``out``, and those that take one that overlaps another way.

@@ -13,6 +13,7 @@ from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import write_out
 from flambeau.functions.promotion import cast, result_type
 from flambeau.ir.primitive import broadcast_shapes as _broadcast_shapes
+from flambeau.record import alias
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Size, Tensor, concrete
 
@@ -42,6 +43,37 @@ def given_tensors(tensors: tuple, name: str) -> tuple[Tensor, ...]:
     return _sequence(tensors, name)
 
 
+def _joined_data(tensors: Sequence[Tensor], dim: Any, new: bool) -> Tensor | None:
+    """Data along a dimension, or a ``new`` one, at once; None: the call is recorded, or refused."""
+    first = tensors[0]._meta
+    shape, dtype = first.shape, first.dtype
+    rank = len(shape) + new
+    if dim.__class__ is not int or not -rank <= dim < rank:
+        return None
+    d = dim % rank
+    for t in tensors:
+        m = t._meta
+        if m is not first and (
+            m.dtype is not dtype
+            or len(m.shape) != len(shape)
+            or any(n != k for a, (n, k) in enumerate(zip(m.shape, shape)) if new or a != d)
+        ):
+            return None
+    arrays = alias.at_once(tensors)
+    if arrays is None:
+        return None
+    if new:
+        one = (*shape[:d], 1, *shape[d:])
+        arrays = [a.reshape(one) for a in arrays]
+    # NumPy's own result may lie in another order.
+    shape = (
+        *shape[:d],
+        len(arrays) if new else sum(a.shape[d] for a in arrays),
+        *shape[d + (not new) :],
+    )
+    return concrete(np.concatenate(arrays, d, np.empty(shape, arrays[0].dtype)), dtype)
+
+
 @function(grad="CatBackward0")
 def _cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
     dtype = result_type(*tensors)
@@ -68,8 +100,12 @@ def _cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
                     f"got size {m} for tensor number {i} in the list."
                 )
     if len(real) == 1:
-        return cast(real[0], dtype) if real[0].dtype is not dtype else ops.clone(real[0])
-    return ops.concat(*[cast(t, dtype) for t in real], dim=d)
+        joined = cast(real[0], dtype) if real[0].dtype is not dtype else ops.clone(real[0])
+    else:
+        joined = ops.concat(*[cast(t, dtype) for t in real], dim=d)
+    # They have gradients, with nothing in them.
+    empty = [t for t in tensors if t._meta.shape == (0,) and t._meta.requires_grad]
+    return ops.tied(joined, *empty) if empty else joined
 
 
 def cat(
@@ -89,7 +125,9 @@ def cat(
     for i, t in enumerate(tensors):
         if not t._meta.shape:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    result = _cat(tensors, dim)
+    result = _joined_data(tensors, dim, new=False)
+    if result is None:
+        result = _cat(tensors, dim)
     return result if out is None else write_out(out, result, "cat", tensors)
 
 
@@ -134,7 +172,9 @@ def stack(
     tensors = _sequence(tensors, "stack")
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
-    result = _stack(tensors, dim)
+    result = _joined_data(tensors, dim, new=True)
+    if result is None:
+        result = _stack(tensors, dim)
     return result if out is None else write_out(out, result, "stack", tensors)
 
 

@@ -62,14 +62,14 @@ def _pair(dim: Any, ndim: int, name: str) -> tuple[int, int]:
 
 def _singular(x: Tensor, rows: int, columns: int) -> Tensor:
     """Singular values of the matrices in two dimensions, at the end."""
-    import flambeau.ir.spectral  # noqa: F401  (declares primitives)
+    from flambeau.functions.linalg._common import singular_values
 
     rest = [d for d in range(x.dim()) if d not in (rows, columns)]
     stacked = ops.permute(x, dims=(*rest, rows, columns))
     if 0 in stacked._meta.shape[-2:]:
         # None at all, with the history of the matrix.
         return ops.abs(ops.reshape(stacked, shape=(*stacked._meta.shape[:-2], 0)))
-    return ops.svd(stacked, full_matrices=False)[1]
+    return singular_values(stacked)
 
 
 def _matrix_norm_of(x: Tensor, p: Any, dim: Any, keepdim: bool, name: str) -> Tensor:

@@ -250,7 +250,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-@function
+@function(whole=True)
 def relu(input: Tensor) -> Tensor:
     r"""The positive part: :math:`\max(x, 0)`, NaN kept.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.ir.scalars import fitted
-from flambeau.record.builder import Num
+from flambeau.record.builder import Num, limit
 from flambeau.record.macro import ops
 from flambeau.record.trace import defaults
 from flambeau.tensor import Tensor
@@ -93,12 +93,10 @@ def literal(x: Any, dtype: dtypes.dtype) -> Any:
 
 
 def fit(x: Any, dtype: dtypes.dtype) -> Any:
-    """``literal``, refused where ``dtype`` does not hold the number.
-
-    Of a run-time number that is known of its first value, which says what is recorded.
-    """
+    """``literal``, refused where ``dtype`` does not hold it: a run-time number at each call."""
     if isinstance(x, Num):
         fitted(x.value, dtype)
+        limit(x, dtype)
         return x
     return fitted(x, dtype)
 

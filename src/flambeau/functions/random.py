@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from flambeau.record.macro import function, ops
 from flambeau.record.trace import defaults, open_
 from flambeau.run import random as engine
 from flambeau.tensor import Tensor, concrete
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Generator:
@@ -305,7 +308,14 @@ def normal(
     draw = engine.normal(twister(generator), shape, 0.0, 1.0, kind.numpy)
     values = [x._value()._array() if isinstance(x, Tensor) else x for x in (mean, std)]
     array = (draw * values[1] + values[0]).astype(kind.numpy)
-    return _given(np.array(array), kind, requires_grad, device, out, "normal")
+    result = _given(np.array(array), kind, requires_grad, device, out, "normal")
+    return _drawn(result, tensors) if out is None and not requires_grad else result
+
+
+@function(grad="NormalBackward0")
+def _drawn(values: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """What was drawn from a distribution with these parameters: their gradients are zero."""
+    return ops.tied(values, *parameters)
 
 
 def _check_std(std: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.functions import views
 from flambeau.functions.dims import as_int, sizes_given, wrap_dim
+from flambeau.functions.geometry import _remembered
 from flambeau.functions.inplace import write_out
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
@@ -148,8 +149,11 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     >>> roll(tensor([1, 2, 3]), 1)
     tensor([3, 1, 2])
     """
-    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    dims = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
+    shifts = tuple(shifts) if isinstance(shifts, (tuple, list)) else (as_int(shifts, "shifts"),)
+    if dims is None:
+        dims = ()
+    elif not isinstance(dims, (tuple, list)):
+        dims = (as_int(dims, "dims"),)
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims and len(shifts) == 1:
@@ -236,6 +240,7 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 # ---------------------------------------------------------------------------------- splitting
 
 
+@_remembered
 def tensor_split(
     input: Tensor,
     indices_or_sections: Any = None,
@@ -308,6 +313,8 @@ def _check_cuts(name: str, cuts: Any) -> None:
 
 
 def _split_along(name: str, input: Tensor, cuts: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+    if isinstance(cuts, np.integer):
+        cuts = int(cuts)
     _check_cuts(name, cuts)
     if input.dim() < least:
         raise RuntimeError(
@@ -373,6 +380,7 @@ def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]
     return views.chunk(input, chunks, dim)
 
 
+@_remembered
 def ravel(input: Tensor) -> Tensor:
     """One dimension: a view where possible.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 import flambeau.ir.fft  # noqa: F401  (declares primitives)
 from flambeau.functions.promotion import cast as _cast
+from flambeau.record.builder import whole
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -42,7 +43,8 @@ def _padded(x: Tensor, pad: int, mode: str) -> Tensor:
         right = ops.flip(part(n - 1 - pad, pad), dims=(1,))
     else:
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
-    return ops.concat(left, x, right, dim=1)
+    joined = ops.concat(left, x, right, dim=1)
+    return joined if mode == "circular" else whole(joined, x)
 
 
 def _window(window: Tensor | None, win_length: int, n_fft: int, dtype: Any) -> Tensor | None:

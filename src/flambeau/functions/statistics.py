@@ -374,8 +374,8 @@ def histc(
 
 def _edges(x: np.ndarray, bins: Any, range: Any, dims: int, name: str) -> list[np.ndarray]:
     """The edges of the bins along each column of ``x``."""
-    if isinstance(bins, int):
-        bins = [bins] * dims
+    if isinstance(bins, (int, np.integer)):
+        bins = [int(bins)] * dims
     if isinstance(bins, Tensor):
         bins = [bins]
     if isinstance(bins[0], Tensor):

@@ -7,6 +7,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.functions.checks import _need_real, _need_tensor
 from flambeau.functions.inplace import inplace, title
+from flambeau.functions.precision import widened
 from flambeau.functions.promotion import (
     Number,
     as_tensor,
@@ -196,6 +197,7 @@ def _times(x: Tensor, value: Any) -> Tensor:
 
 
 @function
+@widened
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     r"""A scaled product added: :math:`x + value \cdot a \cdot b`.
 
@@ -211,6 +213,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 
 @function
+@widened
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     r"""A scaled quotient added: :math:`x + value \cdot a / b`.
 

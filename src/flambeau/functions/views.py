@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau import dtypes
 from flambeau.functions.dims import as_int, as_shape, infer_shape, sizes_given, wrap_dim
+from flambeau.functions.geometry import _remembered
+from flambeau.functions.inplace import title
 from flambeau.functions.promotion import cast
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import alias
 from flambeau.record.macro import ops
-from flambeau.record.storage import contiguous_strides
+from flambeau.record.storage import Parts, contiguous_strides
+from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -62,10 +65,11 @@ def _recorded(input: Tensor) -> bool:
     return open_.trace.builder is not None
 
 
-def view(input: Tensor, *shape: Any) -> Tensor:
+@_remembered
+def view(input: Tensor, *shape: Any, **named: Any) -> Tensor:
     """The same elements in another shape, or (given a dtype) the same bits as another dtype.
 
-    Shares memory, but for another dtype. Raises ``RuntimeError`` if the strides do not allow it.
+    Shares memory. Raises ``RuntimeError`` if the strides do not allow it.
 
     >>> view(arange(6), 2, -1)
     tensor([[0, 1, 2],
@@ -73,9 +77,11 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     """
     from flambeau.dtypes import dtype
 
+    if not shape and named.keys() == {"dtype"}:
+        shape = (named["dtype"],)
     if len(shape) == 1 and isinstance(shape[0], dtype):
         return view_dtype(input, shape[0])
-    new = infer_shape(sizes_given("view", "size", shape, {}), input.numel())
+    new = infer_shape(sizes_given("view", "size", shape, named), input.numel())
     old, strides, offset = alias.spec_of(input)
     fitting = _view_strides(old, strides, new)
     if fitting is None:
@@ -87,20 +93,49 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 
 def view_dtype(input: Tensor, dtype: Any) -> Tensor:
-    """The same bits read as another dtype: a copy, as memory has one dtype here."""
-    import numpy as np
+    """The same bits read as another dtype: a view without history.
 
-    from flambeau.tensor import concrete
+    Elements of another size go along the last dimension. Raises ``RuntimeError`` unless they fit
+    the last size, the strides and the offset.
 
+    >>> view_dtype(tensor([1.0]), int32)
+    tensor([1065353216], dtype=torch.int32)
+    """
     if dtype is input.dtype:
         return alias.view(input, alias.spec_of(input), P["reshape"], shape=tuple(input.shape))
-    input._value()
-    array = np.ascontiguousarray(input._array())
-    if array.ndim == 0 and dtype.itemsize != array.dtype.itemsize:
-        raise RuntimeError("self.dim() cannot be 0 to view a tensor with a different element size")
-    return concrete(array.view(dtype.numpy).copy(), dtype)
+    spec = _counted(input, dtype)
+    if open_.trace.builder is not None:
+        return ops.bits(input, dtype=dtype, shape=spec[0])
+    return alias.bits(input._value(), spec, dtype)
 
 
+def _counted(input: Tensor, dtype: Any) -> tuple:
+    """Shape, strides and offset of a tensor in elements of another dtype."""
+    shape, strides, offset = alias.spec_of(input)
+    old, new = input.itemsize, dtype.itemsize
+    if old == new:
+        return shape, strides, offset
+    what = f"to view {title(input.dtype)} as {title(dtype)} (different element sizes)"
+    if not shape:
+        raise RuntimeError(f"self.dim() cannot be 0 {what}")
+    if strides[-1] != 1:
+        raise RuntimeError(f"self.stride(-1) must be 1 {what}, but got {strides[-1]}")
+    if new < old:
+        n = old // new
+        steps = (*[s * n for s in strides[:-1]], 1)
+        return (*shape[:-1], shape[-1] * n), steps, offset * n
+    n = new // old
+    for name, value in (
+        ("size(-1)", shape[-1]),
+        ("storage_offset()", offset),
+        *[(f"stride({d})", s) for d, s in enumerate(strides[:-1])],
+    ):
+        if value % n:
+            raise RuntimeError(f"self.{name} must be divisible by {n} {what}, but got {value}")
+    return (*shape[:-1], shape[-1] // n), (*[s // n for s in strides[:-1]], 1), offset // n
+
+
+@_remembered
 def reshape(input: Tensor, *shape: Any, **kwargs: Any) -> Tensor:
     """The same elements in another shape: a view where possible, else a copy.
 
@@ -116,6 +151,7 @@ def reshape(input: Tensor, *shape: Any, **kwargs: Any) -> Tensor:
     return alias.view(input, (new, fitting, offset), P["reshape"], shape=new, grad="ViewBackward0")
 
 
+@_remembered
 def permute(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
     """The dimensions in another order.
 
@@ -137,6 +173,7 @@ def permute(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
     return alias.view(input, spec, P["permute"], dims=order, grad="PermuteBackward0")
 
 
+@_remembered
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged.
 
@@ -151,6 +188,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return permute(input, order)
 
 
+@_remembered
 def t(input: Tensor) -> Tensor:
     """A matrix transposed; vectors and scalars as they are. ``RuntimeError`` past 2 dimensions.
 
@@ -162,6 +200,7 @@ def t(input: Tensor) -> Tensor:
     return permute(input, list(reversed(range(input.dim()))))
 
 
+@_remembered
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions moved to other places, the others kept in order.
 
@@ -185,6 +224,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     return permute(input, [place[i] if i in place else next(rest) for i in range(n)])
 
 
+@_remembered
 def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
     """Dimensions of size 1 (and new leading ones) repeated without copying; -1 keeps a size.
 
@@ -245,6 +285,7 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     return reshape(input, tuple(other.shape))
 
 
+@_remembered
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Dimensions of size 1 taken away: all, or those named.
 
@@ -269,6 +310,7 @@ def _without(input: Tensor, gone: set[int], grad: str) -> Tensor:
     return alias.view(input, spec, P["reshape"], shape=new, grad=grad)
 
 
+@_remembered
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new dimension of size 1 before ``dim``.
 
@@ -283,6 +325,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return alias.view(input, spec, P["reshape"], shape=new, grad="UnsqueezeBackward0")
 
 
+@_remembered
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` made one.
 
@@ -301,6 +344,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(input, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
 
 
+@_remembered
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One dimension made several.
 
@@ -347,6 +391,7 @@ def sliced(
     )
 
 
+@_remembered
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """``length`` positions of a dimension from ``start``.
 
@@ -395,6 +440,7 @@ def _selected(input: Tensor, d: int, index: int, grad: str) -> Tensor:
     return _without(sliced(input, (d,), (index,), (1,), (1,)), {d}, grad)
 
 
+@_remembered
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of one size (the last may be shorter), or of the sizes given.
 
@@ -434,6 +480,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     )
 
 
+@_remembered
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal size (the last may be shorter).
 
@@ -452,6 +499,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, size, dim)
 
 
+@_remembered
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All positions of a dimension as separate tensors.
 
@@ -464,6 +512,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple(_selected(input, d, i, "UnbindBackward0") for i in range(input._meta.shape[d]))
 
 
+@_remembered
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, as the last dimension.
 
@@ -498,6 +547,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     )
 
 
+@_remembered
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` every ``step`` along a dimension, as a new last dimension.
 
@@ -573,6 +623,11 @@ def as_strided(
         offset = as_int(storage_offset, "storage_offset")
     origin = alias.root(input)
     room = math.prod(input._storage.shape if input._storage is not None else input.shape)
+    if input._spec.__class__ is Parts and input._spec.dtype is not None:
+        room = room * origin.itemsize // input.itemsize
+        base = alias.bits(origin._value(), ((room,), (1,), 0), input.dtype)
+        check_strides(shape, strides, offset, room, input.itemsize)
+        return alias.bits(base, (shape, strides, offset), input.dtype)
     if origin.dtype is not input.dtype:
         from flambeau.functions.complex import view_as_real
 
@@ -627,11 +682,13 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     return reshape(total, shape)
 
 
+@_remembered
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     """``transpose``."""
     return transpose(input, axis0, axis1)
 
 
+@_remembered
 def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """``transpose``."""
     return transpose(input, dim0, dim1)
@@ -648,4 +705,9 @@ def adjoint(input: Tensor) -> Tensor:
             f"{input.dim()}-D tensor."
         )
     swapped = transpose(input, -2, -1)
-    return ops.conj(swapped) if input.is_complex() else swapped
+    if not input.is_complex():
+        return swapped
+    result = ops.conj(swapped)
+    if open_.trace.builder is None:
+        result._conjugated = not input._conjugated
+    return result

@@ -4,7 +4,8 @@ Operands: queries ``(..., L, E)``, keys ``(..., S, E)``, values ``(..., S, V)`` 
 dimensions broadcast, the scale (a run-time number), and perhaps a mask that broadcasts to
 ``(..., L, S)``: true where attention is allowed, or numbers to add. Results: the output and the
 logarithm of each row's sum of exponentials, from which the gradient makes the weights anew
-[Dao et al. 2022]. 16-bit values are computed with in float32, and so are those logarithms.
+[Dao et al. 2022]. 16-bit values are computed with in float32, and the results are float32: the
+gradient of the scores is a difference that rounding the output would spoil.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def _rule(q: Aval, k: Aval, v: Aval, scale: Any, *mask: Aval, causal: bool) -> t
                 f"output with shape {list(scores)} doesn't match the broadcast shape {list(whole)}"
             )
     rows = (*stack, q.shape[-2])
-    return Aval((*rows, v.shape[-1]), q.dtype), Aval(rows, _row_dtype(q.dtype))
+    dtype = _row_dtype(q.dtype)
+    return Aval((*rows, v.shape[-1]), dtype), Aval(rows, dtype)
 
 
 # ----------------------------------------------------------------------------- references
@@ -83,7 +85,6 @@ def _finite(x: np.ndarray) -> np.ndarray:
 def _attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, *mask: np.ndarray, causal: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    dtype = q.dtype
     q, k, v = _wide(q), _wide(k), _wide(v)
     s = _scores(q, k, scale, mask, causal)
     highest = s.max(-1, keepdims=True, initial=-math.inf)
@@ -93,7 +94,7 @@ def _attention(
     with np.errstate(divide="ignore"):
         lse = (shift + np.log(total))[..., 0]
     out = np.matmul(p / np.where(total == 0, total.dtype.type(1), total), v)
-    return out.astype(dtype, copy=False), np.ascontiguousarray(np.broadcast_to(lse, out.shape[:-1]))
+    return out, np.ascontiguousarray(np.broadcast_to(lse, out.shape[:-1]))
 
 
 def _summed(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -176,7 +177,7 @@ def _gradient(position: int, g: Any, *xs: Var, out: Any, causal: bool) -> Var | 
     (q, k, v, scale, *mask), (of_out, of_lse), (result, lse) = xs, g, out
     if of_out is None:
         of_out = P["full"](0.0, shape=result.shape, dtype=result.dtype)
-    product = _cast(of_out, lse.dtype) * _cast(result, lse.dtype)
+    product = of_out * result
     delta = P["sum"](product, dims=(result.ndim - 1,), keepdim=False)
     if of_lse is not None:
         delta = delta - of_lse

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING
 from flambeau.ir.graph import NUMBERS, Aval, Const, Entry, Var, _prim, recorders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any
+
+
+class _Zero:
+    """A gradient that is known to be zero: nothing is computed of it until somebody wants it."""
+
+    def __repr__(self) -> str:
+        return "zero"
+
+
+ZERO: Any = _Zero()
 
 
 def depending(entries: Iterable[Entry], wanted: Collection[int]) -> tuple[list[Entry], set[int]]:
@@ -30,17 +40,20 @@ def derive(
     recorder: Any,
     check: Callable[[Entry, int], None] | None = None,
     barriers: Collection[int] = (),
+    wholes: Mapping[int, Sequence[Var]] | None = None,
 ) -> tuple[dict[int, Var], list[Entry]]:
     """Writes to ``recorder`` the gradients of ``wanted`` given those of some slots (``seeds``).
 
     What reaches one of ``barriers`` stays there, and is among the results.
     ``check`` is called for each entry with where its gradient's entries begin in the recorder.
+    ``wholes``, for gradients that carry history themselves: slot -> the operands that the gradient
+    of its function is said to depend on (``record.builder.whole``).
     Gives the gradients found, by slot (a wanted slot that nothing reaches is absent), and the
     entries that were differentiated.
     """
     wanted = set(wanted).union(barriers)
     through, depends = depending(entries, wanted)
-    grads = {slot: var for slot, var in seeds.items() if slot in depends}
+    grads: dict[int, Any] = {slot: var for slot, var in seeds.items() if slot in depends}
     used = []
     outer, recorders.current = recorders.current, recorder
     try:
@@ -51,14 +64,49 @@ def derive(
             ]
             if all(g is None for g in found):
                 continue
+            if ZERO in found:
+                found = [None if g is ZERO else g for g in found]
+                if all(g is None for g in found):
+                    pull_zero(entry, depends, grads)
+                    continue
+            if wholes:
+                found = [
+                    g if g is None or s not in wholes else _prim("tied")(g, *wholes[s])
+                    for s, g in zip(entry.outputs, found, strict=True)
+                ]
             start = len(recorder.entries) if check else 0
             pull_back(entry, found, depends, grads)
             used.append(entry)
             if check:
                 check(entry, start)
+        kept = {s: grads[s] for s in wanted if s in grads}
+        if ZERO in kept.values():
+            avals = avals_of(through)
+            for s, g in kept.items():
+                if g is ZERO:
+                    kept[s] = _prim("full")(0.0, shape=avals[s].shape, dtype=avals[s].dtype)
     finally:
         recorders.current = outer
-    return {s: grads[s] for s in wanted if s in grads}, used
+    return kept, used
+
+
+def avals_of(entries: Iterable[Entry]) -> dict[int, Aval]:
+    """The abstract values of the slots that entries read and make."""
+    found: dict[int, Aval] = {}
+    for e in entries:
+        found.update((i, a) for i, a in zip(e.inputs, e.in_avals, strict=True) if type(i) is int)
+        found.update(zip(e.outputs, e.out_avals, strict=True))
+    return found
+
+
+def pull_zero(entry: Entry, depends: set[int], grads: dict[int, Any]) -> None:
+    """``pull_back`` where the gradients of all outputs are zero: so are those of the inputs."""
+    for position, (i, aval) in enumerate(zip(entry.inputs, entry.in_avals, strict=True)):
+        if type(i) is not int or i <= NUMBERS or i not in depends:
+            continue
+        real = aval.dtype.is_floating_point or aval.dtype.is_complex
+        if real and entry.prim.gradient_of(position) is not None:
+            grads.setdefault(i, ZERO)
 
 
 def operand(i: Any, aval: Aval) -> Any:
@@ -84,9 +132,12 @@ def pull_back(
         if rule is None:
             continue
         contribution = rule(g, *operands, out=out, **entry.attrs)
-        if contribution is not None:
+        if contribution is ZERO:
+            grads.setdefault(i, ZERO)
+        elif contribution is not None:
             before = grads.get(i)
-            grads[i] = contribution if before is None else before + contribution
+            first = before is None or before is ZERO
+            grads[i] = contribution if first else before + contribution
 
 
 def vjp(
@@ -117,5 +168,10 @@ def vjp(
 
 
 def slots_read(entries: Iterable[Entry]) -> set[int]:
-    """Every slot that some entry reads."""
-    return {i for e in entries for i in e.inputs if type(i) is int}
+    """Every slot whose value some entry reads."""
+    return {
+        i
+        for e in entries
+        for i in (e.inputs if e.prim.name != "tied" else e.inputs[:1])
+        if type(i) is int
+    }

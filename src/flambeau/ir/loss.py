@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from flambeau.ir.graph import Aval, Var
@@ -43,11 +41,79 @@ primitive(
 # ------------------------------------------------- connectionist temporal classification
 
 
-def _extended(target: np.ndarray, blank: int) -> np.ndarray:
-    """Labels with blanks around and between them."""
-    out = np.full(2 * len(target) + 1, blank, np.int64)
-    out[1::2] = target
-    return out
+class _Alignments:
+    """A batch of label sequences with blanks around and between them, padded to the longest.
+
+    ``labels``, and ``skips``, whether a state may be reached from the one before last, are
+    (batch, states); ``scores``, of each state's label at each step, is (steps, batch, states), and
+    -inf at states and steps that a sequence does not have.
+    """
+
+    def __init__(
+        self,
+        log_probs: np.ndarray,
+        targets: np.ndarray,
+        input_lengths: np.ndarray,
+        target_lengths: np.ndarray,
+        blank: int,
+    ) -> None:
+        lengths = np.asarray(target_lengths, np.int64)
+        self.steps = np.asarray(input_lengths, np.int64)
+        self.states = 2 * lengths + 1
+        longest = int(lengths.max(initial=0))
+        if targets.ndim == 1:
+            starts = np.cumsum(lengths) - lengths
+            place = starts[:, None] + np.arange(longest)
+            found = targets[np.minimum(place, max(len(targets) - 1, 0))] if longest else place
+        else:
+            found = targets[:, :longest]
+        real = np.arange(longest) < lengths[:, None]
+        labels = np.full((len(lengths), 2 * longest + 1), blank, np.int64)
+        labels[:, 1::2] = np.where(real, found, blank)
+        self.labels = labels
+        self.skips = np.zeros(labels.shape, bool)
+        self.skips[:, 2:] = (labels[:, 2:] != blank) & (labels[:, 2:] != labels[:, :-2])
+        self.exists = np.arange(labels.shape[1]) < self.states[:, None]
+        self.going = np.arange(int(self.steps.max(initial=0)))[:, None] < self.steps
+        scores = np.take_along_axis(log_probs[: len(self.going)], labels[None], 2)
+        self.scores = np.where(self.going[..., None] & self.exists, scores, -np.inf).astype(
+            log_probs.dtype
+        )
+        # Where a state, and a step, is found when a sequence is read from its end.
+        self.back = np.maximum(self.states[:, None] - 1 - np.arange(labels.shape[1]), 0)
+        self.back_steps = np.maximum(self.steps - 1 - np.arange(len(self.going))[:, None], 0)
+
+    def reversed(self, x: np.ndarray) -> np.ndarray:
+        """(steps, batch, states) from the end of each sequence; -inf where it has none."""
+        x = np.take_along_axis(x, self.back_steps[..., None], 0)
+        x = np.take_along_axis(x, self.back[None], 2)
+        return np.where(self.going[..., None] & self.exists, x, -np.inf).astype(x.dtype)
+
+    def forward(self) -> np.ndarray:
+        """Log-probabilities of prefixes: ``alpha[t, b, s]`` of the first s labels after t steps."""
+        return _forward(self.scores, self.skips)
+
+    def backward(self) -> np.ndarray:
+        """The same from the end."""
+        into = np.minimum(self.back + 2, self.skips.shape[1] - 1)
+        skips = np.take_along_axis(self.skips, into, 1)
+        skips[:, :2] = False
+        return self.reversed(_forward(self.reversed(self.scores), skips))
+
+    def likelihoods(self, alpha: np.ndarray) -> np.ndarray:
+        """The logarithm of each sequence's probability."""
+        if not len(alpha):
+            found = np.full(len(self.states), -np.inf, alpha.dtype)
+        else:
+            each = np.arange(len(self.states))
+            last = alpha[np.maximum(self.steps - 1, 0), each]
+            ends = np.full((2, len(each)), -np.inf, alpha.dtype)
+            ends[0] = last[each, self.states - 1]
+            ends[1] = np.where(self.states > 1, last[each, self.states - 2], -np.inf)
+            found = _log_of_sum(ends)
+        return np.where(self.steps > 0, found, np.where(self.states == 1, 0, -np.inf)).astype(
+            alpha.dtype
+        )
 
 
 def _log_of_sum(terms: np.ndarray) -> np.ndarray:
@@ -66,47 +132,17 @@ def _log_of_sum(terms: np.ndarray) -> np.ndarray:
 
 
 def _forward(scores: np.ndarray, skips: np.ndarray) -> np.ndarray:
-    """Log-probabilities of prefixes: ``alpha[t, s]`` of the first s labels after t steps."""
-    steps, states = scores.shape
-    alpha = np.full((steps, states), -np.inf, scores.dtype)
-    alpha[0, :2] = scores[0, :2]
+    alpha = np.full(scores.shape, -np.inf, scores.dtype)
+    alpha[:1, :, :2] = scores[:1, :, :2]
     # Staying, moving on by one label, skipping a blank.
-    ways = np.full((3, states), -np.inf, scores.dtype)
-    for t in range(1, steps):
-        ways[0] = alpha[t - 1]
-        ways[1, 1:] = alpha[t - 1, :-1]
-        ways[2, 2:] = np.where(skips, alpha[t - 1, :-2], -np.inf)
+    ways = np.full((3, *scores.shape[1:]), -np.inf, scores.dtype)
+    for t in range(1, len(scores)):
+        before = alpha[t - 1]
+        ways[0] = before
+        ways[1, :, 1:] = before[:, :-1]
+        ways[2, :, 2:] = np.where(skips[:, 2:], before[:, :-2], -np.inf)
         alpha[t] = _log_of_sum(ways) + scores[t]
     return alpha
-
-
-def _rows(
-    log_probs: np.ndarray,
-    targets: np.ndarray,
-    input_lengths: np.ndarray,
-    target_lengths: np.ndarray,
-    blank: int,
-) -> Any:
-    """For each sequence: its number, extended labels, scores, which states a skip may reach."""
-    offset = 0
-    for b in range(log_probs.shape[1]):
-        steps, length = int(input_lengths[b]), int(target_lengths[b])
-        if targets.ndim == 1:
-            target = targets[offset : offset + length]
-            offset += length
-        else:
-            target = targets[b, :length]
-        labels = _extended(target, blank)
-        scores = log_probs[:steps, b][:, labels]
-        skips = (labels[2:] != blank) & (labels[2:] != labels[:-2])
-        yield b, labels, scores, skips
-
-
-def _likelihood(alpha: np.ndarray) -> float:
-    if not len(alpha):
-        return 0.0 if alpha.shape[1] == 1 else -np.inf
-    last = alpha[-1]
-    return last[-1] if len(last) == 1 else _log_of_sum(last[-2:][::-1])
 
 
 def _ctc(
@@ -118,11 +154,8 @@ def _ctc(
     blank: int,
     zero_infinity: bool,
 ) -> np.ndarray:
-    out = np.zeros(log_probs.shape[1], log_probs.dtype)
-    rows = _rows(log_probs, targets, input_lengths, target_lengths, blank)
-    for b, labels, scores, skips in rows:
-        alpha = _forward(scores, skips) if len(scores) else np.empty((0, len(labels)))
-        out[b] = -_likelihood(alpha)
+    batch = _Alignments(log_probs, targets, input_lengths, target_lengths, blank)
+    out = -batch.likelihoods(batch.forward())
     if zero_infinity:
         out[np.isinf(out)] = 0
     return out
@@ -139,23 +172,22 @@ def _ctc_gradient(
     zero_infinity: bool,
 ) -> np.ndarray:
     """Of normalised log-probabilities: ``exp(x) - posterior``, as PyTorch defines it."""
+    batch = _Alignments(log_probs, targets, input_lengths, target_lengths, blank)
+    alpha = batch.forward()
+    total = batch.likelihoods(alpha)
+    both = alpha + batch.backward()
+    own = log_probs[: len(both)]
+    # Added up by label in logarithms, in PyTorch's order: they are large, and round alike.
+    joint = np.full(own.shape, -np.inf, own.dtype)
+    each = np.arange(own.shape[1])
+    for s, label in enumerate(batch.labels.T):
+        joint[:, each, label] = _log_of_sum(np.stack([joint[:, each, label], both[..., s]]))
+    exact = (np.exp(own) - np.exp(joint - total[:, None] - own)) * g[:, None]
+    kept = batch.going
+    if zero_infinity:
+        kept = kept & ~np.isinf(total)
     out = np.zeros_like(log_probs)
-    rows = _rows(log_probs, targets, input_lengths, target_lengths, blank)
-    for b, labels, scores, skips in rows:
-        if not len(scores):
-            continue
-        alpha = _forward(scores, skips)
-        beta = _forward(scores[::-1, ::-1], skips[::-1])[::-1, ::-1]
-        total = _likelihood(alpha)
-        if np.isinf(total) and zero_infinity:
-            continue
-        # Added up by label in logarithms, in PyTorch's order: they are large, and round alike.
-        joint = np.full((len(scores), log_probs.shape[2]), -np.inf, scores.dtype)
-        for s, label in enumerate(labels):
-            joint[:, label] = _log_of_sum(np.stack([joint[:, label], alpha[:, s] + beta[:, s]]))
-        own = log_probs[: len(scores), b]
-        exact = np.exp(own) - np.exp(joint - total - own)
-        out[: len(scores), b] = exact * g[b]
+    out[: len(both)] = np.where(kept[..., None], exact, 0)
     return out
 
 

@@ -425,6 +425,14 @@ def _from_pairs(x: np.ndarray) -> np.ndarray:
 
 
 primitive(
+    "bits",
+    "the same bits in order, read as another dtype",
+    rule=lambda x, *, dtype, shape: Aval(shape, dtype),
+    reference=lambda x, *, dtype, shape: (
+        np.ascontiguousarray(x).reshape(-1).view(dtype.numpy).reshape(shape)
+    ),
+)
+primitive(
     "complex_to_pairs",
     "real and imaginary parts along a new last dimension",
     rule=lambda x: Aval((*x.shape, 2), x.dtype.to_real()),

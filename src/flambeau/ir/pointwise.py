@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.ir.derive import ZERO
 from flambeau.ir.graph import Aval, Var
 from flambeau.ir.primitive import (
     PRIMITIVES,
@@ -607,6 +608,13 @@ primitive(
     ),
 )
 unary("detach", "x, without its history", lambda x: x)
+primitive(
+    "tied",
+    "the first operand; the others have a gradient by it, which is zero",
+    rule=lambda x, *others: x,
+    reference=lambda x, *others: x,
+    variadic=lambda position, g, *xs, out: ZERO if position else g,
+)
 primitive(
     "rebase",
     "the first's value with the second's history (a write through a detached alias)",

@@ -16,6 +16,9 @@ def _rule(x: Aval, y: Aval) -> Aval:
 
 
 def _matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if x.shape[-1] == 1 and x.dtype.kind in "fc":
+        # BLAS leaves out what is multiplied by zero, were it infinite.
+        return x * y
     if x.dtype.kind in "fc" and x.dtype.itemsize > 2:
         # For two matrices ``dot`` is the same product with half the overhead.
         return np.dot(x, y) if x.ndim == 2 == y.ndim else np.matmul(x, y)

@@ -38,6 +38,15 @@ def _fits(value: Any, kind: dtype) -> bool:
     return not math.isfinite(value) or abs(value) <= _largest(kind.to_real().numpy)
 
 
+def bounds(kind: dtype) -> tuple[Any, Any]:
+    """The least and greatest numbers that are surely held; ``fitted`` knows of the others."""
+    if kind.category == 1:
+        info = np.iinfo(kind.numpy)
+        return int(info.min), int(info.max)
+    greatest = math.inf if kind.category == 0 else _largest(kind.to_real().numpy)
+    return -greatest, greatest
+
+
 def fitted(value: Any, kind: dtype) -> Any:
     """A number as one that an array of dtype ``kind`` holds: integers for integral types.
 

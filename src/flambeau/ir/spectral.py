@@ -16,7 +16,7 @@ from flambeau.ir.matrices import (
     row,
 )
 from flambeau.ir.primitive import PRIMITIVES, conj, like_operand, primitive
-from flambeau.ir.reference import matrices
+from flambeau.ir.reference import exponentials, matrices
 
 P = PRIMITIVES
 
@@ -45,6 +45,21 @@ primitive(
     rule=lambda x, *, upper: (Aval(x.shape[:-1], x.dtype.to_real()), x),
     reference=matrices.eigh,
     gradient=_eigh_gradient,
+    host=True,
+)
+
+
+def _eigvalsh_gradient(g: Var, x: Var, *, out: Var, upper: bool) -> Var:
+    v = P["eigh"](x, upper=upper)[1]
+    return mm(v * cast_like(row(g), v), h(v))
+
+
+primitive(
+    "eigvalsh",
+    "eigenvalues (ascending) of Hermitian matrices, of which one triangle is read",
+    rule=lambda x, *, upper: Aval(x.shape[:-1], x.dtype.to_real()),
+    reference=matrices.eigvalsh,
+    gradient=_eigvalsh_gradient,
     host=True,
 )
 
@@ -151,6 +166,21 @@ primitive(
 )
 
 
+def _svdvals_gradient(g: Var, x: Var, *, out: Var) -> Var:
+    u, _, vh = P["svd"](x, full_matrices=False)
+    return mm(u * cast_like(row(g), u), vh)
+
+
+primitive(
+    "svdvals",
+    "singular values (descending)",
+    rule=lambda x: Aval((*x.shape[:-2], min(x.shape[-2:])), x.dtype.to_real()),
+    reference=matrices.svdvals,
+    gradient=_svdvals_gradient,
+    host=True,
+)
+
+
 def _pinv_gradient(g: Var, x: Var, atol: Var, rtol: Var, *, out: Var, hermitian: bool) -> Var:
     """[Golub and Pereyra 1973]."""
     p, ph, gh = out, h(out), h(g)
@@ -190,7 +220,7 @@ primitive(
     "matrix_exp",
     "exponential of square matrices",
     rule=lambda x: x,
-    reference=matrices.matrix_exp,
+    reference=exponentials.matrix_exp,
     gradient=_matrix_exp_gradient,
     host=True,
 )

@@ -40,7 +40,13 @@ def _count(x: Any, dims: tuple[int, ...]) -> int:
 
 def _var(x: np.ndarray, *, dims: tuple[int, ...], keepdim: bool, correction: float) -> np.ndarray:
     n = _count(x, dims)
-    d = x - np.add.reduce(x, axis=dims, keepdims=True) / max(n, 1)
+    if n:
+        # From the mean of the distances to the first value: of equal ones it is exactly 0.
+        first = x[tuple(slice(1) if d in dims else slice(None) for d in range(x.ndim))]
+        shift = np.add.reduce(x - first, axis=dims, keepdims=True) / n
+        d = x - (first + shift)
+    else:
+        d = x
     square = d.real * d.real + d.imag * d.imag if d.dtype.kind == "c" else d * d
     total = np.add.reduce(square, axis=dims, keepdims=keepdim)
     freedom = max(n - correction, 0)

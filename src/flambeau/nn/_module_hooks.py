@@ -101,7 +101,7 @@ def register_module_parameter_registration_hook(hook: Callable) -> RemovableHand
 # ------------------------------------------------------------------------- backward hooks
 
 
-class _Passing(Function):
+class BackwardHookFunction(Function):
     """Hands tensors on unchanged, and the gradients that come back to ``arrived``."""
 
     @staticmethod
@@ -153,7 +153,7 @@ class _Backward:
             full = arrived(tuple(full))
             return tuple(full[i] for i in places)
 
-        passed = _Passing.apply(spread, *[values[i] for i in places])
+        passed = BackwardHookFunction.apply(spread, *[values[i] for i in places])
         if track:
             self.watched = True
         new = list(values)

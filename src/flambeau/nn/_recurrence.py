@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
+from flambeau.nn._packing import Padded, Places, places_of
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -85,9 +86,10 @@ def _whole(
     """A layer in one direction over all its steps, as one edge."""
     step, given, at = STEPS[kind], Weights(*weights), tuple(state)
     # One large product for all steps: only the recurrent part has to wait for the step before.
-    wide = sequence.dtype in (flambeau.float32, flambeau.float64)
-    if given.hr is None and wide and all(x.dtype is sequence.dtype for x in (*at, *given[:2])):
+    if _is_one_primitive(sequence, at, given):
         found = _recurrence(kind, reverse, sequence, at, given)
+        if kind == "LSTM" and flambeau.is_autocast_enabled("cpu"):
+            found = tuple(x.to(flambeau.get_autocast_dtype("cpu")) for x in found[:2])
         last = 0 if reverse else sequence.size(0) - 1
         return (found[0], *[x.select(0, last) for x in found[: len(at)]])
     gates = F.linear(sequence, given.ih, given.bias_ih)
@@ -101,19 +103,95 @@ def _whole(
     return (flambeau.stack(outputs), *at)
 
 
+def takes_all_steps(step: Step, data: Tensor, state: State, weights: Weights) -> bool:
+    """Whether sequences that have ended may go on: states are bounded, and one primitive's."""
+    return step is not rnn_relu_step and _is_one_primitive(data, state, weights)
+
+
+def _is_one_primitive(sequence: Tensor, state: State, weights: Weights) -> bool:
+    """Whether a layer's steps are the primitive's: 32- or 64-bit throughout, without projection.
+
+    Under autocast, products of 16-bit numbers are added up in 32 bits, and so is all else.
+    """
+    given = (sequence, *state, *weights[:2])
+    if weights.hr is not None:
+        return False
+    if flambeau.is_autocast_enabled("cpu"):
+        low = flambeau.get_autocast_dtype("cpu")
+        return weights.hh.dtype is flambeau.float32 and all(
+            x.dtype in (flambeau.float32, low) for x in given
+        )
+    wide = sequence.dtype in (flambeau.float32, flambeau.float64)
+    return wide and all(x.dtype is sequence.dtype for x in given)
+
+
+def run_all_steps(
+    step: Step, padded: Padded, state: State, weights: Weights, reverse: bool
+) -> tuple[Padded, State]:
+    """Runs over packed data that is laid out as all steps of all sequences."""
+    value, places = padded
+    size = value.size(2)
+    if reverse:
+        value = value.reshape(-1, size).index_select(0, places.turned).reshape(value.shape)
+    turned = places.turned if reverse else None
+    output, last = _to_the_end(step, value, turned, places, state, weights)
+    return Padded(output.reshape(places.steps, places.count, -1), places), last
+
+
+def _to_the_end(
+    step: Step,
+    sequence: Tensor,
+    chosen: Tensor | None,
+    places: Places,
+    state: State,
+    weights: Weights,
+) -> tuple[Tensor, State]:
+    """All steps of all sequences: the ``chosen`` ones' outputs, each sequence's last state.
+
+    Steps after a sequence's end get no gradient.
+    """
+    output, *last = _whole_packed(
+        _NAMES[step], sequence, chosen, places.last, list(state), list(weights)
+    )
+    return output, tuple(last)
+
+
+@function
+def _whole_packed(
+    kind: str,
+    sequence: Tensor,
+    chosen: Tensor | None,
+    last: Tensor,
+    state: list[Tensor],
+    weights: list[Tensor],
+) -> tuple[Tensor, ...]:
+    found = _recurrence(kind, False, sequence, tuple(state), Weights(*weights))
+    flat = [x.reshape(-1, x.size(2)) for x in found[: len(state)]]
+    output = flat[0] if chosen is None else flat[0].index_select(0, chosen)
+    return (output, *[x.index_select(0, last) for x in flat])
+
+
 def _recurrence(
     kind: str, reverse: bool, sequence: Tensor, state: State, weights: Weights
 ) -> tuple[Tensor, ...]:
     """The states of all steps, as one primitive; for LSTM also the cells."""
-    of_input, bias = weights.bias_ih, weights.bias_hh
+    of_input, bias, hidden = weights.bias_ih, weights.bias_hh, weights.hh
+    dtype = hidden.dtype
     if of_input is None or bias is None:
-        bias = ops.full(0.0, shape=(weights.hh.size(0),), dtype=sequence.dtype)
+        bias = ops.full(0.0, shape=(hidden.size(0),), dtype=dtype)
     elif kind != "GRU":
         # Both are added to the same sum: here once for all steps.
         of_input, bias = None, of_input + bias
     gates = F.linear(sequence, weights.ih, of_input)
-    found = ops.recurrence(gates, weights.hh, bias, *state, kind=kind, reverse=reverse)
-    return found if isinstance(found, tuple) else (found,)
+    mixed = flambeau.is_autocast_enabled("cpu")
+    if mixed:
+        low = flambeau.get_autocast_dtype("cpu")
+        hidden, bias = (x.to(low).to(dtype) for x in (hidden, bias))
+        gates, state = gates.to(dtype), tuple(x.to(dtype) for x in state)
+    found = ops.recurrence(gates, hidden, bias, *state, kind=kind, reverse=reverse)
+    found = found if isinstance(found, tuple) else (found,)
+    # An Elman network's states are products; the others' are mixed with the state before.
+    return tuple(x.to(low) for x in found) if mixed and kind.startswith("RNN") else found
 
 
 def run_packed(
@@ -125,6 +203,11 @@ def run_packed(
     reverse: bool,
 ) -> tuple[Tensor, State]:
     """Runs over packed data, where each step has the sequences that are at least that long."""
+    places = places_of(tuple(batch_sizes))
+    if places.worth and takes_all_steps(step, data, state, weights):
+        into, out = places.into[reverse], places.out[reverse]
+        sequence = data.index_select(0, into).reshape(places.steps, -1, data.size(1))
+        return _to_the_end(step, sequence, out, places, state, weights)
     gates = F.linear(data, weights.ih, weights.bias_ih).split(batch_sizes)
     run = _packed_backward if reverse else _packed_forward
     outputs, state = run(step, gates, batch_sizes, state, weights)

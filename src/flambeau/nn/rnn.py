@@ -11,7 +11,15 @@ from typing import Any
 import flambeau  # upward: functions by their public names, when called
 from flambeau.nn import functional as F
 from flambeau.nn import init
-from flambeau.nn._recurrence import STEPS, Weights, run_packed, run_padded
+from flambeau.nn._packing import Padded
+from flambeau.nn._recurrence import (
+    STEPS,
+    Weights,
+    run_all_steps,
+    run_packed,
+    run_padded,
+    takes_all_steps,
+)
 from flambeau.nn.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence
@@ -233,23 +241,40 @@ class RNNBase(Module):
         return output, hidden
 
     def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
-        data, batch_sizes, sorted_indices, unsorted_indices = packed
+        _, batch_sizes, sorted_indices, unsorted_indices = tuple.__iter__(packed)
+        given = packed._padded
+        data = packed.data if given is None else given.value.reshape(-1, given.value.size(-1))
         if hx is None:
             hx = self._zero_states(data, int(batch_sizes[0]))
         else:
             # The caller's states are in the order in which the sequences were packed.
             hx = self.permute_hidden(hx, sorted_indices)
         self.check_forward_args(data, hx, batch_sizes)
-        output, hidden = self._layers(data, hx, batch_sizes.tolist())
-        result = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+        if given is not None and self._takes_all_steps(data, hx):
+            padded, hidden = self._layers(given, hx, None)
+            result = PackedSequence._of(padded, batch_sizes, sorted_indices, unsorted_indices)
+        else:
+            output, hidden = self._layers(packed.data, hx, batch_sizes.tolist())
+            result = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         return result, self.permute_hidden(hidden, unsorted_indices)
+
+    def _takes_all_steps(self, data: Tensor, hx: Any) -> bool:
+        """Whether packed sequences may run to the end of the longest.
+
+        Where there is dropout they may not: masks are drawn for the packed elements.
+        """
+        if self.training and self.dropout > 0 and self.num_layers > 1:
+            return False
+        step, states = STEPS[self.mode], self._states(hx)
+        return all(takes_all_steps(step, data, states, self._weights(k)) for k in self._indices())
+
+    def _indices(self) -> range:
+        return range(self.num_layers * self._directions)
 
     def _each(self, hx: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(hx)
 
-    def _layers(
-        self, sequence: Tensor, hx: Any, batch_sizes: list[int] | None
-    ) -> tuple[Tensor, Any]:
+    def _layers(self, sequence: Any, hx: Any, batch_sizes: list[int] | None) -> tuple[Any, Any]:
         step = STEPS[self.mode]
         states = self._states(hx)
         last: list[tuple[Tensor, ...]] = []
@@ -260,14 +285,16 @@ class RNNBase(Module):
                 weights = self._weights(index)
                 state = tuple(part[index] for part in states)
                 reverse = direction == 1
-                if batch_sizes is None:
+                if isinstance(sequence, Padded):
+                    output, state = run_all_steps(step, sequence, state, weights, reverse)
+                elif batch_sizes is None:
                     output, state = run_padded(step, sequence, state, weights, reverse)
                 else:
                     output, state = run_packed(step, sequence, batch_sizes, state, weights, reverse)
                 outputs.append(output)
                 last.append(state)
-            sequence = flambeau.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
-            if self.dropout > 0 and layer < self.num_layers - 1:
+            sequence = _side_by_side(outputs) if len(outputs) > 1 else outputs[0]
+            if self.dropout > 0 and self.training and layer < self.num_layers - 1:
                 sequence = F.dropout(sequence, self.dropout, self.training)
         return sequence, self._together(last)
 
@@ -276,6 +303,12 @@ class RNNBase(Module):
         projection = values.pop() if self.proj_size > 0 else None
         ih, hh, bias_ih, bias_hh = values if self.bias else (*values, None, None)
         return Weights(ih, hh, bias_ih, bias_hh, projection)
+
+
+def _side_by_side(outputs: list[Any]) -> Any:
+    if isinstance(outputs[0], Padded):
+        return Padded(flambeau.cat([x.value for x in outputs], -1), outputs[0].places)
+    return flambeau.cat(outputs, -1)
 
 
 def _check_sizes(input_size: int, bias: bool, batch_first: bool) -> None:

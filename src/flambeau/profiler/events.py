@@ -70,6 +70,14 @@ class FunctionEventAvg:
     self_cpu_time_total: float = 0.0
     flops: int = 0
 
+    # There is no other device, and what memory an event took is not followed: what PyTorch gives
+    # without `profile_memory`.
+    device_time_total = self_device_time_total = device_time = 0.0
+    cuda_time_total = self_cuda_time_total = cuda_time = 0.0
+    cpu_memory_usage = self_cpu_memory_usage = 0
+    device_memory_usage = self_device_memory_usage = 0
+    cuda_memory_usage = self_cuda_memory_usage = 0
+
     def add(self, event: FunctionEvent) -> None:
         """Takes an event in."""
         self.count += event.count
@@ -138,7 +146,8 @@ class EventList(list):
         """The events as text.
 
         ``sort_by`` is a column (``cpu_time_total``, ``self_cpu_time_total``, ``cpu_time``,
-        ``count``, ``flops``); the largest come first.
+        ``count``, ``flops``); the largest come first. Device times and memory are
+        columns, too, which are 0 throughout.
 
         Raises: ``AttributeError`` for another column.
         """

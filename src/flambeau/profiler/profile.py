@@ -13,9 +13,9 @@ from enum import Enum
 from typing import Any
 
 from flambeau.autograd import profiler as blocks
+from flambeau.ir.flops import flops
 from flambeau.profiler import watch
 from flambeau.profiler.events import EventList, FunctionEvent, write_chrome_trace
-from flambeau.ir.flops import flops
 from flambeau.profiler.lines import LineWatch, caller
 
 __all__ = [

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.dtypes import from_numpy_dtype
 from flambeau.record import builder as building
 from flambeau.record import flush
 from flambeau.record.meta import meta
-from flambeau.record.storage import SNAPSHOT, Handle, Parts, Rows, Storage, contiguous_strides
+from flambeau.record.storage import (
+    SNAPSHOT,
+    Handle,
+    Parts,
+    Rows,
+    Storage,
+    contiguous_strides,
+    parts,
+    view_array,
+)
 from flambeau.record.trace import Ambient, Trace, open_, set_state
 from flambeau.run.tail import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 def _bind_alone(t: Any) -> int:
@@ -160,8 +171,7 @@ def refresh(tr: Trace, t: Any) -> None:
     if t is not origin:
         shape, strides, offset = spec_of(t)
         base = building.new_tensor(tr, origin._slot, origin._meta)
-        if t._spec.__class__ is Parts:
-            base = kept("complex_to_pairs", base)
+        base = counted(base, t)
         value = kept("as_strided", base, offset, shape=shape, strides=strides)
         settle(tr, t, value._slot, storage.version)
         g = value._meta.requires_grad
@@ -173,6 +183,18 @@ def refresh(tr: Trace, t: Any) -> None:
             tr.live.append(t)
             if t._retains:
                 building.shared["follow"](t)
+
+
+def counted(base: Any, t: Any) -> Any:
+    """The value of a storage in the elements that the spec of ``t`` counts."""
+    spec = t._spec
+    if spec.__class__ is not Parts:
+        return base
+    if spec.dtype is None:
+        return kept("complex_to_pairs", base)
+    m, dtype = base._meta, t._meta.dtype
+    size = math.prod(m.shape) * m.dtype.itemsize // dtype.itemsize
+    return kept("bits", base, dtype=dtype, shape=(size,))
 
 
 def stale(t: Any) -> bool:
@@ -188,7 +210,7 @@ def revive(tr: Trace, t: Any) -> None:
     if not stale(t):
         return
     shape, strides, offset = spec_of(t)
-    base = root(t) if t._spec.__class__ is not Parts else kept("complex_to_pairs", root(t))
+    base = counted(root(t), t)
     value = kept("as_strided", base, offset, shape=shape, strides=strides)
     settle(tr, t, value._slot, t._storage.version)
     t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
@@ -263,6 +285,41 @@ def immediate(t: Any) -> bool:
     return storage is not None and storage.trace is None
 
 
+# Bytes of data that are moved at once rather than by a program.
+MOVED = 1 << 20
+
+
+def at_once(tensors: Sequence[Any]) -> list[np.ndarray] | None:
+    """The values of data, for a call that only puts them together; None: it is recorded.
+
+    Data is concrete and has no history. Ragged batches that are put together at once add nothing
+    to a path, which would be another one each time.
+    """
+    tr = open_.trace
+    if tr.builder is not None or tr.special:
+        return None
+    plain, grad = building.shared["Tensor"], open_.state.grad
+    size, found = 0, []
+    for t in tensors:
+        storage = t._storage if t.__class__ is plain else None
+        if storage is None or storage.trace is not None or (grad and t._meta.requires_grad):
+            return None
+        if t._base is not None and stale(t):
+            return None
+        array = storage.memory if tail.given is None else storage.array
+        spec = t._spec
+        if spec is not None:
+            shape, strides, _ = spec
+            whole = array.size == math.prod(shape) and spec.__class__ is not Parts
+            if whole and strides == contiguous_strides(shape):
+                array = array.reshape(shape)
+            else:
+                array = view_array(array, spec)
+        size += array.nbytes
+        found.append(array)
+    return found if size <= MOVED else None
+
+
 def view(
     t: Any, spec: tuple, prim: Any, numbers: tuple = (), *, grad: str | None = None, **attrs: Any
 ) -> Any:
@@ -274,10 +331,10 @@ def view(
     if tr.builder is not None:
         return tr.builder.apply(prim, (t, *numbers), attrs)
     dtype = t._meta.dtype
-    if t._spec.__class__ is Parts:
-        spec = Parts(spec)
-    elif spec.__class__ is Parts:
+    if spec.__class__ is Parts:
         dtype = dtype.to_real()
+    if t._spec.__class__ is Parts:
+        spec = t._spec.like(spec, None if t._spec.dtype is None else dtype.numpy)
     if immediate(t):
         return alias_of(t, spec, meta(spec[0], dtype))
     made = building.shared["apply_named"](grad, prim, (t, *numbers), attrs)
@@ -352,10 +409,30 @@ def alias_of(t: Any, spec: tuple | None, m: Any, own: bool = False) -> Any:
 def _own_base(storage: Storage, spec: tuple, dtype: Any) -> Any:
     """A tensor on the whole of a storage, without history, for a view to be one of."""
     if spec.__class__ is Parts:
-        dtype = dtype.to_complex()
+        dtype = dtype.to_complex() if spec.dtype is None else _dtype_of(storage)
     base = building.new_tensor(None, 0, meta(storage.shape, dtype))
     base._storage = storage
     return base
+
+
+def _dtype_of(storage: Storage) -> Any:
+    """The dtype of a storage's memory."""
+    if storage.memory is None:
+        return storage.meta.dtype  # type: ignore[union-attr]
+    return from_numpy_dtype(storage.memory.dtype)
+
+
+def bits(t: Any, spec: tuple, dtype: Any) -> Any:
+    """A view of the memory of a concrete tensor that reads it as ``dtype``; it has no history."""
+    storage = share(t)
+    if _dtype_of(storage) is not dtype:
+        spec = parts(spec, dtype.numpy)
+    return alias_of(t, spec, meta(spec[0], dtype), own=True)
+
+
+def whole(t: Any) -> Any:
+    """The memory that a concrete view without history is part of, as data."""
+    return _own_base(t._storage, t._spec, t._meta.dtype)
 
 
 def detached(t: Any) -> Any:
@@ -452,12 +529,14 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
         shape, strides, offset = t._spec
         refresh(tr, origin)
         holder = base_holder(tr, origin)
-        parts = t._spec.__class__ is Parts
-        if parts:
-            holder = shared_apply("complex_to_pairs", holder)
+        of = holder._meta
+        holder = counted(holder, t)
         new = shared_apply("write_strided", holder, value, offset, shape=shape, strides=strides)
-        if parts:
-            new = shared_apply("pairs_to_complex", new)
+        if t._spec.__class__ is Parts:
+            if t._spec.dtype is None:
+                new = shared_apply("pairs_to_complex", new)
+            else:
+                new = shared_apply("bits", new, dtype=of.dtype, shape=of.shape)
     leaf = building.is_leaf(origin) or building.is_leaf(t)
     if origin._meta.requires_grad and not leaf and not new._meta.requires_grad:
         before = base_holder(tr, origin)

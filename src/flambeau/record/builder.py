@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.ir.graph import Aval, Const, Entry, Var, recorders
+from flambeau.ir.graph import NUMBERS, Aval, Const, Entry, Var, recorders
 from flambeau.ir.primitive import PRIMITIVES, primitive
+from flambeau.ir.scalars import bounds
 from flambeau.record.meta import meta
 from flambeau.record.storage import Handle, contiguous_strides
 from flambeau.record.trace import Node, Trace, open_, trie
@@ -167,6 +168,8 @@ class Builder:
         self.raises = False
         # Whether gradients written here carry history themselves.
         self.history = False
+        self.wholes: dict[int, tuple[Var, ...]] = {}
+        self.limits: list[tuple[int, Any, Any, Any]] = []
 
     def append(
         self,
@@ -282,6 +285,33 @@ class Builder:
         self.undo.clear()
 
 
+def limit(number: Num, dtype: Any) -> None:
+    """Inside a body: the number must be one that ``dtype`` holds, at each call of this edge."""
+    if number.slot <= NUMBERS:
+        entry = (NUMBERS - number.slot, *bounds(dtype), dtype)
+        open_.trace.builder.limits.append(entry)
+
+
+def whole(result: Any, *operands: Any) -> Any:
+    """Inside a body: the gradients of ``result`` are one function of all ``operands``.
+
+    So it is in PyTorch wherever one kernel computes them from the operands, even those that it
+    does not look at: with ``create_graph`` these gradients require grad where an operand does,
+    and their derivatives by it may be zero, but are there. Gives ``result`` back.
+    """
+    builder = open_.trace.builder
+    if builder.grad:
+        tied = tuple(
+            Var(t._slot if t._trace is builder.trace else builder.slot_of(t), t._meta.aval)
+            for t in operands
+            if t is not None and t._meta.requires_grad
+        )
+        for t in result if isinstance(result, tuple) else (result,):
+            if tied and t._meta.requires_grad:
+                builder.wholes[builder.slot_of(t)] = tied
+    return result
+
+
 def undo_binding(tr: Trace) -> None:
     """After an error: forgets inputs and numbers that no edge took over."""
     node = tr.node
@@ -291,6 +321,8 @@ def undo_binding(tr: Trace) -> None:
         t._trace = t._btrace = None
     del tr.inputs[node.n_inputs :]
     del tr.numbers[node.n_numbers :]
+    if tr.snapshots:
+        tr.snapshots = {i: a for i, a in tr.snapshots.items() if i < node.n_inputs}
 
 
 def flatten(result: Any, found: list) -> Any:
@@ -374,6 +406,8 @@ def finish(tr: Trace, builder: Builder, name: str) -> Node:
     node.new_inputs = tuple(_bound_meta(t) for t in tr.inputs[old.n_inputs :])
     node.length = old.length + len(builder.entries)
     node.name = name
+    node.wholes = builder.wholes
+    node.limits = tuple(builder.limits)
     node.site = calling()
     if builder.raises:
         node.cut = "raises"
@@ -407,7 +441,8 @@ def run_body(tr: Trace, key: Any, name: str, arguments: list[Any], body: Callabl
     node.fresh = tuple((slot, m) for slot, m, _ in fresh)
     node.effects = effects
     node.template = (template, tuple(places))
-    node.simple = len(fresh) == 1 and not effects and template.__class__ is _Leaf
+    plain = not effects and not node.limits
+    node.simple = len(fresh) == 1 and plain and template.__class__ is _Leaf
     if node.simple:
         node.slot, node.meta = node.fresh[0]
     return attach(tr, key, node)

@@ -135,6 +135,10 @@ def _alone() -> int:
 ALONE = _alone()
 
 
+class Asked(RuntimeError):
+    """A body asked for a value, which it never sees."""
+
+
 def flush(tr: Trace) -> None:
     """Runs the trace and gives the live tensors their values.
 
@@ -144,7 +148,7 @@ def flush(tr: Trace) -> None:
     if tr.closed:
         return
     if tr.builder is not None:
-        raise RuntimeError("a function's body asked for the value of a tensor")
+        raise Asked("a function's body asked for the value of a tensor")
     node = tr.node
     if node is tr.root:
         renew(tr)
@@ -588,6 +592,7 @@ def attach_history(
         # What was written to in this trace has new memory: no write reaches what it had.
         renewed = {id(tr.pending[j]) for j, _ in plan.storages[: len(plan.storages) - len(written)]}
         renewed.update(map(id, written))
+        foreign: dict[int, Storage] = {}
         for i, t in enumerate(tr.inputs):
             s = t._storage
             if s is None or id(s) in renewed:
@@ -595,12 +600,14 @@ def attach_history(
             if -1 - i in spec.reads or s.foreign:
                 segment.versions.append((-1 - i, s, s.version))
             if s.foreign:
-                # A write goes to the same memory, of which a residual may be a view.
-                segment.versions += [
-                    (slot, s, s.version)
-                    for slot, a in segment.saved.items()
-                    if a.__class__ is np.ndarray and np.may_share_memory(a, s.memory)
-                ]
+                foreign[id(s)] = s
+        for s in foreign.values():
+            # A write goes to the same memory, of which a residual may be a view.
+            segment.versions += [
+                (slot, s, s.version)
+                for slot, a in segment.saved.items()
+                if a.__class__ is np.ndarray and np.may_share_memory(a, s.memory)
+            ]
         segment.hooks = tr.hooks
     for i, slot in plan.history:
         t = tr.live[i]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import struct
+from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from flambeau.dtypes import PYTHON_TYPES, of_type
 from flambeau.ir.graph import NUMBERS
 from flambeau.ir.primitive import PRIMITIVES
+from flambeau.ir.scalars import fitted
 from flambeau.record import alias, checking, flush
 from flambeau.record.builder import (
     Num,
@@ -22,8 +24,9 @@ from flambeau.record.builder import (
     run_body,
     shared,
     undo_binding,
+    whole,
 )
-from flambeau.record.refusal import no_tensor
+from flambeau.record.refusal import mistyped, no_tensor, of_kind
 from flambeau.record.storage import Handle
 from flambeau.record.trace import LOCK, Trace, is_special, open_, renew, watch
 
@@ -36,15 +39,23 @@ if TYPE_CHECKING:
 class Function:
     """A library function as record sees it: its body and how its parameters enter the key."""
 
-    __slots__ = ("name", "body", "static", "parameters", "grad_name", "__weakref__")
+    __slots__ = ("name", "body", "static", "parameters", "grad_name", "whole", "__weakref__")
 
-    def __init__(self, name: str, body: Callable, grad_name: str | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        body: Callable,
+        grad_name: str | Callable[[dict[str, Any]], str] | None,
+        wholly: bool = False,
+    ) -> None:
         self.name = name
         self.body = body
         # Parameters whose numbers were looked at by the body: attributes from then on.
         self.static: set[int] = set()
         self.parameters: tuple[str, ...] = ()
         self.grad_name = grad_name
+        # Whether its gradients are one function of all its tensors (``builder.whole``).
+        self.whole = wholly
 
 
 class Elsewhere(NotImplementedError):
@@ -103,6 +114,8 @@ def key_of(tr: Trace, value: Any, fn: Function, position: int) -> Any:
 
 def number_key(tr: Trace, value: Any, fn: Function, position: int) -> Any:
     """The same for a parameter declared as a number: integers, too, are given at run time."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value.__class__ is int and position not in fn.static:
         tr.numbers.append(value)
         return int
@@ -160,6 +173,13 @@ def check(tr: Trace, fn: Function, node: Any, args: tuple) -> None:
 
 def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
     """A call not seen on this path: its body runs."""
+    if any([isinstance(args[i], Handle) for i in shared["plain_positions"][fn]]):
+        undo_binding(tr)
+        positional, keywords = _arguments(fn, with_numbers(fn, args))
+        return shared["wrappers"][fn](*positional, **keywords)
+    for i, kind in shared["kinds"][fn]:
+        if not of_kind(args[i], kind) and not _is_default(fn, i, args[i]):
+            raise mistyped(fn.name.strip("_"), fn.parameters[i], i, kind, args[i])
     given = given_to(tr, fn, args)
     tensors = tensors_in(args, [])
     try:
@@ -168,12 +188,46 @@ def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
         undo_binding(tr)
         fn.static.update(s.number.origin)
         return shared["wrappers"][fn](*_arguments(fn, args)[0], **_arguments(fn, args)[1])
+    except flush.Asked:
+        loose = shared["loose_positions"][fn]
+        if not any([isinstance(args[i], Handle) and not args[i]._meta.shape for i in loose]):
+            raise
+        # What it looked at may be a number given as a tensor.
+        undo_binding(tr)
+        found: list[Any] = list(args)
+        for i in loose:
+            if isinstance(args[i], Handle):
+                found[i] = found[i].item()
+        positional, keywords = _arguments(fn, tuple(found))
+        return shared["wrappers"][fn](*positional, **keywords)
     if node.length > flush.LENGTH and not node.cut:
         node.cut = True
-    if fn.grad_name:
-        node.name = fn.grad_name
+    name = fn.grad_name
+    if name:
+        chosen = name.__class__ is not str
+        node.name = name(dict(zip(fn.parameters, given, strict=True))) if chosen else name  # type: ignore[operator]
     explain_miss(tr, node, fn)
     return hit(tr, node, args)
+
+
+# Parameters that are numbers to a body: PyTorch takes tensors of one number for them, too.
+_PLAIN = {
+    "int": (0, 1), "int | None": (0, 1), "float": (0, 1, 2), "float | None": (0, 1, 2),
+    "Number": (0, 1, 2, 3), "Number | None": (0, 1, 2, 3),
+}  # fmt: skip
+
+
+def with_numbers(fn: Function, args: tuple) -> tuple:
+    """The arguments with the values of tensors that stand for numbers."""
+    found = list(args)
+    for i, kind in shared["plain_positions"][fn].items():
+        t = args[i]
+        if isinstance(t, Handle):
+            m = t._meta
+            if m.shape or m.dtype.category not in _PLAIN[kind]:
+                raise mistyped(fn.name.strip("_"), fn.parameters[i], i, kind, t)
+            found[i] = t.item()  # type: ignore[attr-defined]
+    return tuple(found)
 
 
 def explain_miss(tr: Trace, node: Any, fn: Function) -> None:
@@ -199,11 +253,24 @@ def _arguments(fn: Function, args: tuple) -> tuple[tuple, dict]:
 
 def call_body(fn: Function, given: list[Any]) -> Any:
     positional, keywords = _arguments(fn, tuple(given))
-    return fn.body(*positional, **keywords)
+    return in_place_of(fn, positional, keywords)
+
+
+def in_place_of(fn: Function, args: tuple, keywords: dict[str, Any]) -> Any:
+    """The call of a function while an edge is under construction: its body."""
+    result = fn.body(*args, **keywords)
+    if fn.whole:
+        # No kernel for gradients reads a bias.
+        read = [a for name, a in zip(fn.parameters, (*args, *keywords.values())) if name != "bias"]
+        whole(result, *tensors_in(read, []))
+    return result
 
 
 def hit(tr: Trace, node: Any, args: tuple) -> Any:
-    """Takes an edge whose results are more than one fresh tensor."""
+    """Takes an edge whose results are more than one fresh tensor, or whose numbers have limits."""
+    for at, least, greatest, dtype in node.limits:
+        if not least <= tr.numbers[at] <= greatest:
+            fitted(tr.numbers[at], dtype)
     if node.simple:
         tr.node = node
         t = new_tensor(tr, node.slot, node.meta)
@@ -287,8 +354,7 @@ def drop_failed(tr: Trace) -> None:
 def special(tr: Trace, wrapper: Callable, fn: Function, args: tuple) -> Any:
     """A call while a body runs (its own body runs in place), or under a lock between threads."""
     if tr.builder is not None:
-        positional, keywords = _arguments(fn, args)
-        return fn.body(*positional, **keywords)
+        return in_place_of(fn, *_arguments(fn, args))
     positional, keywords = _arguments(fn, args)
     if tr.closed:
         renew(tr)
@@ -311,53 +377,119 @@ def special(tr: Trace, wrapper: Callable, fn: Function, args: tuple) -> Any:
 # ------------------------------------------------------------------------------ the decorator
 
 shared.update(
-    wrappers={}, number_positions={}, defaults={}, positional={},
-    open_=open_, bind=alias.bind, key_of=key_of, number_key=number_key, miss=miss, hit=hit,
-    check=check, recover=recover, special=special, into=into, flush=flush.flush, D="default",
+    wrappers={}, number_positions={}, plain_positions={}, loose_positions={}, kinds={},
+    defaults={}, positional={}, open_=open_, bind=alias.bind, key_of=key_of,
+    number_key=number_key, miss=miss, hit=hit, check=check, recover=recover, special=special,
+    into=into, flush=flush.flush, D="default",
 )  # fmt: skip
 
 
-def function(body: Callable | None = None, *, grad: str | None = None) -> Any:
+def function(
+    body: Callable | None = None,
+    *,
+    grad: str | Callable[[dict[str, Any]], str] | None = None,
+    whole: bool = False,
+) -> Any:
     """Makes ``body``, a pure function of tensors, attributes and numbers, record as one edge.
 
     A parameter annotated with ``Number`` takes integers as run-time numbers, floats always are;
-    everything else is an attribute. ``grad`` names its ``grad_fn`` (default: from the name).
+    everything else is an attribute. ``grad`` names its ``grad_fn`` (default: from the
+    name), or gives the name for a call's arguments. ``whole``: its gradients are one function of
+    all its tensors but ``bias`` (``builder.whole``).
 
-    The wrapper's code is written at its first call: the library has hundreds of functions, and a
-    script needs a few.
+    The wrapper's code is written when it is called for the fourth time: the library has hundreds of
+    functions, of which a script needs a few.
     """
     if body is None:
-        return lambda b: function(b, grad=grad)
+        return lambda b: function(b, grad=grad, whole=whole)
     name = body.__name__
     grad_name = grad or "".join(p.capitalize() for p in name.strip("_").split("_")) + "Backward0"
-    fn = Function(name, body, grad_name)
-    namespace = {"_fn": fn, "_write": _write_wrapper}
+    fn = Function(name, body, grad_name, whole)
+    namespace: dict[str, Any] = {"_fn": fn, "_plainly": plainly, "_left": UNWRITTEN}
     wrapper = FunctionType(_unwritten.__code__, namespace, name)
     functools.update_wrapper(wrapper, body)
     shared["wrappers"][fn] = wrapper
     return wrapper
 
 
+# So many calls of a function go without code of its own, which takes half a millisecond to write.
+UNWRITTEN = 3
+
+
 def _unwritten(*args: Any, **kwargs: Any) -> Any:
-    """What a wrapper's code is before its first call."""
-    return _write(_fn)(*args, **kwargs)  # type: ignore[name-defined]  # noqa: F821
+    """What a wrapper's code is at first."""
+    return _plainly(_fn, args, kwargs)  # type: ignore[name-defined]  # noqa: F821
 
 
-def _write_wrapper(fn: Function) -> Callable:
+def plainly(fn: Function, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """What a wrapper's own code does, for any function."""
+    wrapper = shared["wrappers"][fn]
+    namespace = wrapper.__globals__
+    namespace["_left"] -= 1
+    params = described(fn)
+    bound = None
+    if namespace["_left"] >= 0 and "out" not in kwargs:
+        with suppress(TypeError):
+            bound = inspect.Signature(params).bind(*args, **kwargs)
+    if bound is None:
+        # Where arguments do not fit, the code of its own says so.
+        return _write_wrapper(fn, params)(*args, **kwargs)
+    bound.apply_defaults()
+    given = tuple(bound.arguments.values())
+    tr = open_.trace
+    if tr.special:
+        return special(tr, wrapper, fn, given)
+    numbers = _number_positions(fn)
+    try:
+        parts = []
+        for i, v in enumerate(given):
+            if _is_default(fn, i, v):
+                parts.append(shared["D"])
+            else:
+                parts.append((number_key if i in numbers else key_of)(tr, v, fn, i))
+        key = (fn, *parts)
+        node = tr.node.edges.get(key)
+        if node is None:
+            return miss(tr, fn, key, given)
+        if checking.ENABLED:
+            check(tr, fn, node, given)
+        return hit(tr, node, given)
+    except BaseException as error:
+        return recover(error, tr, wrapper, given, fn)
+
+
+def described(fn: Function) -> list[inspect.Parameter]:
+    """The parameters of a function, noted for its calls."""
+    signature = inspect.signature(getattr(fn.body, "signature_of", fn.body))
+    params = list(signature.parameters.values())
+    if fn not in shared["positional"]:
+        fn.parameters = tuple(p.name for p in params)
+        shared["number_positions"][fn] = frozenset(
+            i for i, p in enumerate(params) if "Number" in str(p.annotation)
+        )
+        shared["plain_positions"][fn] = {
+            i: str(p.annotation) for i, p in enumerate(params) if str(p.annotation) in _PLAIN
+        }
+        shared["kinds"][fn] = [
+            (i, str(p.annotation))
+            for i, p in enumerate(params)
+            if str(p.annotation) in ("int", "bool", "str")
+        ]
+        shared["loose_positions"][fn] = frozenset(
+            i for i, p in enumerate(params) if "Tensor" not in str(p.annotation)
+        )
+        shared["defaults"][fn] = [_NODEFAULT if p.default is p.empty else p.default for p in params]
+        shared["positional"][fn] = sum(p.kind is not p.KEYWORD_ONLY for p in params)
+    return params
+
+
+def _write_wrapper(fn: Function, params: list[inspect.Parameter]) -> Callable:
     """Gives the wrapper of ``fn`` its code."""
     wrapper = shared["wrappers"][fn]
     namespace = wrapper.__globals__
     if "_d_names" in namespace:
         # Another thread was first.
         return wrapper
-    signature = inspect.signature(getattr(fn.body, "signature_of", fn.body))
-    params = list(signature.parameters.values())
-    fn.parameters = tuple(p.name for p in params)
-    shared["number_positions"][fn] = frozenset(
-        i for i, p in enumerate(params) if "Number" in str(p.annotation)
-    )
-    shared["defaults"][fn] = [_NODEFAULT if p.default is p.empty else p.default for p in params]
-    shared["positional"][fn] = sum(p.kind is not p.KEYWORD_ONLY for p in params)
     namespace.update({f"_{k}": v for k, v in shared.items()})
     namespace.update({f"_d{i}": p.default for i, p in enumerate(params)})
     namespace.update(

@@ -11,6 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def of_kind(value: Any, kind: str) -> bool:
+    """Whether PyTorch takes a value where its signature says ``int``, ``bool`` or ``str``."""
+    if kind == "str":
+        return isinstance(value, str)
+    if kind == "bool":
+        return value.__class__ not in (int, float, str, tuple, list, type(None))
+    return value.__class__ is not bool and hasattr(value, "__index__")
+
+
+def mistyped(name: str, argument: str, position: int, kind: str, value: Any) -> TypeError:
+    """PyTorch's error for an argument that is of another kind."""
+    return TypeError(
+        f"{name}(): argument '{argument}' (position {position + 1}) must be {kind}, not "
+        f"{type(value).__name__}"
+    )
+
+
 def no_tensor(f: Callable, name: str, args: tuple, kwargs: dict[str, Any]) -> TypeError | None:
     """PyTorch's error for the first argument of a call that is no tensor and has to be one.
 

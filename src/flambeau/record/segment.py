@@ -13,7 +13,7 @@ from flambeau.run.interpreter import needed
 from flambeau.run.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from flambeau.record.meta import Meta
 
@@ -61,6 +61,23 @@ def constants(entries: Iterable[Entry]) -> set[int]:
     return found
 
 
+# Primitives that give the same memory in another order.
+_VIEWS = frozenset({"broadcast", "permute", "reshape", "slice"})
+
+
+def views_of_inputs(entries: Iterable[Entry]) -> dict[int, frozenset[int]]:
+    """The slots that are views of inputs, with the inputs they are made of."""
+    found: dict[int, frozenset[int]] = {}
+    for e in entries:
+        if e.prim.name in _VIEWS and type(e.inputs[0]) is int:
+            source = e.inputs[0]
+            if NUMBERS < source < 0:
+                found[e.outputs[0]] = frozenset({source})
+            elif source in found:
+                found[e.outputs[0]] = found[source]
+    return found
+
+
 class Spec:
     """The part of a segment that depends on its path alone: shared by all runs of it."""
 
@@ -96,11 +113,16 @@ class Spec:
         # What backward passes will have spent when nothing that was saved is needed any more.
         self.spendable = frozenset(spent)
         read = {i for e in graph.entries for i in e.inputs if type(i) is int}
-        # Constants are computed again.
+        # Constants are computed again, and so are views of inputs, which are kept themselves.
+        views = views_of_inputs(entries)
         self.residuals = tuple(
-            sorted(i for i in read if 0 <= i < n_slots and i not in self.constants)
+            sorted(
+                i for i in read if 0 <= i < n_slots and i not in self.constants and i not in views
+            )
         )
-        self.reads = frozenset(i for i in read if i < n_slots)
+        self.reads = frozenset(i for i in read if i < n_slots).union(
+            *(views[i] for i in read if i in views)
+        )
 
     def _derive(
         self,
@@ -110,6 +132,7 @@ class Spec:
         spent: set[int],
         wanted: Sequence[int] | None = None,
         barriers: Sequence[int] = (),
+        wholes: Mapping[int, Sequence[Var]] | None = None,
     ) -> tuple[Graph, dict[int, int], dict[int, Var]]:
         graph = Graph(next_slot=self.n_slots + len(seeded))
         seeds = {s: Var(self.n_slots + k, avals[s]) for k, s in enumerate(seeded)}
@@ -122,7 +145,7 @@ class Spec:
                 written(entry, start)
 
         asked = self.wanted if wanted is None else wanted
-        grads, _ = derive(self.entries, asked, seeds, graph, check, barriers)
+        grads, _ = derive(self.entries, asked, seeds, graph, check, barriers, wholes)
         return graph, {s: v.slot for s, v in seeds.items()}, grads
 
     def backward(
@@ -131,25 +154,32 @@ class Spec:
         allowed: bool = False,
         wanted: tuple[int, ...] | None = None,
         barriers: tuple[int, ...] = (),
+        node: Any = None,
     ) -> Way:
         """How gradients come back from those of ``seeded``, to all inputs or to ``wanted`` only.
 
         What reaches one of ``barriers`` stays there. ``allowed``: values that were written over
-        later may be read.
+        later may be read. ``node``, the end of the path, where the gradients are to carry history.
         """
-        key = (seeded, allowed, wanted, barriers)
+        key = (seeded, allowed, wanted, barriers, node is not None)
         found = self.backwards.get(key)
         if found is None:
             spent: set[int] = set()
             graph, seeds, grads = self._derive(
-                seeded, self.avals, () if allowed else self.overwritten, spent, wanted, barriers
+                seeded,
+                self.avals,
+                () if allowed else self.overwritten,
+                spent,
+                wanted,
+                barriers,
+                None if node is None else node.path_wholes(),
             )
             count = len(self.metas)
             place = {s: -1 - count - i for i, s in enumerate(self.residuals)}
             count += len(self.residuals)
             place.update({seeds[s]: -1 - count - i for i, s in enumerate(seeded)})
             made = [*self.again(graph.entries), *graph.entries]
-            reads = {i for e in made for i in e.inputs if type(i) is int}
+            reads = slots_read(made)
             entries = [renumbered(e, place) for e in made]
             slots = tuple(sorted(grads, reverse=True))
             outs = [place.get(grads[s].slot, grads[s].slot) for s in slots]
@@ -158,7 +188,7 @@ class Spec:
                 Program(entries, outs),
                 frozenset(spent),
                 frozenset(reads),
-                tuple(needed(entries, outs)),
+                tuple(needed(entries, outs, ties=True)),
                 tuple(outs),
             )
         return found

@@ -128,9 +128,25 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Parts(tuple):
-    """The spec of a real view of complex memory: its steps and offset count real numbers."""
+    """The spec of a view that counts other elements than the memory has.
 
-    __slots__ = ()
+    Real numbers of complex memory (``dtype`` None), or the same bits read as another NumPy
+    ``dtype``, which has no history.
+    """
+
+    dtype: np.dtype | None = None
+
+    def like(self, spec: tuple, dtype: np.dtype | None = None) -> Parts:
+        """The spec of a view of such a view, which may have another dtype again."""
+        return parts(spec, dtype or self.dtype)
+
+
+def parts(spec: tuple, dtype: np.dtype | None) -> Parts:
+    """A spec that counts elements of ``dtype``."""
+    made = Parts(spec)
+    if dtype is not None:
+        made.dtype = dtype
+    return made
 
 
 class Rows(tuple):
@@ -146,7 +162,8 @@ def view_array(base: np.ndarray, spec: tuple) -> np.ndarray:
         start = offset // strides[0]
         return base[start : start + shape[0]]
     if spec.__class__ is Parts:
-        base = base.reshape(-1).view(base.real.dtype)
+        base = base.reshape(-1).view(spec.dtype or base.real.dtype)
+        spec = tuple(spec)
     size = base.dtype.itemsize
     if base.dtype.kind == "V":
         # ml_dtypes have no buffer protocol: view the bits.

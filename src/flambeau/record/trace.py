@@ -11,7 +11,7 @@ from flambeau.dtypes import float32
 from flambeau.ir.graph import NUMBERS
 
 if TYPE_CHECKING:
-    from flambeau.ir.graph import Entry
+    from flambeau.ir.graph import Entry, Var
     from flambeau.record.meta import Meta
     from flambeau.record.storage import Storage
 
@@ -28,6 +28,7 @@ class Node:
         "edges", "parent", "key", "entries", "n_slots", "n_inputs", "n_numbers", "length",
         "slot", "meta", "simple", "template", "fresh", "effects", "name", "plans", "freed",
         "overwritten", "cut", "stamp", "memo", "new_inputs", "state", "misses", "site",
+        "wholes", "limits",
     )  # fmt: skip
 
     def __init__(self, parent: Node | None, key: Any, state: Ambient) -> None:
@@ -60,6 +61,10 @@ class Node:
         self.misses = 0
         # Where in the user's code this step was first met: (file, line).
         self.site: tuple[str, int] | None = None
+        # Slots whose gradient is one function of several operands (``builder.whole``).
+        self.wholes: dict[int, tuple[Var, ...]] = {}
+        # Run-time numbers that a dtype must hold: (index, least, greatest, dtype).
+        self.limits: tuple[tuple[int, Any, Any, Any], ...] = ()
 
     def path(self) -> list[Node]:
         """The nodes from the root's child to here."""
@@ -73,6 +78,10 @@ class Node:
 
     def path_entries(self) -> list[Entry]:
         return [e for node in self.path() for e in node.entries]
+
+    def path_wholes(self) -> dict[int, tuple[Var, ...]]:
+        """The ``wholes`` of all edges up to here."""
+        return {s: operands for node in self.path() for s, operands in node.wholes.items()}
 
     def input_metas(self) -> list[Meta]:
         """Metas of the path's inputs, in order of binding."""

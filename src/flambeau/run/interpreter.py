@@ -14,12 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
-def needed(entries: Iterable[Entry], outs: Iterable[int]) -> list[Entry]:
-    """The entries that the outputs depend on, in order."""
+def untied(entry: Entry) -> Entry:
+    """A ``tied`` value without what it is tied to: that is for its history alone."""
+    return Entry(
+        entry.prim, entry.inputs[:1], entry.outputs, {}, entry.in_avals[:1], entry.out_avals,
+        entry.grad,
+    )  # fmt: skip
+
+
+def needed(entries: Iterable[Entry], outs: Iterable[int], ties: bool = False) -> list[Entry]:
+    """The entries that the outputs depend on, in order; ``ties``: or whose history they have."""
     wanted = set(outs)
     kept = []
     for entry in reversed(list(entries)):
         if not wanted.isdisjoint(entry.outputs):
+            if entry.prim.name == "tied" and not ties and len(entry.inputs) > 1:
+                entry = untied(entry)
             kept.append(entry)
             wanted.update(entry.inputs)
     kept.reverse()

@@ -38,6 +38,8 @@ HEAVY = 1_000_000_000
 # sequence differ in shapes.
 _forms: dict[int, list[int]] = {}
 MADE, REPEATED, NATIVE = range(3)
+# Code that never repeats would fill the memory with them.
+FORMS = 1 << 14
 # Blocks in which no program changes its tier.
 _steady = [0]
 
@@ -72,7 +74,7 @@ class Program:
 
     __slots__ = (
         "entries", "outs", "visits", "function", "native", "ticket", "storages", "places", "fixed",
-        "scalars", "form",
+        "scalars", "form", "moved",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +95,8 @@ class Program:
         self.places: dict[int, int] | None = None
         # What they must be for the native code to run: (take them out, their values).
         self.fixed: tuple[Any, Any] | None = None
+        # Whether inputs do not always lie in the same way.
+        self.moved = False
         # What is known of the programs of these primitives.
         self.form: list[int] | None = None
         # Inputs that are numbers (saved ones of a forward): native code takes them among those.
@@ -118,9 +122,13 @@ class Program:
                     return native(*self.apart(inputs, numbers), given)
                 return native(inputs, numbers, given)
             except native.Faulty:
-                pass
-            # The references know what is wrong with which value.
-            return self.interpret(inputs, numbers)
+                # The references know what is wrong with which value.
+                return self.interpret(inputs, numbers)
+            except native.Moved:
+                # From now on they are copied to where the code wants them.
+                self.native = self.fixed = self.ticket = None
+                self.visits = 0
+                self.moved = True
         if _steady[0] and TIER != "compile":
             return self.interpret(inputs, numbers)
         self.visits += 1
@@ -154,9 +162,10 @@ class Program:
         """
         form = self.form
         if form is None:
-            form = self.form = _forms.setdefault(
-                hash(tuple([e.prim for e in self.entries])), [0, 0, 0]
-            )
+            if len(_forms) > FORMS:
+                _forms.clear()
+            key = hash(tuple([e.prim for e in self.entries]))
+            form = self.form = _forms.setdefault(key, [0, 0, 0])
             form[MADE] += 1
         elif self.visits == 2:
             form[REPEATED] += 1
@@ -226,12 +235,13 @@ class Program:
             if NUMBERS < i < 0 and -1 - i not in self.scalars
         }
         samples = [*numbers, *[inputs[i] for i in self.scalars]]
+        layouts = {} if self.moved else layouts_of(inputs)
 
         def work() -> Any:
             from flambeau.run.compiler.compile import compiled
 
             simple = needed(simplify(entries, self.outs), self.outs)
-            return compiled(simple, self.outs, count, samples, self.storages, passed)
+            return compiled(simple, self.outs, count, samples, self.storages, passed, layouts)
 
         self.ticket = code.defer(work)
         if places:
@@ -279,6 +289,18 @@ class Program:
         """How many native runs were finished; with no tail running."""
         native = self.native
         return 0 if native is None or native.done is None else int(native.done[0])
+
+
+def layouts_of(inputs: Sequence[Any]) -> dict[int, tuple[int, ...]]:
+    """Strides, in elements, of arrays that are not contiguous, by their slots."""
+    found = {}
+    for i, a in enumerate(inputs):
+        if a.__class__ is not np.ndarray or a.flags.c_contiguous or a.dtype.kind == "c":
+            continue
+        size = a.itemsize
+        if a.flags.aligned and all(s >= 0 and s % size == 0 for s in a.strides):
+            found[-1 - i] = tuple(s // size for s in a.strides)
+    return found
 
 
 _NEVER: Any = object()

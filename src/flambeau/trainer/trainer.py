@@ -335,6 +335,8 @@ class Trainer(Facts):
         datamodule: LightningDataModule | None,
     ) -> Iterator[None]:
         """What every run begins and ends with."""
+        # What `torch.compile` gives is the module in a shell.
+        model = getattr(model, "_orig_mod", model)
         if not isinstance(model, LightningModule):
             raise TypeError(
                 f"`model` must be a `LightningModule`, got `{type(model).__qualname__}`"

@@ -6,7 +6,9 @@ import importlib
 from typing import Any
 
 # Modules that are names of the package, loaded when first asked for.
-_LAZY = ("benchmark", "checkpoint", "data", "dlpack", "extras", "hooks", "tensorboard")
+_LAZY = (
+    "benchmark", "checkpoint", "collect_env", "data", "dlpack", "extras", "hooks", "tensorboard",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

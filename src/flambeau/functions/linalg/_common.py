@@ -102,3 +102,15 @@ def with_history(x: Tensor, of: Tensor) -> Tensor:
     """A constant result of a function of ``of``: its gradient is zero, but there is one."""
     total = ops.sum(of, dims=tuple(range(of.dim())), keepdim=False)
     return ops.where(ops.full(False, shape=(), dtype=_bool), total, x)
+
+
+def eigenvalues(x: Tensor, upper: bool = False) -> Tensor:
+    """Of Hermitian matrices; with the eigenvectors where a gradient will ask for those."""
+    if x._meta.requires_grad:
+        return ops.eigh(x, upper=upper)[0]
+    return ops.eigvalsh(x, upper=upper)
+
+
+def singular_values(x: Tensor) -> Tensor:
+    """Descending; with the vectors where a gradient will ask for those."""
+    return ops.svd(x, full_matrices=False)[1] if x._meta.requires_grad else ops.svdvals(x)

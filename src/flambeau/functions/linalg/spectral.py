@@ -41,7 +41,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     tensor([1., 2.])
     """
     c.square(A, "linalg.eigvalsh")
-    return ops.eigh(A, upper=_upper(UPLO))[0]
+    return c.eigenvalues(A, _upper(UPLO))
 
 
 @function(grad="LinalgEigBackward0")
@@ -97,7 +97,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """
     c.matrix(A, "linalg.svdvals")
     _no_driver(driver, "linalg.svdvals")
-    return ops.svd(A, full_matrices=False)[1]
+    return c.singular_values(A)
 
 
 def _limits(A: Tensor, atol: Any, rtol: Any, rtol_default: bool = True) -> tuple[Tensor, Tensor]:
@@ -159,9 +159,9 @@ def _rank(A: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
     if 0 in shape[-2:]:
         return ops.full(0, shape=shape[:-2], dtype=dtypes.int64)
     if hermitian:
-        s = ops.abs(ops.eigh(A, upper=False)[0])
+        s = ops.abs(c.eigenvalues(A))
     else:
-        s = ops.svd(A, full_matrices=False)[1]
+        s = c.singular_values(A)
     low, relative = _limits(A, atol, rtol)
     last = (s.dim() - 1,)
     limit = ops.maximum(low, ops.mul(ops.amax(s, dims=last, keepdim=False), relative))

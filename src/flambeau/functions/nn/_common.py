@@ -14,7 +14,7 @@ from flambeau.record.macro import ops
 from flambeau.tensor import Tensor, concrete
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from flambeau.dtypes import dtype
 
@@ -50,6 +50,12 @@ def mean(x: Tensor) -> Tensor:
     """The mean of all elements; NaN if there are none."""
     n = math.prod(x._meta.shape)
     return ops.mul(total(x), math.nan) if n == 0 else ops.div(total(x), float(n))
+
+
+def last_step(unreduced: str) -> Callable[[dict[str, Any]], str]:
+    """The ``grad_fn`` name of a loss by its ``reduction``; ``unreduced``: that without one."""
+    names = {"mean": "Mean", "sum": "Sum", "batchmean": "Div", "none": unreduced}
+    return lambda given: names.get(given["reduction"], unreduced) + "Backward0"
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-from flambeau.dtypes import float16, float32
 from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import assign
 from flambeau.functions.inplace import inplace as _in_place
 from flambeau.functions.nn._common import part, reshape
-from flambeau.functions.precision import lowered
+from flambeau.functions.precision import lowered, widened
 from flambeau.functions.promotion import Number, fit
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -18,7 +17,7 @@ from flambeau.tensor import Tensor
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
-@function(grad="ReluBackward0")
+@function(grad="ReluBackward0", whole=True)
 def _relu(input: Tensor) -> Tensor:
     if input.dtype.category == 0:
         raise RuntimeError("Boolean inputs not supported for relu")
@@ -39,7 +38,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return relu_(input) if inplace else _relu(input)
 
 
-@function(grad="LeakyReluBackward0")
+@function(grad="LeakyReluBackward0", whole=True)
 def _leaky_relu(input: Tensor, negative_slope: Number = 0.01) -> Tensor:
     _need_floats("leaky_relu_cpu", input)
     return ops.where(ops.gt(input, 0.0), input, ops.mul(input, negative_slope))
@@ -62,7 +61,7 @@ def _bounded(x: Tensor, low: Number, high: Number) -> Tensor:
     return ops.where(ops.le(x, low), low, ops.where(ops.ge(x, high), high, x))
 
 
-@function(grad="HardtanhBackward0")
+@function(grad="HardtanhBackward0", whole=True)
 def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     if input.dtype.category == 0:
         raise NotImplementedError("\"hardtanh\" not implemented for 'Bool'")
@@ -118,6 +117,7 @@ def _is_one(value: Number) -> bool:
 
 
 @function(grad="EluBackward0")
+@widened
 def _elu(input: Tensor, alpha: Number = 1.0) -> Tensor:
     _need_floats("elu_cpu", input)
     return _exponential_unit(input, alpha, 1.0, 1.0)
@@ -136,6 +136,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 @function(grad="EluBackward0")
+@widened
 def _selu(input: Tensor) -> Tensor:
     _need_floats("elu_cpu", input)
     return _exponential_unit(input, _SELU_ALPHA, _SELU_SCALE, 1.0)
@@ -154,6 +155,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 @function(grad="EluBackward0")
+@widened
 def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
@@ -176,6 +178,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 @function
+@widened
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     r"""Gaussian unit: :math:`x \Phi(x)` [Hendrycks 2016].
 
@@ -199,6 +202,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
 
 
 @function(grad="SiluBackward0")
+@widened
 def _silu(input: Tensor) -> Tensor:
     _need_floats("silu_cpu", input, complex_too=True)
     return ops.mul(input, ops.sigmoid(input))
@@ -222,6 +226,7 @@ def _log1p_exp(x: Tensor) -> Tensor:
 
 
 @function(grad="MishBackward0")
+@widened
 def _mish(input: Tensor) -> Tensor:
     _need_floats("mish_cpu", input)
     return ops.mul(input, ops.tanh(_log1p_exp(input)))
@@ -240,6 +245,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 @function
+@widened
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     r"""Smooth rectifier: :math:`\log(1 + e^{\beta x}) / \beta`; x where beta x is over threshold.
 
@@ -250,15 +256,12 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     scaled = input if _is_one(beta) else ops.mul(input, float(beta))
     linear = ops.gt(scaled, float(threshold))
     bent = ops.where(linear, 0.0, scaled)
-    if input.dtype is float16:
-        # e**x of what is below the threshold may be more than it holds.
-        smooth = ops.cast(ops.log1p(ops.exp(ops.cast(bent, dtype=float32))), dtype=float16)
-    else:
-        smooth = ops.log1p(ops.exp(bent))
+    smooth = ops.log1p(ops.exp(bent))
     return ops.where(linear, input, smooth if _is_one(beta) else ops.div(smooth, float(beta)))
 
 
 @function(grad="LogSigmoidBackward0")
+@widened
 def logsigmoid(input: Tensor) -> Tensor:
     r""":math:`\log \sigma(x) = -\log(1 + e^{-x})`.
 
@@ -309,6 +312,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 @function(grad="HardsigmoidBackward0")
+@widened
 def _hardsigmoid(input: Tensor) -> Tensor:
     _need_floats("hardsigmoid", input)
     return ops.div(_bounded(ops.add(input, 3.0), 0.0, 6.0), 6.0)
@@ -327,6 +331,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 @function(grad="HardswishBackward0")
+@widened
 def _hardswish(input: Tensor) -> Tensor:
     _need_floats("hardswish_cpu", input)
     middle = ops.div(ops.mul(input, ops.add(input, 3.0)), 6.0)
@@ -347,7 +352,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return hardswish_(input) if inplace else _hardswish(input)
 
 
-@function
+@function(whole=True)
 def hardshrink(input: Tensor, lambd: Number = 0.5) -> Tensor:
     r"""Zero where :math:`|x| \le \lambda`, else x.
 
@@ -358,7 +363,7 @@ def hardshrink(input: Tensor, lambd: Number = 0.5) -> Tensor:
     return ops.where(ops.le(ops.abs(input), lambd), 0.0, input)
 
 
-@function
+@function(whole=True)
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     r"""Drawn towards zero by :math:`\lambda`. ``RuntimeError`` for a negative ``lambd``.
 
@@ -372,7 +377,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return ops.where(ops.le(ops.abs(input), float(lambd)), ops.mul(ops.detach(input), 0.0), drawn)
 
 
-@function(grad="ThresholdBackward0")
+@function(grad="ThresholdBackward0", whole=True)
 def _threshold(input: Tensor, threshold: Number, value: Number) -> Tensor:
     if input.dtype.category != 1:
         _need_floats("threshold_cpu", input)
@@ -414,7 +419,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return ops.mul(part(input, d, 0, n // 2), ops.sigmoid(part(input, d, n // 2, n // 2)))
 
 
-@function(grad="PreluKernelBackward0")
+@function(grad="PreluKernelBackward0", whole=True)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """Leaky rectifier whose slope is learnt: one, or one for each entry of dimension 1.
 
@@ -450,12 +455,12 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return ops.where(ops.gt(input, 0.0), input, ops.mul(input, weight))
 
 
-@function(grad="RreluWithNoiseBackward0")
+@function(grad="RreluWithNoiseBackward0", whole=True)
 def _rrelu(input: Tensor, slopes: Tensor) -> Tensor:
     return ops.mul(input, slopes)
 
 
-@function(grad="RreluWithNoiseBackward1")
+@function(grad="RreluWithNoiseBackward1", whole=True)
 def _rrelu_written(input: Tensor, slopes: Tensor) -> Tensor:
     return assign(input, ops.mul(input, slopes))
 

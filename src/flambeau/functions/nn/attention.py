@@ -13,7 +13,7 @@ from flambeau.functions.nn._common import made, reshape
 from flambeau.functions.nn.dropout import dropout
 from flambeau.functions.nn.linear import linear
 from flambeau.functions.precision import lowered
-from flambeau.functions.promotion import Number
+from flambeau.functions.promotion import Number, cast
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -88,10 +88,12 @@ def _attention(
             mask = _grouped(mask, groups if size[-3] > 1 else 1)
         masks = [mask]
     found, _ = ops.attention(query, keys, value, scale, *masks, causal=is_causal)
-    if groups == 1 and len(shape) == 4:
+    found = cast(found, query.dtype)
+    if groups == 1 and found.dim() == 4:
         return found
     # Its gradient reads what was found: PyTorch refuses a write to that of four dimensions alone.
-    return ops.reshape(found, shape=(*shape[:-1], value._meta.shape[-1]))
+    rows = (shape if groups > 1 else found._meta.shape)[:-1]
+    return ops.reshape(found, shape=(*rows, value._meta.shape[-1]))
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:

@@ -13,6 +13,7 @@ from flambeau.functions.nn._common import (
     check_reduction,
     clamp_min,
     known,
+    last_step,
     legacy_reduction,
     mean,
     reduced,
@@ -86,14 +87,14 @@ def _nll_body(
     return ops.nll(x, target, weight, reduction=reduction, ignore=ignore)
 
 
-@function(grad="NllLossBackward0")
+@function(grad="NllLossBackward0", whole=True)
 def _nll(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int
 ) -> Tensor:
     return _nll_body(input, target, weight, reduction, ignore_index)
 
 
-@function(grad="NllLoss2DBackward0")
+@function(grad="NllLoss2DBackward0", whole=True)
 def _nll_2d(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int
 ) -> Tensor:
@@ -460,7 +461,7 @@ def multilabel_margin_loss(
     return _multilabel_margin(input, target, reduction)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("Div"))
 def _multilabel_soft_margin(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str
 ) -> Tensor:

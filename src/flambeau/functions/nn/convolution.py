@@ -120,7 +120,7 @@ def _convolved(
     return y if x is input else reshape(y, y._meta.shape[1:])
 
 
-@function(grad="ConvolutionBackward0")
+@function(grad="ConvolutionBackward0", whole=True)
 def _convolution(
     input: Tensor,
     weight: Tensor,
@@ -134,7 +134,7 @@ def _convolution(
     return _convolved(input, weight, bias, stride, padding, dilation, groups, name)
 
 
-@function(grad="SqueezeBackward1")
+@function(grad="SqueezeBackward1", whole=True)
 def _convolution_unbatched(
     input: Tensor,
     weight: Tensor,
@@ -235,7 +235,7 @@ def conv3d(
 # ------------------------------------------------------------------------------ transposed
 
 
-@function(grad="ConvolutionBackward0")
+@function(grad="ConvolutionBackward0", whole=True)
 def _transposed(
     input: Tensor,
     weight: Tensor,
@@ -387,7 +387,7 @@ def conv_transpose3d(
     )
 
 
-@function(grad="ConvTbcBackward0")
+@function(grad="ConvTbcBackward0", whole=True)
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """``conv1d`` of ``(T, B, C)`` with kernels ``(K, C, O)``; the result is ``(T', B, O)``.
 

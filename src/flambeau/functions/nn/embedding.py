@@ -127,9 +127,17 @@ def _embedding_bag(
     bags: int,
     mode: str,
     by_frequency: bool,
+    spare: bool,
 ) -> Tensor:
-    """``bag`` is the bag of each index, ``kept`` 1 for each that counts, else 0."""
-    return _bagged(_lookup(weight, index, None, by_frequency), bag, kept, per_sample, bags, mode)
+    """``bag`` is the bag of each index, ``kept`` 1 for each that counts, else 0.
+
+    With ``spare`` one bag more than ``bags`` takes what is there to fill the arrays.
+    """
+    rows = _lookup(weight, index, None, by_frequency)
+    found = _bagged(rows, bag, kept, per_sample, bags + spare, mode)
+    if not spare:
+        return found
+    return ops.slice(found, 0, dims=(0,), sizes=(bags,), steps=(1,))
 
 
 def _bagged(
@@ -236,7 +244,11 @@ def embedding_bag(
         if include_last_offset:
             starts = starts[:-1]
         bags = len(starts)
-        bag = np.searchsorted(starts, np.arange(len(index)), side="right") - 1
+        lengths = np.diff(starts, append=len(index))
+        if len(starts) and lengths.min() >= 0:
+            bag = np.repeat(np.arange(bags), lengths)
+        else:
+            bag = np.searchsorted(starts, np.arange(len(index)), side="right") - 1
     else:
         raise ValueError(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
@@ -262,6 +274,13 @@ def embedding_bag(
             bags,
             mode,
         )
+    spare = offsets is not None and len(index) > 0 and bags > 0
+    spare = spare and per_sample_weights is None and not scale_grad_by_freq
+    if spare:
+        more = _room(len(index)) - len(index)
+        index = np.append(index, np.repeat(index[:1], more))
+        bag = np.append(bag, np.repeat(bags, more))
+        kept = np.append(kept, np.zeros(more, kept.dtype))
     return _embedding_bag(
         weight,
         made(index, dtypes.int64),
@@ -271,7 +290,14 @@ def embedding_bag(
         bags,
         mode,
         scale_grad_by_freq,
+        spare,
     )
+
+
+def _room(n: int) -> int:
+    """At most an eighth more than ``n``: bags that differ in all their lengths share programs."""
+    step = max(8, 1 << max(n.bit_length() - 4, 0))
+    return -(-n // step) * step
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

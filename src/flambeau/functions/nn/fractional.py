@@ -12,7 +12,7 @@ from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 
-@function(grad="FractionalMaxPool2DBackward0")
+@function(grad="FractionalMaxPool2DBackward0", whole=True)
 def _fractional(input: Tensor, samples: Tensor, kernel: tuple, size: tuple) -> tuple:
     d = len(kernel)
     _need_floats(f"fractional_max_pool{d}d_out_frame", input)
@@ -50,7 +50,8 @@ def _fractional_max_pool(
         size = ntuple(output_size, d, "output_size")
     kernel = ntuple(kernel_size, d, "kernel_size")
     for axis, (n, k, o) in enumerate(zip(shape[-d:], kernel, size, strict=True)):
-        if o + k - 1 > n:
+        # PyTorch wants one more of volumes.
+        if o + k - 1 > n - (d == 3):
             what = ("height", "width") if d == 2 else ("time", "height", "width")
             raise RuntimeError(
                 f"{name}(): pool {what[axis]} {k} too large relative to input {what[axis]} {n}"

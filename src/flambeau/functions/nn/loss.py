@@ -14,12 +14,13 @@ from flambeau.functions.nn._common import (
     broadcast_warning,
     check_reduction,
     known,
+    last_step,
     legacy_reduction,
     reduced,
     same_dtype,
 )
 from flambeau.functions.pointwise import _in_floats
-from flambeau.functions.precision import raised
+from flambeau.functions.precision import raised, widened_loss
 from flambeau.functions.promotion import Number, cast
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -96,7 +97,7 @@ def mse_loss(
     return _mse(input, target, reduction, weight)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("Abs"))
 def _l1(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
@@ -129,7 +130,13 @@ def l1_loss(
     return _l1(input, target, reduction, weight)
 
 
+def _only(chosen: Tensor, x: Tensor) -> Tensor:
+    """``x`` where chosen, else 0: no infinity is multiplied by a gradient of zero."""
+    return ops.where(chosen, x, 0.0)
+
+
 @function(grad="SmoothL1LossBackward0")
+@widened_loss
 def _smooth_l1(input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
@@ -137,10 +144,9 @@ def _smooth_l1(input: Tensor, target: Tensor, reduction: str, beta: float) -> Te
     distance = ops.abs(ops.sub(x, y))
     if beta == 0:
         return reduced(distance, reduction)
-    near = ops.div(ops.mul(ops.square(distance), 0.5), beta)
-    return reduced(
-        ops.where(ops.lt(distance, beta), near, ops.sub(distance, 0.5 * beta)), reduction
-    )
+    close = ops.lt(distance, beta)
+    near = ops.div(ops.mul(ops.square(_only(close, distance)), 0.5), beta)
+    return reduced(ops.where(close, near, ops.sub(distance, 0.5 * beta)), reduction)
 
 
 def smooth_l1_loss(
@@ -168,6 +174,7 @@ def smooth_l1_loss(
 
 
 @function(grad="HuberLossBackward0")
+@widened_loss
 def _huber(
     input: Tensor, target: Tensor, reduction: str, delta: Number, weight: Tensor | None
 ) -> Tensor:
@@ -179,9 +186,10 @@ def _huber(
             f"result type {_title(x)} can't be cast to the desired output type {_title(input)}"
         )
     distance = ops.abs(ops.sub(x, y))
-    near = ops.mul(ops.square(distance), 0.5)
+    close = ops.lt(distance, delta)
+    near = ops.mul(ops.square(_only(close, distance)), 0.5)
     far = ops.mul(ops.sub(distance, 0.5 * delta), delta)
-    loss = cast(ops.where(ops.lt(distance, delta), near, far), input.dtype)
+    loss = cast(ops.where(close, near, far), input.dtype)
     return reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
 
 
@@ -219,6 +227,7 @@ def _check_unit_interval(array: np.ndarray) -> None:
 
 
 @function(grad="BinaryCrossEntropyBackward0")
+@widened_loss
 def _bce(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     input, target, weight = raised(input, target, weight)
     if input.dtype is not target.dtype:
@@ -266,6 +275,7 @@ def binary_cross_entropy(
 
 
 @function(grad="BinaryCrossEntropyWithLogitsBackward0")
+@widened_loss
 def _bce_logits(
     input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
 ) -> Tensor:
@@ -315,7 +325,8 @@ def binary_cross_entropy_with_logits(
     return _bce_logits(input, target, weight, pos_weight, reduction)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("Sub"))
+@widened_loss
 def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
     input, target = raised(input, target)
     x, y = same_dtype(input, target)
@@ -367,7 +378,8 @@ def kl_div(
     return _kl_div(input, target, reduction, log_target)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("Sub"))
+@widened_loss
 def _poisson_nll(
     input: Tensor, target: Tensor, log_input: bool, full: bool, eps: Number, reduction: str
 ) -> Tensor:
@@ -412,7 +424,7 @@ def poisson_nll_loss(
     return _poisson_nll(input, target, log_input, full, float(eps), reduction)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("Mul"))
 def _gaussian_nll(
     input: Tensor, target: Tensor, var: Tensor, full: bool, eps: Number, reduction: str
 ) -> Tensor:

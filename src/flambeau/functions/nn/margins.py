@@ -9,6 +9,7 @@ from flambeau.functions.nn._common import (
     broadcast_together,
     check_reduction,
     clamp_min,
+    last_step,
     legacy_reduction,
     reduced,
     same_dtype,
@@ -31,7 +32,7 @@ def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -
     return reduction
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("Add"))
 def _cosine_embedding(
     input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
 ) -> Tensor:
@@ -82,7 +83,7 @@ def cosine_embedding_loss(
     return _cosine_embedding(input1, input2, target, float(margin), reduction)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("ClampMin"))
 def _margin_ranking(
     input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
 ) -> Tensor:
@@ -115,7 +116,7 @@ def margin_ranking_loss(
     return _margin_ranking(input1, input2, target, margin, reduction)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("Add"))
 def _hinge_embedding(input: Tensor, target: Tensor, margin: Number, reduction: str) -> Tensor:
     input, target = raised(input, target)
     _need_difference(input)
@@ -181,7 +182,7 @@ def soft_margin_loss(
     return _soft_margin(input, target, _reduction(size_average, reduce, reduction))
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("ClampMin"))
 def _triplet(
     anchor: Tensor,
     positive: Tensor,
@@ -276,6 +277,6 @@ def _smaller(x: Tensor, y: Tensor) -> Tensor:
     return ops.minimum(x, y)
 
 
-@function(grad="MeanBackward0")
+@function(grad=last_step("ClampMin"))
 def _hinge(near: Tensor, far: Tensor, margin: Number, reduction: str) -> Tensor:
     return reduced(clamp_min(ops.sub(ops.add(near, margin), far), 0.0), reduction)

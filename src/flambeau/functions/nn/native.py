@@ -26,7 +26,7 @@ def _statistics(
     return cast(_common.reshape(mean, size), dtype), cast(_common.reshape(scale, size), dtype)
 
 
-@function(grad="NativeLayerNormBackward0")
+@function(grad="NativeLayerNormBackward0", whole=True)
 def _native_layer_norm(
     input: Tensor, shape: tuple, weight: Tensor | None, bias: Tensor | None, eps: Number
 ) -> Any:
@@ -90,7 +90,7 @@ def native_group_norm(
     return _native_group_norm(input, int(group), weight, bias, float(eps))
 
 
-@function(grad="NativeBatchNormBackward0")
+@function(grad="NativeBatchNormBackward0", whole=True)
 def _native_batch_norm(
     input: Tensor,
     running_mean: Tensor | None,

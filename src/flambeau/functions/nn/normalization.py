@@ -91,7 +91,7 @@ def _by_batch(
     return cast(result, input.dtype), mean, variance
 
 
-@function(grad="NativeBatchNormBackward0")
+@function(grad="NativeBatchNormBackward0", whole=True)
 def _batch_norm_of_batch(
     input: Tensor,
     running_mean: Tensor | None,
@@ -104,7 +104,7 @@ def _batch_norm_of_batch(
     return _by_batch(input, running_mean, running_var, weight, bias, momentum, eps)[0]
 
 
-@function(grad="NativeBatchNormBackward0")
+@function(grad="NativeBatchNormBackward0", whole=True)
 def _batch_norm_of_running(
     input: Tensor,
     running_mean: Tensor,
@@ -203,7 +203,7 @@ def _by_layer(
     return cast(_affine(y, weight, bias), input.dtype), mean, variance
 
 
-@function(grad="NativeLayerNormBackward0")
+@function(grad="NativeLayerNormBackward0", whole=True)
 def _layer_norm(
     input: Tensor, shape: tuple, weight: Tensor | None, bias: Tensor | None, eps: Number
 ) -> Tensor:
@@ -318,7 +318,7 @@ def group_norm(
     return _group_norm(input, num_groups, weight, bias, float(eps))
 
 
-@function(grad="ViewBackward0")
+@function(grad="ViewBackward0", whole=True)
 def _instance_norm(
     input: Tensor,
     running_mean: Tensor | None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.functions.checks import _tensors
 from flambeau.functions.promotion import Number, fit
+from flambeau.record.builder import whole
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -35,7 +36,8 @@ def _reflected(input: Tensor, pads: tuple, mode: str) -> Tensor:
             input, 0, pads=(*rest, *[(min(low, 0), min(high, 0)) for low, high in pads])
         )
         pads = tuple((max(low, 0), max(high, 0)) for low, high in pads)
-    return ops.border(input, pads=pads, mode=mode)
+    y = ops.border(input, pads=pads, mode=mode)
+    return y if mode == "circular" else whole(y, input)
 
 
 def _pairs(pad: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -30,6 +30,11 @@ def _check_rank(input: Tensor, d: int, name: str) -> None:
         )
 
 
+def _is_absent(stride: Any) -> bool:
+    """Whether no stride was given: it is then the kernel's size."""
+    return stride is None or (isinstance(stride, (tuple, list)) and not stride)
+
+
 def _check_output(size: tuple[int, ...], input: tuple[int, ...], d: int) -> None:
     if any(n < 1 for n in size):
         raise RuntimeError(
@@ -79,22 +84,22 @@ def _max_body(
     return values, indices
 
 
-@function(grad="SqueezeBackward1")
+@function(grad="SqueezeBackward1", whole=True)
 def _max_pool1d(input: Tensor, k: tuple, s: tuple, p: tuple, n: tuple, ceil_mode: bool) -> Tensor:
     return _max_body(input, k, s, p, n, ceil_mode)[0]
 
 
-@function(grad="MaxPool2DWithIndicesBackward0")
+@function(grad="MaxPool2DWithIndicesBackward0", whole=True)
 def _max_pool2d(input: Tensor, k: tuple, s: tuple, p: tuple, n: tuple, ceil_mode: bool) -> Tensor:
     return _max_body(input, k, s, p, n, ceil_mode)[0]
 
 
-@function(grad="MaxPool3DWithIndicesBackward0")
+@function(grad="MaxPool3DWithIndicesBackward0", whole=True)
 def _max_pool3d(input: Tensor, k: tuple, s: tuple, p: tuple, n: tuple, ceil_mode: bool) -> Tensor:
     return _max_body(input, k, s, p, n, ceil_mode)[0]
 
 
-@function(grad="MaxPool2DWithIndicesBackward0")
+@function(grad="MaxPool2DWithIndicesBackward0", whole=True)
 def _max_pool_indices(
     input: Tensor, k: tuple, s: tuple, p: tuple, n: tuple, ceil_mode: bool
 ) -> tuple:
@@ -118,7 +123,7 @@ def _max_pool(
         k = s = (kernel_size,) * d
     else:
         k = ntuple(kernel_size, d, "kernel_size")
-        s = k if stride is None or stride == [] or stride == () else ntuple(stride, d, "stride")
+        s = k if _is_absent(stride) else ntuple(stride, d, "stride")
     f = _max_pool_indices if return_indices else _MAX[d]
     p, n = ntuple(padding, d, "padding"), ntuple(dilation, d, "dilation")
     return f(input, k, s, p, n, ceil_mode)
@@ -242,7 +247,7 @@ def _check_adaptive(input: Tensor, size: tuple[int, ...], name: str) -> None:
         )
 
 
-@function(grad="AdaptiveMaxPool2DBackward0")
+@function(grad="AdaptiveMaxPool2DBackward0", whole=True)
 def _adaptive_max(input: Tensor, size: tuple, name: str) -> tuple:
     _check_adaptive(input, size, name)
     _need_floats(name, input)
@@ -406,7 +411,7 @@ def max_unpool3d(
 # ---------------------------------------------------------------------------------- means
 
 
-@function(grad="AvgPool2DBackward0")
+@function(grad="AvgPool2DBackward0", whole=True)
 def _avg(
     input: Tensor,
     kernel_size: tuple,
@@ -443,7 +448,7 @@ def _avg(
     return y
 
 
-@function(grad="SqueezeBackward1")
+@function(grad="SqueezeBackward1", whole=True)
 def _avg_line(
     input: Tensor, k: tuple, s: tuple, p: tuple, ceil_mode: bool, include: bool, divisor: None
 ) -> Tensor:
@@ -461,7 +466,7 @@ def _avg_pool(
     divisor: int | None = None,
 ) -> Tensor:
     k = ntuple(kernel_size, d, "kernel_size")
-    s = k if stride is None or stride == () or stride == [] else ntuple(stride, d, "stride")
+    s = k if _is_absent(stride) else ntuple(stride, d, "stride")
     f = _avg_line if d == 1 else _avg
     return f(input, k, s, ntuple(padding, d, "padding"), ceil_mode, count_include_pad, divisor)
 
@@ -521,7 +526,7 @@ def avg_pool3d(
     )
 
 
-@function(grad="AdaptiveAvgPool2DBackward0")
+@function(grad="AdaptiveAvgPool2DBackward0", whole=True)
 def _adaptive_avg(input: Tensor, size: tuple, name: str) -> Tensor:
     _check_adaptive(input, size, name)
     _need_floats(name, input)

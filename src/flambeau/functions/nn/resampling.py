@@ -10,8 +10,11 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.nn._common import reshape
+from flambeau.ir import sampling as _declared
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
+
+del _declared
 
 
 @function(grad="UpsampleNearest2DBackward0")
@@ -21,6 +24,11 @@ def _nearest(input: Tensor, size: tuple, mode: str, align: bool, scales: Any, an
 
 @function(grad="UpsampleBilinear2DBackward0")
 def _linear(input: Tensor, size: tuple, mode: str, align: bool, scales: Any, anti: bool) -> Tensor:
+    return _resampled(input, size, mode, align, scales, anti)
+
+
+@function(grad="AdaptiveAvgPool2DBackward0", whole=True)
+def _area(input: Tensor, size: tuple, mode: str, align: bool, scales: Any, anti: bool) -> Tensor:
     return _resampled(input, size, mode, align, scales, anti)
 
 
@@ -42,7 +50,7 @@ def _resampled(x: Tensor, size: tuple, mode: str, align: bool, scales: Any, anti
 
 _MODES = {
     "nearest": _nearest, "nearest-exact": _nearest, "linear": _linear, "bilinear": _linear,
-    "trilinear": _linear, "bicubic": _cubic, "area": _linear,
+    "trilinear": _linear, "bicubic": _cubic, "area": _area,
 }  # fmt: skip
 _RANKS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 
@@ -233,7 +241,7 @@ def _cubic_weights(t: Tensor) -> list[Tensor]:
 
 
 def _axis_taps(c: Tensor, n: int, mode: str, padding: str, align: bool) -> list[tuple]:
-    """Pairs of places and weights along one axis; a weight None is one."""
+    """Pairs of places and weights along one axis."""
     if mode == "bicubic":
         low = ops.floor(c)
         weights = _cubic_weights(ops.sub(c, low))
@@ -241,7 +249,8 @@ def _axis_taps(c: Tensor, n: int, mode: str, padding: str, align: bool) -> list[
         return list(zip(places, weights, strict=True))
     c = _placed(c, n, padding, align)
     if mode == "nearest":
-        return [(ops.round(c), None)]
+        # The weight is always 1; the grid's gradient is 0, not missing.
+        return [(ops.round(c), ops.where(ops.lt(c, c), c, 1.0))]
     low = ops.floor(c)
     share = ops.sub(c, low)
     return [(low, ops.sub(1.0, share)), (ops.add(low, 1.0), share)]
@@ -252,17 +261,15 @@ def _grid_sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bo
     d = grid._meta.shape[-1]
     shape, points = input._meta.shape, math.prod(grid._meta.shape[1:-1])
     batch, channels, size = shape[0], shape[1], shape[2:]
-    flat = ops.permute(reshape(input, (batch, channels, math.prod(size))), dims=(0, 2, 1))
     coordinates = reshape(grid, (batch, points, d))
     # A point that is not a number lies far outside.
     coordinates = ops.where(ops.isnan(coordinates), -1e4, coordinates)
     axes = []
     for a, n in enumerate(size):
         c = ops.slice(coordinates, d - 1 - a, dims=(2,), sizes=(1,), steps=(1,))
-        c = _pixels(reshape(c, (batch, points)), n, align)
+        c = _pixels(reshape(c, (batch, 1, points)), n, align)
         axes.append(_axis_taps(c, n, mode, padding, align))
-    row = ops.iota(shape=(batch, points), dim=0, dtype=dtypes.int64)
-    out = None
+    places, weights = [], []
     for corner in itertools.product(*axes):
         place = weight = held = None
         for (c, w), n in zip(corner, size, strict=True):
@@ -270,16 +277,18 @@ def _grid_sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bo
             held = inside if held is None else ops.and_(held, inside)
             at = ops.cast(ops.where(inside, c, 0.0), dtype=dtypes.int64)
             place = at if place is None else ops.add(ops.mul(place, n), at)
-            if w is not None:
-                weight = w if weight is None else ops.mul(weight, w)
-        found = ops.index(flat, row, place, where=(0, 1))
-        if weight is not None:
-            found = ops.mul(found, reshape(weight, (batch, points, 1)))
-        # A tap outside adds nothing, not zero times what happens to be read.
-        found = ops.where(reshape(held, (batch, points, 1)), found, 0.0)
-        out = found if out is None else ops.add(out, found)
-    out = ops.permute(out, dims=(0, 2, 1))
+            weight = w if weight is None else ops.mul(weight, w)
+        # A tap outside is none: it adds nothing, not zero times what happens to be read.
+        places.append(ops.where(held, place, -1))
+        weights.append(weight)
+    out = ops.sample(
+        reshape(input, (batch, channels, math.prod(size))), _joined(weights), _joined(places)
+    )
     return reshape(out, (batch, channels, *grid._meta.shape[1:-1]))
+
+
+def _joined(taps: list[Tensor]) -> Tensor:
+    return taps[0] if len(taps) == 1 else ops.concat(*taps, dim=1)
 
 
 @_tensors

@@ -146,14 +146,16 @@ def _normalize(input: Tensor, p: float, dim: object, eps: Number) -> Tensor:
 def normalize(
     input: Tensor,
     p: float = 2.0,
-    dim: int | tuple[int, ...] = 1,
+    dim: int | tuple[int, ...] | None = 1,
     eps: float = 1e-12,
     out: Tensor | None = None,
 ) -> Tensor:
-    r""":math:`x / \max(\lVert x \rVert_p, \epsilon)` along dimensions.
+    r""":math:`x / \max(\lVert x \rVert_p, \epsilon)` along dimensions, or (None) over all.
 
     >>> normalize(tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """
+    if dim is None:
+        dim = tuple(range(input.dim()))
     dim = tuple(dim) if isinstance(dim, (tuple, list)) else dim
     return _normalize(input, float(p), dim, float(eps), out=out)

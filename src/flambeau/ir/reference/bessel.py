@@ -107,7 +107,7 @@ def j0(x: np.ndarray) -> np.ndarray:
 def j1(x: np.ndarray) -> np.ndarray:
     """The Bessel function of the first kind of order 1."""
     found = _bessel(np.abs(x), 1, False)
-    return np.where(x < 0, -found, found)
+    return np.where(np.signbit(x), -found, found)
 
 
 def _second_kind(x: np.ndarray, order: int) -> np.ndarray:
@@ -141,7 +141,7 @@ def scaled_i(x: np.ndarray, order: int) -> np.ndarray:
     z = y[~near]
     terms = [t * (-1) ** k for k, t in enumerate(_hankel_terms(order, 36))]
     out[~near] = horner(1 / z, terms[::-1]) / np.sqrt(2 * math.pi * z)
-    return np.where(x < 0, -out, out) if order else out
+    return np.copysign(out, x) if order else out
 
 
 def modified_i(x: np.ndarray, order: int) -> np.ndarray:

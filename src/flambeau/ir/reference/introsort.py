@@ -73,13 +73,18 @@ def heap_select(k: Row, p: Row, first: int, middle: int, last: int) -> int:
     return 0
 
 
+def sort_heap(k: Row, p: Row, first: int, last: int) -> int:
+    """A heap into order."""
+    while last - first > 1:
+        last = last - 1
+        pop(k, p, first, last, last)
+    return 0
+
+
 def partial_sort(k: Row, p: Row, first: int, middle: int, last: int) -> int:
     """The least, in order, in front."""
     heap_select(k, p, first, middle, last)
-    while middle - first > 1:
-        middle = middle - 1
-        pop(k, p, first, middle, middle)
-    return 0
+    return sort_heap(k, p, first, middle)
 
 
 def median_of(k: Row, a: int, b: int, c: int) -> int:

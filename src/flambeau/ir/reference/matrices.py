@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.ir.reference import lapack
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -43,19 +45,20 @@ def cholesky(x: np.ndarray, *, upper: bool = False) -> Pair:
     if upper:
         x = _h(x)
     info = _no_info(x)
-    try:
-        low = np.linalg.cholesky(x)
-    except np.linalg.LinAlgError:
-        low = np.empty_like(x)
-        for at, a in _each(x):
-            try:
-                low[at] = np.linalg.cholesky(a)
-            except np.linalg.LinAlgError:
-                low[at], info[at] = _cholesky_until(a)
-    if np.isnan(np.diagonal(low, axis1=-2, axis2=-1)).any():
-        for at, a in _each(x):
-            if np.isnan(low[at]).any():
-                low[at], info[at] = _cholesky_until(a)
+    failed = info != 0
+    if x.size and lapack.available(x.dtype):
+        low, first = lapack.cholesky(x)
+        failed = first != 0
+    else:
+        try:
+            low = np.linalg.cholesky(x)
+        except np.linalg.LinAlgError:
+            low, failed = np.empty_like(x), ~failed
+    # Not every LAPACK refuses NaN.
+    failed = failed | np.isnan(np.diagonal(low, axis1=-2, axis2=-1)).any(-1)
+    for at in np.argwhere(failed):
+        where = tuple(at)
+        low[where], info[where] = _cholesky_until(x[where])
     return (np.ascontiguousarray(_h(low)) if upper else low), info
 
 
@@ -77,9 +80,21 @@ def _singular_at(a: np.ndarray) -> int:
     return int(lu(a)[3])
 
 
+def _identity(like: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(np.eye(like.shape[-1], dtype=like.dtype), like.shape)
+
+
 def inv(x: np.ndarray) -> Pair:
     """The inverse, and the first zero pivot (from 1) of those that have none, else 0."""
     info = _no_info(x)
+    if not x.size:
+        return x.copy(), info
+    if lapack.available(x.dtype):
+        factors, pivots, first = lapack.lu(x)
+        info[...] = first
+        found = lapack.solution(factors, pivots, _identity(x))
+        found[info != 0] = np.inf
+        return found, info
     try:
         return np.linalg.inv(x), info
     except np.linalg.LinAlgError:
@@ -99,6 +114,14 @@ def solve(a: np.ndarray, b: np.ndarray) -> Pair:
     if not a.size or not b.size:
         return np.zeros((*lead, *b.shape[-2:]), b.dtype), info
     b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
+    if lapack.available(b.dtype) and a.dtype == b.dtype:
+        factors, pivots, first = lapack.lu(a)
+        info[...] = first
+        wide = np.ascontiguousarray(np.broadcast_to(factors, (*lead, *a.shape[-2:])))
+        swaps = np.ascontiguousarray(np.broadcast_to(pivots, (*lead, a.shape[-1])))
+        out = lapack.solution(wide, swaps, b)
+        out[np.broadcast_to(info, lead) != 0] = np.inf
+        return out, info
     try:
         return np.linalg.solve(a, b), info
     except np.linalg.LinAlgError:
@@ -166,7 +189,32 @@ def _back(a: np.ndarray, x: np.ndarray, unit: bool) -> None:
 
 def det(x: np.ndarray) -> np.ndarray:
     """Determinants."""
+    if x.size and lapack.available(x.dtype):
+        # Of the transposed one, which is no copy turned over.
+        return _det_of_factors(*lapack.lu(np.swapaxes(x, -1, -2))[:2])
     return np.asarray(np.linalg.det(x)).astype(x.dtype)
+
+
+def _det_of_factors(factors: np.ndarray, pivots: np.ndarray) -> np.ndarray:
+    """The product of U's diagonal, its sign changed by each swap."""
+    sign = _parity(pivots).astype(factors.dtype)
+    return np.asarray(np.diagonal(factors, axis1=-2, axis2=-1).prod(-1) * sign)
+
+
+def _parity(pivots: np.ndarray) -> np.ndarray:
+    swaps = (pivots != np.arange(1, pivots.shape[-1] + 1)).sum(-1)
+    return np.where(swaps % 2, -1, 1)
+
+
+def _det_and_inverse(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Determinants, and inverses of those that have one: what others get is not finite."""
+    if lapack.available(x.dtype):
+        factors, pivots, first = lapack.lu(x)
+        size = _det_of_factors(factors, pivots)
+        inverse = lapack.solution(factors, pivots, _identity(x))
+        inverse[first != 0] = np.nan
+        return size, inverse
+    return np.asarray(np.linalg.det(x)), inv(x)[0]
 
 
 def cofactor(x: np.ndarray) -> np.ndarray:
@@ -181,23 +229,14 @@ def cofactor(x: np.ndarray) -> np.ndarray:
     if x.ndim == 2:
         return cofactor(x[None])[0]
     # Those that are far from singular: the determinant times the inverse, transposed.
-    found = np.empty_like(x)
     with np.errstate(all="ignore"):
-        size = np.linalg.det(x)
-    regular = (size != 0) & ~np.isnan(size)
-    if regular.any():
-        try:
-            inverse = np.linalg.inv(x[regular])
-        except np.linalg.LinAlgError:
-            regular[...] = False
-        else:
-            with np.errstate(all="ignore"):
-                condition = _norm(x[regular]) * _norm(inverse)
-                found[regular] = (size[regular][..., None, None] * inverse).swapaxes(-1, -2)
-            regular[regular] = condition < _WELL_CONDITIONED
-    if not regular.all():
-        found[~regular] = _singular_cofactor(x[~regular])
-    return found
+        size, inverse = _det_and_inverse(x)
+        condition = _norm(x) * _norm(inverse)
+        found = size[..., None, None] * np.swapaxes(inverse, -1, -2)
+    singular = ~(condition < _WELL_CONDITIONED) | (size == 0)
+    if singular.any():
+        found[singular] = _singular_cofactor(x[singular])
+    return np.ascontiguousarray(found, x.dtype)
 
 
 # The condition up to which an inverse is as good as the singular values' way.
@@ -222,6 +261,16 @@ def _singular_cofactor(x: np.ndarray) -> np.ndarray:
 
 def slogdet(x: np.ndarray) -> Pair:
     """Signs of determinants, and logarithms of their sizes."""
+    if x.size and lapack.available(x.dtype):
+        factors, pivots, _ = lapack.lu(np.swapaxes(x, -1, -2))
+        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+        length = np.abs(diagonal)
+        with np.errstate(all="ignore"):
+            # As PyTorch has it: a real NaN has no sign, a complex one no phase.
+            none = length == 0 if x.dtype.kind == "c" else ~(length > 0)
+            phases = np.where(none, 0, diagonal / np.where(none, 1, length))
+            sign = phases.prod(-1) * _parity(pivots)
+            return sign.astype(x.dtype), np.asarray(np.log(length).sum(-1))
     sign, size = np.linalg.slogdet(x)
     return np.asarray(sign).astype(x.dtype), np.asarray(size).astype(x.real.dtype)
 
@@ -235,6 +284,10 @@ def lu(x: np.ndarray, *, pivot: bool = True) -> tuple[np.ndarray, ...]:
     """
     n, m = x.shape[-2:]
     k = min(n, m)
+    if pivot and x.size and lapack.available(x.dtype):
+        factors, swaps, first = lapack.lu(x)
+        whole = np.ascontiguousarray(np.swapaxes(factors, -1, -2))
+        return whole, swaps.astype(np.int32), pivots_to_order(swaps, n=n), first.astype(np.int32)
     out = np.array(x, order="C")
     pivots = np.empty((*x.shape[:-2], k), np.int32)
     order = np.empty((*x.shape[:-2], n), np.int64)
@@ -316,12 +369,17 @@ def pivots_to_order(pivots: np.ndarray, *, n: int) -> np.ndarray:
     >>> pivots_to_order(np.array([2, 2]), n=3)
     array([1, 0, 2])
     """
-    out = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
-    for at in np.ndindex(pivots.shape[:-1]):
-        row = out[at]
-        for i, p in enumerate(pivots[at]):
+    count = math.prod(pivots.shape[:-1])
+    if count == 1:
+        row = list(range(n))
+        for i, p in enumerate(pivots.reshape(-1).tolist()):
             row[i], row[p - 1] = row[p - 1], row[i]
-    return out
+        return np.array(row, np.int64).reshape(*pivots.shape[:-1], n)
+    out = np.tile(np.arange(n), (count, 1))
+    each = np.arange(count)
+    for i, p in enumerate(pivots.reshape(count, pivots.shape[-1]).T.astype(np.int64) - 1):
+        out[each, p], out[:, i] = out[:, i].copy(), out[each, p]
+    return out.reshape(*pivots.shape[:-1], n)
 
 
 # The threshold of Bunch and Kaufman 1977: it bounds the growth of elements.
@@ -439,6 +497,13 @@ def _ldl_solve(ld: np.ndarray, pivots: np.ndarray, x: np.ndarray, hermitian: boo
 
 def qr(x: np.ndarray, *, mode: str) -> Pair:
     """Q and R; ``mode`` "complete" gives all columns of Q."""
+    if x.size and lapack.available(x.dtype):
+        n, m = x.shape[-2:]
+        vectors, tau = lapack.reflections(x)
+        k = n if mode == "complete" else min(n, m)
+        q = np.swapaxes(lapack.orthogonal(vectors, tau, k), -1, -2)
+        r = np.triu(np.swapaxes(vectors, -1, -2)[..., :k, :])
+        return np.ascontiguousarray(q), r
     q, r = np.linalg.qr(x, mode=mode)
     return q.astype(x.dtype, copy=False), r.astype(x.dtype, copy=False)
 
@@ -453,8 +518,18 @@ def geqrf(x: np.ndarray) -> Pair:
 
 def eigh(x: np.ndarray, *, upper: bool = False) -> Pair:
     """Ascending eigenvalues and eigenvectors of Hermitian matrices."""
+    if x.size and lapack.available(x.dtype):
+        values, vectors, info = lapack.eigh(x, upper)
+        # Of those that fail NumPy says it, below.
+        if not info.any():
+            return values, np.ascontiguousarray(np.swapaxes(vectors, -1, -2))
     w, v = np.linalg.eigh(x, "U" if upper else "L")
     return np.asarray(w), np.asarray(v)
+
+
+def eigvalsh(x: np.ndarray, *, upper: bool = False) -> np.ndarray:
+    """Ascending eigenvalues of Hermitian matrices, without the eigenvectors."""
+    return np.asarray(np.linalg.eigvalsh(x, "U" if upper else "L"))
 
 
 def eig(x: np.ndarray) -> Pair:
@@ -481,6 +556,13 @@ def svd(x: np.ndarray, *, full_matrices: bool) -> tuple[np.ndarray, ...]:
     return u, s, vh
 
 
+def svdvals(x: np.ndarray) -> np.ndarray:
+    """Descending singular values, without the vectors."""
+    if not x.size:
+        return np.zeros((*x.shape[:-2], min(x.shape[-2:])), x.real.dtype)
+    return np.asarray(np.linalg.svd(x, compute_uv=False))
+
+
 def pinv(x: np.ndarray, atol: Any, rtol: Any, *, hermitian: bool) -> np.ndarray:
     """Moore-Penrose inverses; singular values up to max(atol, rtol * largest) count as zero."""
     n, m = x.shape[-2:]
@@ -496,61 +578,3 @@ def pinv(x: np.ndarray, atol: Any, rtol: Any, *, hermitian: bool) -> np.ndarray:
     limit = np.maximum(atol, rtol * size.max(-1, keepdims=True))
     inverse = np.where(size > limit, 1 / np.where(s == 0, 1, s), 0).astype(s.dtype)
     return (_h(vh) * inverse[..., None, :]) @ _h(u)
-
-
-# Coefficients of the diagonal Padé approximants of exp, and the 1-norms up to which they hold in
-# double precision [Higham 2005].
-_PADE = (
-    (1.495585217958292e-2, (120.0, 60.0, 12.0, 1.0)),
-    (2.539398330063230e-1, (30240.0, 15120.0, 3360.0, 420.0, 30.0, 1.0)),
-    (
-        9.504178996162932e-1,
-        (17297280.0, 8648640.0, 1995840.0, 277200.0, 25200.0, 1512.0, 56.0, 1.0),
-    ),
-    (
-        5.371920351148152,
-        (
-            64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0,
-            129060195264000.0, 10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0,
-            40840800.0, 960960.0, 16380.0, 182.0, 1.0,
-        ),
-    ),
-)  # fmt: skip
-
-
-def matrix_exp(x: np.ndarray) -> np.ndarray:
-    """Exponentials of square matrices, by scaling and squaring [Higham 2005].
-
-    >>> matrix_exp(np.array([[0.0, 1.0], [0.0, 0.0]]))
-    array([[1., 1.],
-           [0., 1.]])
-    """
-    if not x.size:
-        return x.copy()
-    kind = np.complex128 if x.dtype.kind == "c" else np.float64
-    out = np.empty(x.shape, kind)
-    for at, a in _each(x.astype(kind)):
-        out[at] = _exp(a)
-    return out.astype(x.dtype)
-
-
-def _exp(a: np.ndarray) -> np.ndarray:
-    size = np.abs(a).sum(-2).max()
-    if not np.isfinite(size):
-        return np.full_like(a, np.nan)
-    last, b = _PADE[-1]
-    b = next((weights for limit, weights in _PADE if size <= limit), b)
-    squarings = max(0, int(np.ceil(np.log2(size / last)))) if size > last else 0
-    a = a / 2.0**squarings
-    eye = np.eye(len(a), dtype=a.dtype)
-    square = a @ a
-    even, odd, power = b[0] * eye, b[1] * eye, eye
-    for i in range(2, len(b), 2):
-        power = power @ square
-        even = even + b[i] * power
-        odd = odd + b[i + 1] * power
-    odd = a @ odd
-    found = np.linalg.solve(even - odd, even + odd)
-    for _ in range(squarings):
-        found = found @ found
-    return found

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import namedtuple
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 import flambeau
-from flambeau.tensor import Tensor
+from flambeau.nn._packing import Padded, places_of
+from flambeau.record import alias
+from flambeau.tensor import Tensor, concrete
 
 __all__ = [
     "PackedSequence",
@@ -38,11 +42,12 @@ class PackedSequence(_Fields):
     tensor([1, 3, 2])
     """
 
-    __slots__ = ()
+    # The same as all steps of all sequences: ``data`` is then chosen from it when it is asked for.
+    _padded: Padded | None = None
 
     def __new__(
         cls,
-        data: Tensor,
+        data: Tensor | None,
         batch_sizes: Tensor | None = None,
         sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
@@ -61,6 +66,38 @@ class PackedSequence(_Fields):
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
+
+    @classmethod
+    def _of(
+        cls, padded: Padded, batch_sizes: Tensor, order: Tensor | None, back: Tensor | None = None
+    ) -> PackedSequence:
+        """Sequences that are there as all steps of all of them."""
+        packed = cls(None, batch_sizes, order, back)
+        packed._padded = padded
+        return packed
+
+    @property
+    def data(self) -> Tensor:  # type: ignore[override]
+        """The elements, one step after the other."""
+        given = tuple.__getitem__(self, 0)
+        if given is None and self._padded is not None:
+            given = self.__dict__.get("_data")
+            if given is None:
+                given = self.__dict__["_data"] = self._padded.packed()
+        return given
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.data, *tuple.__getitem__(self, slice(1, None))))
+
+    def __getitem__(self, key: Any) -> Any:
+        return tuple.__getitem__(self, key) if self._padded is None else tuple(self)[key]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(self)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{k}={v!r}" for k, v in zip(self._fields, self, strict=True))
+        return f"{type(self).__name__}({fields})"
 
     @property
     def is_cuda(self) -> bool:
@@ -140,19 +177,6 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     return flambeau.tensor(inverse, dtype=flambeau.int64)
 
 
-def _positions(lengths: list[int]) -> tuple[list[int], list[int], list[int]]:
-    """Batch sizes, and the step and sequence of each packed element."""
-    batch_sizes, steps, rows = [], [], []
-    n = len(lengths)
-    for step in range(lengths[0]):
-        while lengths[n - 1] <= step:
-            n -= 1
-        batch_sizes.append(n)
-        steps += [step] * n
-        rows += range(n)
-    return batch_sizes, steps, rows
-
-
 def _indices(values: list[int]) -> Tensor:
     return flambeau.tensor(values, dtype=flambeau.int64)
 
@@ -176,22 +200,18 @@ def pack_padded_sequence(
     if not isinstance(lengths, Tensor):
         lengths = flambeau.as_tensor(lengths, dtype=flambeau.int64)
     counts = [int(n) for n in lengths.tolist()]
-    if enforce_sorted:
-        sorted_indices = None
-    else:
+    order = list(range(len(counts)))
+    if not enforce_sorted:
         # Stable, longest first.
-        order = sorted(range(len(counts)), key=lambda i: -counts[i])
+        order.sort(key=lambda i: -counts[i])
         counts = [counts[i] for i in order]
-        sorted_indices = _indices(order)
-        input = input.index_select(0 if batch_first else 1, sorted_indices)
-    if batch_first:
-        input = input.transpose(0, 1)
     if input.numel() == 0:
         raise RuntimeError("Cannot pack empty tensors.")
-    if len(counts) != input.size(1):
+    steps, batch = input.shape[1::-1] if batch_first else input.shape[:2]
+    if len(counts) != batch:
         raise RuntimeError(
             f"Expected `len(lengths)` to be equal to batch_size, but got {len(counts)} "
-            f"(batch_size={input.size(1)})"
+            f"(batch_size={batch})"
         )
     if any(a < b for a, b in itertools.pairwise(counts)):
         raise RuntimeError(
@@ -204,13 +224,25 @@ def pack_padded_sequence(
             "Length of all samples has to be greater than 0, but found an element in 'lengths' "
             "that is <= 0"
         )
-    if counts[0] > input.size(0):
+    if counts[0] > steps:
         raise RuntimeError(
-            f"Expected lengths of at most {input.size(0)} (the padded length), got {counts[0]}"
+            f"Expected lengths of at most {steps} (the padded length), got {counts[0]}"
         )
-    batch_sizes, steps, rows = _positions(counts)
-    data = input[_indices(steps), _indices(rows)]
-    return PackedSequence(data, _indices(batch_sizes), sorted_indices, None)
+    sizes = _batch_sizes(counts)
+    batch_sizes, sorted_indices = _indices(sizes), None if enforce_sorted else _indices(order)
+    places = places_of(tuple(sizes))
+    flat = input.reshape(-1, *input.shape[2:])
+    if places.worth:
+        value = flat.index_select(0, places.within(order, steps, batch_first))
+        value = value.reshape(len(sizes), batch, *input.shape[2:])
+        return PackedSequence._of(Padded(value, places), batch_sizes, sorted_indices)
+    chosen = places.within(order, steps, batch_first)[places.out[False]]
+    return PackedSequence(flat.index_select(0, chosen), batch_sizes, sorted_indices, None)
+
+
+def _batch_sizes(counts: list[int]) -> list[int]:
+    """How many of these lengths, which descend, reach each step."""
+    return [sum(n > step for n in counts) for step in range(counts[0])]
 
 
 def _lengths_of(batch_sizes: list[int]) -> list[int]:
@@ -245,12 +277,13 @@ def pad_packed_sequence(
             )
         longest = total_length
     lengths = _lengths_of(sizes)
-    _, steps, rows = _positions(lengths)
-    data = sequence.data
-    shape = (longest, sizes[0], *data.shape[1:])
-    padded = flambeau.full(shape, padding_value, dtype=data.dtype).index_put(
-        (_indices(steps), _indices(rows)), data
-    )
+    if sequence._padded is not None:
+        padded = _with_padding(sequence._padded, longest, padding_value)
+    else:
+        data, places = sequence.data, places_of(tuple(sizes))
+        flat = flambeau.full((longest * sizes[0], *data.shape[1:]), padding_value, dtype=data.dtype)
+        padded = flat.index_put((places.out[False],), data)
+        padded = padded.reshape(longest, sizes[0], *data.shape[1:])
     if batch_first:
         padded = padded.transpose(0, 1)
     back = sequence.unsorted_indices
@@ -258,6 +291,19 @@ def pad_packed_sequence(
         padded = padded.index_select(0 if batch_first else 1, back)
         lengths = [lengths[i] for i in back.tolist()]
     return padded, _indices(lengths)
+
+
+def _with_padding(padded: Padded, longest: int, padding_value: float) -> Tensor:
+    value, places = padded
+    rest = value.shape[2:]
+    real = places.real.reshape(places.steps, places.count, *[1] * len(rest))
+    value = value.masked_fill(~real, padding_value)
+    missing = longest - places.steps
+    if missing:
+        shape = (missing, places.count, *rest)
+        more = flambeau.full(shape, padding_value, dtype=value.dtype)
+        value = flambeau.cat([value, more])
+    return value
 
 
 def pad_sequence(
@@ -292,19 +338,36 @@ def pad_sequence(
         )
     longest = max(s.size(0) for s in sequences)
     rest = tuple(sequences[0].shape[1:])
-    rows = []
     for s in sequences:
         if tuple(s.shape[1:]) != rest:
             raise RuntimeError(
                 f"The size of tensor a ({list(rest)}) must match the size of tensor b "
                 f"({list(s.shape[1:])}) after the first dimension"
             )
+    dtype = sequences[0].dtype
+    sequences = [s if s.dtype is dtype else s.to(dtype) for s in sequences]
+    data = alias.at_once(sequences)
+    if data is not None:
+        return concrete(_padded(data, longest, batch_first, padding_value, padding_side), dtype)
+    rows = []
+    for s in sequences:
         missing = longest - s.size(0)
         if missing:
             pad = flambeau.full((missing, *rest), padding_value, dtype=sequences[0].dtype)
             s = flambeau.cat([s, pad] if padding_side == "right" else [pad, s])
         rows.append(s)
     return flambeau.stack(rows, 0 if batch_first else 1)
+
+
+def _padded(
+    data: list[np.ndarray], longest: int, batch_first: bool, value: float, side: str
+) -> np.ndarray:
+    lead = (len(data), longest) if batch_first else (longest, len(data))
+    out = np.full((*lead, *data[0].shape[1:]), value, data[0].dtype)
+    rows = out if batch_first else out.swapaxes(0, 1)
+    for row, a in zip(rows, data, strict=True):
+        (row[: len(a)] if side == "right" else row[longest - len(a) :])[...] = a
+    return out
 
 
 def unpad_sequence(

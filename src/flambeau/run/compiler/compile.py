@@ -32,10 +32,12 @@ def compiled(
     numbers: list[Any],
     storages: Sequence[tuple[int, int]],
     passed: Mapping[int, Aval],
+    layouts: Mapping[int, tuple[int, ...]] | None = None,
 ) -> Callable[[], Compiled] | None:
     """Plans a program and has its kernels compiled; what makes it, or None if it stays interpreted.
 
-    ``passed`` are the shapes and dtypes of outputs that are inputs.
+    ``passed`` are the shapes and dtypes of outputs that are inputs, ``layouts`` the strides of
+    inputs that are not contiguous, in elements.
     The compiler's thread calls this.
     """
     rewritten = needed(rewrite(entries, outs), outs)
@@ -43,7 +45,7 @@ def compiled(
         if "program" in LOG:
             print(f"program: {len(rewritten)} primitives: too many to compile", file=sys.stderr)
         return None
-    draft = Draft(rewritten, outs, numbers, passed, storages)
+    draft = Draft(rewritten, outs, numbers, passed, storages, layouts)
     if "passes" in LOG:
         print(counts(entries, rewritten, draft), file=sys.stderr)
     if "program" in LOG:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +12,44 @@ from flambeau.run.compiler.convolution_direct import direct
 from flambeau.run.compiler.convolution_narrow import Correlation, narrow, narrow_weights
 from flambeau.run.compiler.convolution_weights import direct_weights
 from flambeau.run.compiler.convolution_winograd import winograd, winograd_gain
+from flambeau.run.compiler.convolution_winograd_deep import deep_winograd, deep_winograd_gain
 from flambeau.run.compiler.convolution_winograd_weights import winograd_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flambeau.ir.graph import Aval
-    from flambeau.run.compiler.stages import Plan
+    from flambeau.run.compiler.stages import Epilogue, Plan
     from flambeau.run.compiler.target import Target
 
-__all__ = ["PLANS", "convolution", "convolution_input_gradient", "convolution_weight_gradient"]
+__all__ = ["PLANS", "Convolution", "convolution", "planned", "weight_gradient"]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What a convolution, or the gradient of its input, is asked to be.
+
+    Forward ``y[n, o, p] = sum w[o, c, k] x[n, c, s p + d k - low]``, inputs x and w; backward
+    ``x[n, c, s p + d k - low] += sum w[o, c, k] g[n, o, p]``, inputs g and w. The places of an
+    epilogue are (sample, channel, position).
+    """
+
+    geometry: Geometry
+    lanes: Lanes
+    backward: bool
+    epilogue: Epilogue | None = None
+
+    @property
+    def element(self) -> str:
+        return self.lanes.element
+
+    @property
+    def result(self) -> tuple[int, ...]:
+        """The axes over which an epilogue's operands lie."""
+        g = self.geometry
+        if self.backward:
+            return g.samples, g.channels, prod(g.size)
+        return g.samples, g.outputs, prod(g.output)
 
 
 def _lanes(avals: Sequence[Aval], target: Target) -> Lanes | None:
@@ -31,15 +61,27 @@ def _lanes(avals: Sequence[Aval], target: Target) -> Lanes | None:
     return Lanes.of(avals[0], target)
 
 
-def _plan(g: Geometry, lanes: Lanes, target: Target, backward: bool) -> Plan:
-    operands = ("0", "1", "out0")
-    g = g.folded(lanes.count)
+def planned(spec: Convolution, target: Target) -> Plan:
+    """The stages; operands are the inputs "0" and "1", "out0", "w" and the epilogue's "e0"..."""
+    # Networks repeat their layers.
+    return (_planned if spec.epilogue else _remembered)(spec, target)
+
+
+def _planned(spec: Convolution, target: Target) -> Plan:
+    lanes, backward = spec.lanes, spec.backward
+    g = spec.geometry.folded(lanes.count)
     c = Correlation.backward(g) if backward else Correlation.forward(g)
-    if winograd_gain(c, lanes) > 1.15:
-        return winograd(c, lanes, target, operands)
+    gain = winograd_gain(c, lanes)
+    if gain and deep_winograd_gain(c, lanes, target) > max(gain, 1.15):
+        return deep_winograd(c, lanes, target, spec.epilogue)
+    if gain > 1.15:
+        return winograd(c, lanes, target, spec.epilogue)
     if worth_direct(g, lanes, backward):
-        return direct(g, lanes, target, operands, backward)
-    return narrow(c, lanes, operands)
+        return direct(g, lanes, target, backward, spec.epilogue)
+    return narrow(c, lanes, spec.epilogue)
+
+
+_remembered = lru_cache(64)(_planned)
 
 
 def worth_direct(g: Geometry, lanes: Lanes, backward: bool) -> bool:
@@ -72,28 +114,34 @@ def worth_turning(g: Geometry, lanes: Lanes) -> bool:
 
 
 def convolution(
-    attrs: dict[str, Any], in_avals: Sequence[Aval], out_avals: Sequence[Aval], target: Target
-) -> Plan | None:
-    """``y[n, o, p] = sum w[o, c, k] x[n, c, s p + d k - low]``: inputs x, w."""
+    name: str,
+    attrs: dict[str, Any],
+    in_avals: Sequence[Aval],
+    out_avals: Sequence[Aval],
+    target: Target,
+) -> Convolution | None:
+    """A primitive ``convolution`` or ``convolution_input_gradient``; None without kernels."""
     lanes = _lanes([*in_avals, *out_avals], target)
     if lanes is None:
         return None
-    g = Geometry.of(in_avals[0].shape, in_avals[1].shape, out_avals[0].shape, attrs)
-    return _plan(g, lanes, target, backward=False)
+    backward = name == "convolution_input_gradient"
+    x, y = (out_avals[0], in_avals[0]) if backward else (in_avals[0], out_avals[0])
+    g = Geometry.of(x.shape, in_avals[1].shape, y.shape, attrs)
+    return Convolution(g, lanes, backward)
 
 
-def convolution_input_gradient(
-    attrs: dict[str, Any], in_avals: Sequence[Aval], out_avals: Sequence[Aval], target: Target
+def _whole(
+    name: str,
+    attrs: dict[str, Any],
+    in_avals: Sequence[Aval],
+    out_avals: Sequence[Aval],
+    target: Target,
 ) -> Plan | None:
-    """``x[n, c, s p + d k - low] += sum w[o, c, k] g[n, o, p]``: inputs g, w."""
-    lanes = _lanes([*in_avals, *out_avals], target)
-    if lanes is None:
-        return None
-    g = Geometry.of(out_avals[0].shape, in_avals[1].shape, in_avals[0].shape, attrs)
-    return _plan(g, lanes, target, backward=True)
+    spec = convolution(name, attrs, in_avals, out_avals, target)
+    return None if spec is None else planned(spec, target)
 
 
-def convolution_weight_gradient(
+def weight_gradient(
     attrs: dict[str, Any], in_avals: Sequence[Aval], out_avals: Sequence[Aval], target: Target
 ) -> Plan | None:
     """``w[o, c, k] = sum g[n, o, p] x[n, c, s p + d k - low]``: inputs g, x."""
@@ -109,8 +157,9 @@ def convolution_weight_gradient(
     return narrow_weights(g, lanes)
 
 
+# Without epilogues.
 PLANS: dict[str, Callable[..., Plan | None]] = {
-    "convolution": convolution,
-    "convolution_input_gradient": convolution_input_gradient,
-    "convolution_weight_gradient": convolution_weight_gradient,
+    "convolution": partial(_whole, "convolution"),
+    "convolution_input_gradient": partial(_whole, "convolution_input_gradient"),
+    "convolution_weight_gradient": weight_gradient,
 }

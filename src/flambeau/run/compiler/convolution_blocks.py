@@ -78,6 +78,9 @@ class Code(Function):
 
     def __init__(self) -> None:
         super().__init__("conv_kernel")
+        # Where vectors are spilled, ones that straddle cache lines make a kernel half as fast, and
+        # where a thread's stack begins is chance.
+        self.head = self.head.replace(" nounwind", " alignstack(64) nounwind")
         self._masks: dict[tuple[int, int], str] = {}
         self._label = "start"
 
@@ -103,6 +106,7 @@ class Code(Function):
         step: str = "1",
         carried: Sequence[tuple[str, str]] = (),
         while_room: bool = False,
+        while_last: bool = False,
     ) -> Iterator[Loop]:
         """As always, but a loop that is known to run once is not one."""
         if known(start) and known(stop) and 0 < int(stop) - int(start) <= int(step):
@@ -110,7 +114,7 @@ class Code(Function):
             yield loop
             loop.result = list(loop.following)
             return
-        with super().loop(start, stop, step, carried, while_room) as loop:
+        with super().loop(start, stop, step, carried, while_room, while_last) as loop:
             yield loop
 
     # Whole numbers: Python's where both are known.
@@ -171,10 +175,9 @@ class Code(Function):
             total = self.add(total, self.mul(index, size))
         return self.byte(pointer, total)
 
-    def prefetch(self, pointer: str, to_write: bool = False) -> None:
-        """Asks for the memory at an address, which need not exist."""
-        self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(to_write)}, i32 3, i32 1)")
+    def barrier(self) -> None:
+        """What is loaded after this is not loaded before it."""
+        self.line('call void asm sideeffect "", "~{memory}"()')
 
     def broadcast(self, lanes: Lanes, pointer: str) -> str:
         """One element in memory, in every lane."""

@@ -22,8 +22,9 @@ from flambeau.run.compiler.convolution_blocks import (
     aligned,
     chunk_of,
 )
+from flambeau.run.compiler.convolution_ending import Ending, Part
 from flambeau.run.compiler.convolution_narrow import Correlation
-from flambeau.run.compiler.stages import Plan, Stage
+from flambeau.run.compiler.stages import Epilogue, Plan, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,14 +177,13 @@ class Tiling:
 
 
 def direct(
-    g: Geometry, lanes: Lanes, target: Target, operands: Sequence[str], backward: bool
+    g: Geometry, lanes: Lanes, target: Target, backward: bool, epilogue: Epilogue | None = None
 ) -> Plan:
-    """``operands``: image, weights, result; ``backward``: the gradient of the input."""
+    """Inputs are the image and the weights; ``backward``: the gradient of the input."""
     c = Correlation.backward(g) if backward else Correlation.forward(g)
     phases = phases_of(g, backward)
     maker = _Direct(g, c, phases, lanes, target)
-    stage = maker.pack(operands[1])
-    return Plan((stage, maker.main(operands)), maker.packed_bytes)
+    return Plan((maker.pack("1"), maker.main(epilogue)), maker.packed_bytes)
 
 
 class _Direct:
@@ -301,10 +301,11 @@ class _Direct:
 
         f.turn(n, "%scratch", row, column)
 
-    def main(self, operands: Sequence[str]) -> Stage:
+    def main(self, epilogue: Epilogue | None) -> Stage:
         c, n, t, p = self.c, self.lanes, self.tiling, self.phases
         f = Code()
-        image, memory, result = (f.pointer(i) for i in range(3))
+        ending = Ending(f, epilogue)
+        image, memory, result = ending.pointers()
         most, slab = p.most, self.slab
         plane = prod(p.result)
         with f.loop("%begin", "%end") as unit:
@@ -331,14 +332,34 @@ class _Direct:
                     self._phase(f, phase, packed, source, out, slice_, top, block.index)
                 if p.spacing[2] > 1:
                     self._interleave(f, out, slice_, top, block.index)
+                if epilogue:
+                    done = self._part(f, sample, group, slice_, top, block.index)
+                    ending.finish(n, done)
         units = c.samples * c.groups * most[0] * self.row_blocks
         kernel = f.kernel(self._tile_at + (self.block + n.count) * n.bytes)
         return Stage(
             kernel,
-            (operands[0], "w", operands[2]),
+            (*ending.operands, "0", "w", "out0"),
             units,
             chunk_of(units, self.g.work / n.count),
         )
+
+    def _part(self, f: Code, sample: str, group: str, slice_: str, top: str, block: str) -> Part:
+        """What a block of channels has of the result once all its phases are done."""
+        c, p = self.c, self.phases
+        first = self._channel(f, block, "0")
+        end = f.least(f.mul(f.add(block, 1), self.block), c.outputs)
+        channel = f.add(f.mul(group, c.outputs), first)
+        starts, counts = [], []
+        for axis, at, each in ((0, slice_, 1), (1, top, self.rows)):
+            start = f.mul(at, p.spacing[axis])
+            starts.append(start)
+            counts.append(f.least(f.sub(str(p.result[axis]), start), each * p.spacing[axis]))
+        channels = (channel, f.sub(end, first))
+        return Part(
+            c.groups * c.outputs, p.result, (sample, "1"), channels,
+            (starts[0], counts[0]), (starts[1], counts[1]),
+        )  # fmt: skip
 
     # Where the columns of a row come in several phases, they are set apart in scratch memory:
     # (channel, slice, row, remainder, column).

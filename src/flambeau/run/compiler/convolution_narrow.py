@@ -19,8 +19,9 @@ from flambeau.run.compiler.convolution_blocks import (
     aligned,
     chunk_of,
 )
+from flambeau.run.compiler.convolution_ending import Ending, Part
 from flambeau.run.compiler.emit import constant
-from flambeau.run.compiler.stages import Plan, Stage
+from flambeau.run.compiler.stages import Epilogue, Plan, Stage
 
 __all__ = ["Correlation", "narrow", "narrow_weights", "shares", "summed"]
 
@@ -117,9 +118,9 @@ class Correlation:
         return rows
 
 
-def narrow(c: Correlation, lanes: Lanes, operands: tuple[str, str, str]) -> Plan:
-    """``operands``: image, weights, result."""
-    lanes = lanes.at_most(c.output[2])
+def narrow(c: Correlation, widest: Lanes, epilogue: Epilogue | None = None) -> Plan:
+    """Inputs are the image and the weights."""
+    lanes = widest.at_most(c.output[2])
     n, columns = lanes.count, c.output[2]
     rows = c.rows_at_once(lanes)
     slab = c.slab(lanes, rows, c.inputs)
@@ -130,7 +131,8 @@ def narrow(c: Correlation, lanes: Lanes, operands: tuple[str, str, str]) -> Plan
     blocks = -(-c.output[1] // rows)
     deep = min(max(1, 16 // (across * down)), 4, c.output[1] - (blocks - 1) * rows)
     f = Code()
-    image, weights, result = (f.pointer(i) for i in range(3))
+    ending = Ending(f, epilogue)
+    image, weights, result = ending.pointers()
     plane, pixels = prod(c.output), prod(c.size)
     with f.loop("%begin", "%end") as unit:
         sample, group, slice_, block = f.split(unit.index, c.groups, c.output[0], blocks)
@@ -172,10 +174,18 @@ def narrow(c: Correlation, lanes: Lanes, operands: tuple[str, str, str]) -> Plan
                             (column, lanes.size),
                         ),
                     )
+            if epilogue:
+                done = Part(
+                    c.groups * c.outputs, c.output, (sample, "1"),
+                    (f.add(f.mul(group, c.outputs), o), str(down)), (slice_, "1"), (top, count),
+                )  # fmt: skip
+                ending.finish(widest, done)
     units = c.samples * c.groups * c.output[0] * blocks
     work = c.samples * c.groups * c.outputs * c.inputs * prod(c.kernel) * prod(c.output) / n
     kernel = f.kernel(slab.bytes + 64 * 64)
-    return Plan((Stage(kernel, operands, units, chunk_of(units, work)),))
+    return Plan(
+        (Stage(kernel, (*ending.operands, "0", "1", "out0"), units, chunk_of(units, work)),)
+    )
 
 
 @dataclass
@@ -222,7 +232,8 @@ class _Tile:
                     w, (kd.index, c.of_tap[0] * n.size), (kh.index, c.of_tap[1] * n.size)
                 )
                 if written_out or self.slab.phases > 1:
-                    kh.carry(*self._row(kh.carried, there, here, 0, 0, range(c.kernel[2])))
+                    kws = range(c.kernel[2])
+                    kh.carry(*self._row(kh.carried, there, here, 0, 0, kws, apart=True))
                 else:
                     carried = [(n.type, s) for s in kh.carried]
                     with f.loop("0", str(c.kernel[2]), carried=carried) as kw:
@@ -233,10 +244,22 @@ class _Tile:
             kd.carry(*kh.result)
         return kd.result
 
-    def _row(self, sums: list[str], w: str, x: str, kd: int, kh: int, kws: range) -> list[str]:
+    def _row(
+        self,
+        sums: list[str],
+        w: str,
+        x: str,
+        kd: int,
+        kh: int,
+        kws: range,
+        apart: bool = False,
+    ) -> list[str]:
+        """``apart``: LLVM must not load the weights of all taps first, and spill the sums."""
         f, c, n = self.f, self.c, self.lanes
         sums = list(sums)
         for kw in kws:
+            if apart and kw:
+                f.barrier()
             base = (
                 kd * c.dilation[0] * self.slab.pitch[1]
                 + kh * c.dilation[1] * self.slab.pitch[2]

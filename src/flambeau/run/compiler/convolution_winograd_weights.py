@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, aligned, chunk_of
 from flambeau.run.compiler.convolution_narrow import Correlation, shares
-from flambeau.run.compiler.convolution_winograd import (
+from flambeau.run.compiler.convolution_winograd_tiles import (
     PLACES,
     SIDE,
     Image,
@@ -65,8 +65,8 @@ class _Weights:
         gradient, image, memory = (f.pointer(i) for i in range(3))
         pixels, plane = prod(c.size), prod(c.output)
         gradients_place = t.count * self.outputs * n.size + 64
-        x = Image(c.inputs, c.groups * c.inputs * pixels, c.size[1:], c.low[1:])
-        g = Image(c.outputs, c.groups * c.outputs * plane, c.output[1:], (0, 0))
+        x = Image.of(c)
+        g = Image(c.outputs, c.groups * c.outputs * plane, c.output[1:], (0, 0), c.output[0])
         room = 2 * SIDE * max(x.line(t, SIDE), g.line(t, self.side)) * n.bytes
         gradients_at = room + aligned(PLACES * t.values_place, 64)
         block = self.vectors * n.count
@@ -115,8 +115,14 @@ class _Weights:
         memory, result = f.pointer(0), f.pointer(1)
         matrix = self.transforms.scaled_result
         with f.loop("%begin", "%end") as unit:
-            group, vector, i = f.split(unit.index, self.wide, c.inputs)
-            at = f.along(memory, (group, self.group), (i, self.outputs * n.size), (vector, n.bytes))
+            group, vector, slice_, i = f.split(unit.index, self.wide, c.kernel[0], c.inputs)
+            at = f.along(
+                memory,
+                (group, self.group),
+                (slice_, c.inputs * self.outputs * n.size),
+                (i, self.outputs * n.size),
+                (vector, n.bytes),
+            )
             with f.loop("0", str(PLACES)) as place:
                 here = f.along(at, (place.index, self.place))
                 first = f.load(n.type, here, n.size)
@@ -145,6 +151,7 @@ class _Weights:
                 (group, c.of_group * n.size),
                 (first_channel, c.of_output * n.size),
                 (i, c.of_input * n.size),
+                (slice_, c.of_tap[0] * n.size),
             )
             turned = f.byte("%scratch", (3 * PLACES + n.count) * n.bytes)
             for start in range(0, self.taps**2, n.count):
@@ -161,7 +168,7 @@ class _Weights:
                     f.store_masked(n.count, n.element, value, to, mask)
 
                 f.turn(n, turned, row, column)
-        units = c.groups * self.wide * c.inputs
+        units = c.groups * self.wide * c.kernel[0] * c.inputs
         work = units * (PLACES * 3 * self.parts + 300)
         kernel = f.kernel((3 * PLACES + 2 * n.count) * n.bytes)
         return Stage(kernel, ("w", "out0"), units, chunk_of(units, work))

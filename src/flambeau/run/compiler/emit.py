@@ -160,6 +160,11 @@ class Function:
         self.declared.add(f"declare void @{name}({ty}, ptr, <{lanes} x i1>)")
         self.line(f"call void @{name}({ty} {value}, ptr {pointer}, <{lanes} x i1> {mask})")
 
+    def prefetch(self, pointer: str, to_write: bool = False) -> None:
+        """Asks for the memory at an address, which need not exist."""
+        self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(to_write)}, i32 3, i32 1)")
+
     # Control
 
     @contextmanager
@@ -170,11 +175,12 @@ class Function:
         step: str = "1",
         carried: Sequence[tuple[str, str]] = (),
         while_room: bool = False,
+        while_last: bool = False,
     ) -> Iterator[Loop]:
         """``for index in range(start, stop, step)`` (i64), ``carried`` as (type, first value).
 
         ``while_room``: only whole steps, while ``index + step <= stop``; where the loop stopped is
-        ``loop.index`` afterwards.
+        ``loop.index`` afterwards. ``while_last``: only while the last carried value, an i1, holds.
         """
         self._count += 1
         n = self._count
@@ -191,6 +197,8 @@ class Function:
             go = self.value(f"icmp sle i64 {bound}, {stop}")
         else:
             go = self.value(f"icmp slt i64 {index}, {stop}")
+        if while_last:
+            go = self.value(f"and i1 {go}, {names[-1]}")
         self.line(f"br i1 {go}, label %body{n}, label %exit{n}")
         self.label(f"body{n}")
         loop = Loop(index, names)

@@ -1,22 +1,26 @@
-"""Epilogues: maps of a product's result become part of the product's kernels.
+"""Epilogues: maps of a product's or convolution's result become part of its kernels.
 
 Bias and activation of a layer, an optimizer's rule on a weight's gradient: values are computed on
-the vectors of a tile before those are stored, instead of in a nest that reads them back. The
-operations are the nest's own, so that no bit depends on where they are done.
+the vectors of a tile before those are stored (products), or while a block of the result is in the
+cache (convolutions), instead of in a nest that reads them back from memory. The operations are the
+nest's own, so that no bit depends on where they are done.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from flambeau.run.compiler.convolution import Convolution
 from flambeau.run.compiler.emit import vector
 from flambeau.run.compiler.fuse import Group
-from flambeau.run.compiler.gemm_spec import BYTES, Epilogue, Product
+from flambeau.run.compiler.gemm_spec import BYTES, Product
 from flambeau.run.compiler.nest import NUMBER_MEMORY
 from flambeau.run.compiler.nest_values import apply, literal, number, number_key
 from flambeau.run.compiler.nodes import Number, Ref
 from flambeau.run.compiler.pointwise import Lanes
-from flambeau.run.compiler.views import contiguous
+from flambeau.run.compiler.stages import Emit, Epilogue
+from flambeau.run.compiler.views import contiguous, row_major
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Attached", "attach"]
 
-# The text is written out for every vector of a tile: few operations, of few instructions each.
+# Few operations, of few instructions each: a product's are written out for every vector of a tile,
+# and with elementary functions a convolution's take as long as a nest.
 NODES, MEMORY = 16, 8
 # Operands and results of C's own size, besides C (a residual, a parameter and its new value): a
 # nest goes through their memory in order, a tile does not. Measured, an epilogue wins by 2 to 7 %
@@ -50,19 +55,18 @@ CHEAP = frozenset(
 
 
 class Access(NamedTuple):
-    """A value in memory: strides over C's rows and columns, in elements."""
+    """A value in memory: strides over the result's axes, in elements."""
 
     slot: int
     offset: int
-    rows: int
-    columns: int
+    strides: tuple[int, ...]
 
 
 class Attached:
-    """A group of maps as the epilogue of the product whose result it reads.
+    """A group of maps as the epilogue of the product or convolution whose result it reads.
 
-    ``c`` is the slot of what the product's kernels store themselves, ``pointers`` are (slot, offset
-    in bytes) of the epilogue's operands.
+    ``c`` is the slot of what the kernels store themselves, ``pointers`` are (slot, offset in bytes)
+    of the epilogue's operands.
     """
 
     def __init__(
@@ -73,20 +77,27 @@ class Attached:
         buffers: Mapping[int, Buffer],
     ) -> None:
         product, *self.nodes = group.nodes
-        self.spec: Product = product.plan
+        self.spec: Product | Convolution = product.plan
+        self.shape = self.spec.result
+        last = len(self.shape) - 1
+        # Lanes run along the rows of a single column (`gemm._oriented`).
+        single = self.spec.__class__ is Product and self.shape[1] == 1 < self.shape[0]
+        self.along = 0 if single else last
         self.group = group
         self.size = BYTES[self.spec.element]
         self.result = product.slot
         self.reads: dict[tuple[int, int], Access] = {}
         self.buffers = buffers
         results = [n.slot for n in self.nodes if n.slot in stored]
-        # Sums of parts of k pass through C: it must not be memory that the epilogue reads.
+        # Sums pass through C: it must not be memory that the epilogue reads.
         own = [s for s in results if s not in replaced]
         self.c = product.slot if product.slot in stored or not own else own[0]
         self.stores = [s for s in results if s != self.c]
         self.possible = (
             len(self.nodes) <= NODES
             and (product.slot in stored or bool(own))
+            # A convolution's channels may be done twice: it reads its operands again.
+            and (self.spec.__class__ is Product or own == results)
             and all(self._fits(k, n) for k, n in enumerate(self.nodes))
             and all(buffers[s].element.memory == self.spec.element for s in results)
         )
@@ -112,7 +123,7 @@ class Attached:
                 continue
             view = self.group.views[id(node)][j]
             if o.slot == self.result:
-                if view is None or not view.is_whole(self.spec.m * self.spec.n):
+                if view is None or not view.is_whole(prod(self.shape)):
                     return False
             elif o.slot not in made:
                 access = None if view is None else self._access(o.slot, view)
@@ -121,34 +132,36 @@ class Attached:
                 self.reads[k, j] = access
         return True
 
-    @property
-    def along_rows(self) -> bool:
-        """Whether lanes run along C's rows: those of a single column do (`gemm._oriented`)."""
-        return self.spec.n == 1 and self.spec.m > 1
-
     def _access(self, slot: int, view: View) -> Access | None:
-        """How vectors of C's own places read a buffer; None if they cannot."""
-        spec = self.spec
-        over = view.reshape((spec.m, spec.n))
-        if over is None or over.moving or self.buffers[slot].element.memory != spec.element:
+        """How vectors of the result's own places read a buffer; None if they cannot."""
+        over = view.reshape(self.shape)
+        if over is None or over.moving or self.buffers[slot].element.memory != self.spec.element:
             return None
-        rows = over.strides[0] if spec.m > 1 else 0
-        columns = over.strides[1] if spec.n > 1 else 0
-        if (rows if self.along_rows else columns) not in (0, 1):
-            return None
-        return Access(slot, over.offset, rows, columns)
+        access = self.over(slot, over.offset, over.strides)
+        return access if access.strides[self.along] in (0, 1) else None
+
+    def over(self, slot: int, offset: int, strides: tuple[int, ...]) -> Access:
+        """A value over the result's axes, without strides that nothing steps along."""
+        used = [s if n > 1 else 0 for n, s in zip(self.shape, strides, strict=True)]
+        return Access(slot, offset, tuple(used))
 
     @property
     def full(self) -> int:
         """How many operands and results besides C are of C's size."""
-        spec = self.spec
-        wide = (spec.m > 1, spec.n > 1)
-        reads = {a for a in self.reads.values() if (a.rows != 0, a.columns != 0) == wide}
+        wide = [n > 1 for n in self.shape]
+        reads = {a for a in self.reads.values() if [s != 0 for s in a.strides] == wide}
         return len(reads) + len(self.stores)
 
     def epilogue(self) -> Epilogue:
-        """What the product's kernels are told."""
-        return Epilogue(lambda f: Writer(f, self).write, len(self.pointers))
+        """What the kernels are told."""
+
+        def begin(f: Function, lanes: int = 0, lead: tuple[str, ...] = ()) -> Emit:
+            writer = Writer(f, self)
+            if lanes:
+                writer.lead(lanes, lead)
+            return writer.write
+
+        return Epilogue(begin, len(self.pointers))
 
 
 class Writer:
@@ -159,8 +172,10 @@ class Writer:
         self.element = attached.spec.element
         self.at = {p: f.pointer(k) for k, p in enumerate(attached.pointers)}
         self.numbers: dict[tuple[Number, str], str] = {}
+        # Short runs far apart are nothing the processor foresees: the next one is asked for.
+        self.ahead = False
         # What several vectors of the tile share.
-        self.offsets: dict[tuple[object, ...], str] = {}
+        self.rows: dict[tuple[object, ...], str] = {}
         self.loads: dict[tuple[object, ...], str] = {}
         single = Lanes(f, 1)
         for node in attached.nodes:
@@ -170,8 +185,24 @@ class Writer:
                     raw = f.load("double" if o.kind == "f" else "i64", p, 8)
                     self.numbers[o, node.compute.name] = number(single, raw, o.kind, node.compute)
 
-    def write(self, lanes: int, value: str, i: str, j: str, mask: str | None) -> str:
-        """The vector of C at row ``i`` from column ``j``; stores what else is stored."""
+    @property
+    def results(self) -> list[Access]:
+        """Where values besides C are stored."""
+        strides = row_major(self.a.shape)
+        return [self.a.over(slot, 0, strides) for slot in self.a.stores]
+
+    def lead(self, lanes: int, lead: tuple[str, ...]) -> None:
+        """Loads what is the same along the last axis, and addresses for what is not."""
+        self.ahead = True
+        e = Lanes(self.f, lanes)
+        for access in (*self.a.reads.values(), *self.results):
+            if access.strides[-1]:
+                self.row(access, lead)
+            else:
+                self.load(e, access, (*lead, "0"), None)
+
+    def write(self, lanes: int, value: str, at: tuple[str, ...], mask: str | None) -> str:
+        """The vector of C from the place ``at``; stores what else is stored."""
         a, e = self.a, Lanes(self.f, lanes)
         values = {a.result: value}
         for k, node in enumerate(a.nodes):
@@ -182,54 +213,62 @@ class Writer:
                     if access is None:
                         xs.append(values[o.slot])
                     else:
-                        xs.append(self.load(e, access, i, j, mask))
+                        xs.append(self.load(e, access, at, mask))
                 elif o.__class__ is Number:
                     one = self.numbers[o, node.compute.name]
                     xs.append(self.f.splat(lanes, node.compute.register, one))
                 else:
                     xs.append(literal(e, o.value, node.compute))
             values[node.slot] = apply(e, node, xs)
-        for slot in a.stores:
-            place = Access(slot, 0, a.spec.n if a.spec.m > 1 else 0, 1 if a.spec.n > 1 else 0)
-            self.store(e, place, values[slot], i, j, mask)
+        for access in self.results:
+            self.store(e, access, values[access.slot], at, mask)
         return values[a.c]
 
-    def place(self, a: Access, i: str, j: str) -> str:
-        """Its address at a row and a column."""
-        f = self.f
-        key = (a.rows and i, a.rows, a.columns and j, a.columns)
-        off = self.offsets.get(key)
-        if off is None:
-            parts = [
-                at if stride == 1 else f.value(f"mul i64 {at}, {stride}")
-                for at, stride in ((i, a.rows), (j, a.columns))
-                if stride
-            ]
-            off = parts[0] if parts else "0"
-            if len(parts) == 2:
-                off = f.value(f"add i64 {parts[0]}, {parts[1]}")
-            self.offsets[key] = off
-        base = self.at[a.slot, a.offset * self.a.size]
-        return base if off == "0" else f.element(base, self.element, off)
-
-    def load(self, e: Lanes, a: Access, i: str, j: str, mask: str | None) -> str:
+    def row(self, a: Access, lead: tuple[str, ...]) -> str:
+        """The address of what lies at the places that begin with ``lead``."""
         f, size = self.f, self.a.size
-        key = (a, a.rows and i, a.columns and j, mask, e.lanes)
+        used = tuple(i if stride else "" for i, stride in zip(lead, a.strides, strict=False))
+        found = self.rows.get((a, used))
+        if found is None:
+            found = self.at[a.slot, a.offset * size]
+            for i, stride in zip(lead, a.strides, strict=False):
+                if stride:
+                    steps = i if stride == 1 else f.value(f"mul i64 {i}, {stride}")
+                    found = f.element(found, self.element, steps)
+            self.rows[a, used] = found
+        return found
+
+    def place(self, a: Access, at: tuple[str, ...]) -> str:
+        """Its address at a place."""
+        f, stride = self.f, a.strides[-1]
+        row = self.row(a, at[:-1])
+        if not stride:
+            return row
+        steps = at[-1] if stride == 1 else f.value(f"mul i64 {at[-1]}, {stride}")
+        return f.element(row, self.element, steps)
+
+    def load(self, e: Lanes, a: Access, at: tuple[str, ...], mask: str | None) -> str:
+        f, size = self.f, self.a.size
+        along = a.strides[self.a.along]
+        used = tuple(i if stride else "" for i, stride in zip(at, a.strides, strict=True))
+        key = (a, used, mask if along else None, e.lanes)
         found = self.loads.get(key)
         if found is not None:
             return found
-        p = self.place(a, i, j)
-        if not (a.rows if self.a.along_rows else a.columns):
+        p = self.place(a, at)
+        if not along:
             found = f.splat(e.lanes, self.element, f.load(self.element, p, size))
         elif mask:
             found = f.load_masked(e.lanes, self.element, p, mask)
         else:
             found = f.load(vector(e.lanes, self.element), p, size)
+        if self.ahead and along and a.strides[-2]:
+            f.prefetch(f.element(p, self.element, str(a.strides[-2])))
         self.loads[key] = found
         return found
 
-    def store(self, e: Lanes, a: Access, value: str, i: str, j: str, mask: str | None) -> None:
-        p = self.place(a, i, j)
+    def store(self, e: Lanes, a: Access, value: str, at: tuple[str, ...], mask: str | None) -> None:
+        p = self.place(a, at)
         if mask:
             self.f.store_masked(e.lanes, self.element, value, p, mask)
         else:
@@ -242,7 +281,7 @@ def attach(
     replaced: Collection[int],
     buffers: Mapping[int, Buffer],
 ) -> dict[int, Attached]:
-    """Makes maps epilogues of the products they follow; by the groups' ids.
+    """Makes maps epilogues of the products and convolutions they follow; by the groups' ids.
 
     ``outs`` are the slots of outputs, ``replaced`` those that may be written over inputs.
     """
@@ -251,19 +290,28 @@ def attach(
     for group in fuser.groups.values():
         for slot in reads(group):
             readers.setdefault(slot, []).append(group)
-    products = [g for g in fuser.groups.values() if g.nodes[0].plan.__class__ is Product]
+    kinds = (Product, Convolution)
+    products = [g for g in fuser.groups.values() if g.nodes[0].plan.__class__ in kinds]
     for product in reversed(products):
         slot = product.nodes[0].slot
         for group in readers.get(slot, ()):
-            whole = joined(fuser, product, group)
-            if whole is None:
-                continue
             stored = {*readers, *outs}
             if slot not in outs and len(readers[slot]) == 1:
                 stored.remove(slot)
+            rest: Group | None = None
+            whole = joined(fuser, product, group)
+            if whole is None and slot not in stored:
+                whole, rest = divided(fuser, product, group, stored)
+            if whole is None:
+                continue
+            if rest is not None:
+                stored.add(whole.nodes[-1].slot)
             attached = Attached(whole, stored, replaced, buffers)
             if attached.possible and worth(attached):
-                fuser.replace(product, group, whole)
+                if rest is None:
+                    fuser.replace(product, group, whole)
+                else:
+                    fuser.divide(product, group, whole, rest)
                 found[id(whole)] = attached
                 break
     return found
@@ -282,7 +330,9 @@ def reads(group: Group) -> set[int]:
 def joined(fuser: Fuser, product: Group, group: Group) -> Group | None:
     """Both as one, if nothing lies between; the product comes first."""
     node = product.nodes[0]
-    if not group.nest or group.dims is not None or node.plan.batch != 1:
+    if not group.nest or group.dims is not None:
+        return None
+    if node.plan.__class__ is Product and node.plan.batch != 1:
         return None
     if fuser.groups.get(group.index) is not group or fuser.between(product, group):
         return None
@@ -293,12 +343,59 @@ def joined(fuser: Fuser, product: Group, group: Group) -> Group | None:
     return whole
 
 
+def divided(
+    fuser: Fuser, product: Group, group: Group, stored: Collection[int]
+) -> tuple[Group | None, Group | None]:
+    """A convolution with the maps that a nest with reductions begins with, and what is left of it.
+
+    Those are one after the other (the sum with another gradient, the activation's gradient): the
+    nest then reads one value instead of what they are made of.
+    """
+    node = product.nodes[0]
+    nest = group.nest and group.dims is not None and fuser.groups.get(group.index) is group
+    if not nest or node.plan.__class__ is not Convolution:
+        return None, None
+    users: dict[int, list[Node]] = {}
+    for n in group.nodes:
+        for slot in {o.slot for o in n.operands if o.__class__ is Ref}:
+            users.setdefault(slot, []).append(n)
+    moved: list[Node] = []
+    slot = node.slot
+    while slot not in stored and len(users.get(slot, ())) == 1:
+        (n,) = users[slot]
+        others = {o.slot for o in n.operands if o.__class__ is Ref} - {slot}
+        before = {i for s in others for i in fuser.writers.get(s, ())}
+        if (
+            n.kind != "map"
+            or not group.level[id(n)]
+            or n.target is not None
+            or not others.isdisjoint(group.made)
+            or any(i == product.index or waits(fuser, i, product) for i in before)
+        ):
+            break
+        moved.append(n)
+        slot = n.slot
+    if not moved or slot not in users:
+        return None, None
+    whole, rest = Group(product.index, group.space), Group(group.index, group.space)
+    rest.dims = group.dims
+    whole.put(node, True, [contiguous(o.view.shape) for o in node.operands])
+    for n in group.nodes:
+        into = whole if any(n is m for m in moved) else rest
+        into.put(n, group.level[id(n)], group.views[id(n)])
+    return whole, rest
+
+
+def waits(fuser: Fuser, index: int, on: Group) -> bool:
+    """Whether a group waits for another."""
+    return bool(fuser.groups[index].deps >> on.index & 1)
+
+
 def worth(attached: Attached) -> bool:
     """Whether the epilogue is faster than a nest after the product, by what was measured."""
-    full = attached.full
-    if not full:
+    full, spec = attached.full, attached.spec
+    if not full or spec.__class__ is not Product:
         return True
-    spec = attached.spec
     row = spec.n * BYTES[spec.element]
     return (
         full <= FULL

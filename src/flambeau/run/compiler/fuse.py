@@ -285,6 +285,19 @@ class Fuser:
                 dict.fromkeys(into.index if i == other.index else i for i in self.writers[slot])
             )
 
+    def divide(self, into: Group, other: Group, whole: Group, rest: Group) -> None:
+        """``whole`` and ``rest`` in place of two groups, some nodes of the second with the first.
+
+        What these read waits for neither.
+        """
+        whole.deps, rest.deps = into.deps, other.deps
+        self.groups[into.index], self.groups[other.index] = whole, rest
+        moved = [n for n in whole.nodes if id(n) in other.views]
+        for node in moved:
+            self.writers[node.slot] = [into.index]
+        for node in moved:
+            self.depend(whole, list(self.reads(node)))
+
     def merge(self, into: Group, other: Group) -> Group | None:
         """One nest instead of two, unless a third lies between."""
         if len(into.nodes) + len(other.nodes) > NODES:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.gemm_dot import Dots, dots
 from flambeau.run.compiler.gemm_pack import pack, panel_bytes, partial_sums
-from flambeau.run.compiler.gemm_spec import BYTES, Emit, Epilogue, Product, cut
+from flambeau.run.compiler.gemm_spec import BYTES, Product, cut
 from flambeau.run.compiler.gemm_tiles import Tiling, tiles
-from flambeau.run.compiler.stages import Plan, Stage
+from flambeau.run.compiler.stages import Emit, Epilogue, Plan, Stage
 
 if TYPE_CHECKING:
     from flambeau.run.compiler.emit import Function
@@ -101,9 +101,9 @@ def _turned(epilogue: Epilogue | None) -> Epilogue | None:
     if epilogue is None:
         return None
 
-    def begin(f: Function) -> Emit:
+    def begin(f: Function, lanes: int = 0, lead: tuple[str, ...] = ()) -> Emit:
         emit = epilogue.begin(f)
-        return lambda lanes, value, i, j, mask: emit(lanes, value, j, i, mask)
+        return lambda lanes, value, at, mask: emit(lanes, value, at[::-1], mask)
 
     return replace(epilogue, begin=begin)
 

@@ -193,7 +193,7 @@ def partial_sums(spec: Product, parts: int, lanes: int, chunk: int) -> Stage:
                 value = f.load(ty, place, align)
             total = f.value(f"fadd {ty} {total}, {value}") if total else value
         if epilogue:
-            total = epilogue.begin(f)(lanes, total, row, j, mask)
+            total = epilogue.begin(f)(lanes, total, (row, j), mask)
         place = f.element(target, element, j)
         if mask:
             f.store_masked(lanes, element, total, place, mask)

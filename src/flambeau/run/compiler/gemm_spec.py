@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from flambeau.run.compiler.emit import Function, Kernel
+from flambeau.run.compiler.stages import Epilogue
 
-__all__ = ["BYTES", "Emit", "Epilogue", "Product", "cut", "named", "static_mask"]
+__all__ = ["BYTES", "Product", "cut", "named", "static_mask"]
 
 BYTES = {"float": 4, "double": 8}
-
-
-Emit = Callable[[int, str, str, str, str | None], str]
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """What is done to the values of C before they are stored.
-
-    ``begin(f)`` is called where a tile is ready, and gives ``emit(lanes, value, i, j, mask)``,
-    which is called for each of its vectors: it gives the new one (element type as the product's)
-    for row ``i`` and column ``j`` of the first lane, i64 names. Lanes run along the dimension in
-    which C has stride 1: columns, or rows where ``c[1] == 1``. ``mask`` is a literal of lanes that
-    exist, or None where all do. Operand ``e<k>`` is the kernel's address number k.
-    """
-
-    begin: Callable[[Function], Emit]
-    operands: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +18,7 @@ class Product:
     """``C[b, i, j] = sum_k A[b, i, k] B[b, k, j]``; strides in elements.
 
     ``a`` (batch, i, k), ``b`` (batch, k, j), ``c`` (batch, i, j), where one of C's last two is 1.
+    The places of an epilogue are (i, j).
     """
 
     m: int
@@ -47,6 +30,11 @@ class Product:
     c: tuple[int, int, int]
     element: str
     epilogue: Epilogue | None = None
+
+    @property
+    def result(self) -> tuple[int, ...]:
+        """The axes over which an epilogue's operands lie."""
+        return self.m, self.n
 
 
 def cut(total: int, size: int) -> int:

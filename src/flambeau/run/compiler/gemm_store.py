@@ -59,7 +59,7 @@ class Output:
         emit = self.epilogue.begin(self.f) if self.epilogue else None
         for place, value in zip(places, sums, strict=True):
             if emit:
-                value = emit(self.lanes, value, place.row, place.column, place.mask)
+                value = emit(self.lanes, value, (place.row, place.column), place.mask)
             self._put(value, place)
 
     def _added(self, value: str, place: Place) -> str:

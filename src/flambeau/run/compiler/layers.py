@@ -17,7 +17,23 @@ if TYPE_CHECKING:
 
 del attention  # imported for what it registers
 
-PLANS = {**convolution.PLANS, **pooling.PLANS, **recurrence.PLANS}
+WITH_EPILOGUES = ("convolution", "convolution_input_gradient")
+PLANS = {
+    name: plan
+    for name, plan in {**convolution.PLANS, **pooling.PLANS, **recurrence.PLANS}.items()
+    if name not in WITH_EPILOGUES
+}
+
+
+@lowering(" ".join(WITH_EPILOGUES))
+def _convolution(low: Lowering, e: Entry, *xs: Operand) -> list[Ref]:
+    spec = convolution.convolution(e.prim.name, e.attrs, e.in_avals, e.out_avals, code.target())
+    if spec is None:
+        raise Refused("no kernels for this case")
+    pairs = zip(xs, e.in_avals, strict=True)
+    given = [low.dense(x, a.shape, element(a.dtype)) for x, a in pairs]
+    outs = [a.shape for a in e.out_avals]
+    return low.stages(e.prim.name, spec, given, outs, [element(a.dtype) for a in e.out_avals])
 
 
 @lowering(" ".join(PLANS))

@@ -2,7 +2,7 @@
 
 What the array kernels have no shape for (a sort) is written as Python functions of integers and
 lists of integers: assignments, ``while``, ``if``, ``break``, calls of one another, ``return``. All
-numbers are 64-bit; ``//`` rounds towards zero. Variables live in memory on the stack.
+numbers are 64-bit; ``//`` rounds towards zero.
 """
 
 from __future__ import annotations
@@ -58,8 +58,12 @@ def native(module: ModuleType, name: str, rows: int, numbers: int) -> Callable[.
     return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(address)
 
 
+# A place in the code that is left for another: its label, and the variables' values there.
+Edge = tuple[str, dict[str, str]]
+
+
 class _Function:
-    """One function on its way to IR."""
+    """One function on its way to IR: variables are values, and meet in phi nodes."""
 
     def __init__(self, node: ast.FunctionDef, prefix: str, known: set[str]) -> None:
         self.node = node
@@ -67,28 +71,20 @@ class _Function:
         self.known = known
         self.lines: list[str] = []
         self.count = 0
-        self.ends: list[str] = []
+        self.block = "entry"
+        # Whether the code after here is reached.
+        self.open = True
+        self.breaks: list[list[Edge]] = []
         self.rows = {a.arg for a in node.args.args if ast.unparse(a.annotation) == "Row"}  # type: ignore[arg-type]
+        self.values = {a.arg: f"%{a.arg}" for a in node.args.args if a.arg not in self.rows}
 
     def text(self) -> str:
         given = [a.arg for a in self.node.args.args]
-        numbers = [a for a in given if a not in self.rows]
-        local = sorted(
-            {
-                t.id
-                for s in ast.walk(self.node)
-                if isinstance(s, ast.Assign)
-                for t in s.targets
-                if isinstance(t, ast.Name)
-            }
-            | set(numbers)
-        )
-        self.lines += [f"%{name}.at = alloca i64" for name in local]
-        self.lines += [f"store i64 %{name}, ptr %{name}.at" for name in numbers]
         self.body(self.node.body)
-        self.lines.append("ret i64 0")
+        if self.open:
+            self.lines.append("ret i64 0")
         types = ", ".join(f"{'ptr' if a in self.rows else 'i64'} %{a}" for a in given)
-        inner = "\n  ".join(self.lines)
+        inner = "\n  ".join(["entry:", *self.lines])
         return f"define internal i64 @{self.prefix}{self.node.name}({types}) {{\n  {inner}\n}}"
 
     def fresh(self, text: str) -> str:
@@ -102,10 +98,36 @@ class _Function:
         return f"l.{self.count}"
 
     def begin(self, label: str) -> None:
-        self.lines += [f"br label %{label}", f"{label}:"]
+        self.lines.append(f"{label}:")
+        self.block, self.open = label, True
+
+    def leave(self, label: str) -> Edge:
+        self.lines.append(f"br label %{label}")
+        self.open = False
+        return self.block, dict(self.values)
+
+    def meet(self, label: str, edges: list[Edge]) -> None:
+        """The block that all of ``edges`` go to: where they differ in a value, it is chosen."""
+        if not edges:
+            self.open = False
+            return
+        self.begin(label)
+        # A variable that only some of the ways have set is not one here.
+        self.values = {}
+        for name in edges[0][1]:
+            if any(name not in values for _, values in edges):
+                continue
+            ways = [(values[name], block) for block, values in edges]
+            if len({value for value, _ in ways}) == 1:
+                self.values[name] = ways[0][0]
+            else:
+                incoming = ", ".join(f"[ {value}, %{block} ]" for value, block in ways)
+                self.values[name] = self.fresh(f"phi i64 {incoming}")
 
     def body(self, statements: list[ast.stmt]) -> None:
         for s in statements:
+            if not self.open:
+                raise TypeError(f"never reached: {ast.unparse(s)}")
             self.statement(s)
 
     def statement(self, s: ast.stmt) -> None:
@@ -115,33 +137,59 @@ class _Function:
             case ast.Expr(value):
                 self.value(value)
             case ast.Assign([ast.Name(name)], value):
-                self.lines.append(f"store i64 {self.value(value)}, ptr %{name}.at")
+                self.values[name] = self.value(value)
             case ast.Assign([ast.Subscript(ast.Name(row), at)], value):
                 found = self.value(value)
                 self.lines.append(f"store i64 {found}, ptr {self.place(row, at)}")
             case ast.Return(value) if value is not None:
-                self.lines += [f"ret i64 {self.value(value)}", f"{self.label()}:"]
+                self.lines.append(f"ret i64 {self.value(value)}")
+                self.open = False
             case ast.Break():
-                self.lines += [f"br label %{self.ends[-1]}", f"{self.label()}:"]
+                # The label is not known yet: the loop's end puts it in.
+                self.lines.append("")
+                self.breaks[-1].append((f"{len(self.lines) - 1} {self.block}", dict(self.values)))
+                self.open = False
             case ast.While(test, body):
-                head, inside, end = self.label(), self.label(), self.label()
-                self.begin(head)
-                self.branch(test, inside, end)
-                self.lines.append(f"{inside}:")
-                self.ends.append(end)
-                self.body(body)
-                self.ends.pop()
-                self.lines += [f"br label %{head}", f"{end}:"]
+                self.loop(test, body)
             case ast.If(test, body, other):
                 yes, no, end = self.label(), self.label(), self.label()
-                self.branch(test, yes, no)
-                self.lines.append(f"{yes}:")
+                others = self.branch(test, yes, no)
+                self.begin(yes)
                 self.body(body)
-                self.lines += [f"br label %{end}", f"{no}:"]
+                edges = [self.leave(end)] if self.open else []
+                self.meet(no, others)
                 self.body(other)
-                self.begin(end)
+                edges += [self.leave(end)] if self.open else []
+                self.meet(end, edges)
             case _:
                 raise TypeError(f"no native code for: {ast.unparse(s)}")
+
+    def loop(self, test: ast.expr, body: list[ast.stmt]) -> None:
+        head, inside, end = self.label(), self.label(), self.label()
+        before = self.leave(head)
+        self.begin(head)
+        # What the body changes is one of two values here; the second is known at its end.
+        changed = sorted(
+            {t.id for s in body for n in ast.walk(s) if isinstance(n, ast.Assign)
+             for t in n.targets if isinstance(t, ast.Name)}
+        )  # fmt: skip
+        first = len(self.lines)
+        for name in changed:
+            self.values[name] = self.fresh("")
+        edges = self.branch(test, inside, end)
+        self.begin(inside)
+        self.breaks.append([])
+        self.body(body)
+        after = self.leave(head) if self.open else None
+        for k, name in enumerate(changed):
+            ways = [before] if after is None else [before, after]
+            incoming = ", ".join(f"[ {v.get(name, '0')}, %{block} ]" for block, v in ways)
+            self.lines[first + k] += f"phi i64 {incoming}"
+        for where, values in self.breaks.pop():
+            line, block = where.split()
+            self.lines[int(line)] = f"br label %{end}"
+            edges.append((block, values))
+        self.meet(end, edges)
 
     def place(self, row: str, at: ast.expr) -> str:
         return self.fresh(f"getelementptr i64, ptr %{row}, i64 {self.value(at)}")
@@ -151,7 +199,7 @@ class _Function:
             case ast.Constant(int() as n):
                 return str(int(n))
             case ast.Name(name):
-                return f"%{name}" if name in self.rows else self.fresh(f"load i64, ptr %{name}.at")
+                return f"%{name}" if name in self.rows else self.values[name]
             case ast.BinOp(left, op, right) if type(op) in _ARITHMETIC:
                 a, b = self.value(left), self.value(right)
                 return self.fresh(f"{_ARITHMETIC[type(op)]} i64 {a}, {b}")
@@ -166,19 +214,25 @@ class _Function:
                 return self.fresh(f"call i64 @{self.prefix}{name}({', '.join(given)})")
         raise TypeError(f"no native code for: {ast.unparse(e)}")
 
-    def branch(self, test: ast.expr, yes: str, no: str) -> None:
-        """Goes to one of two labels; ``and`` looks at its right side only where it must."""
+    def branch(self, test: ast.expr, yes: str, no: str) -> list[Edge]:
+        """Goes to one of two labels, and gives the ways to the second.
+
+        ``and`` looks at its right side only where it must.
+        """
         match test:
             case ast.Constant(True):
                 self.lines.append(f"br label %{yes}")
+                return []
             case ast.BoolOp(ast.And(), [first, *rest]):
                 more = self.label()
-                self.branch(first, more, no)
-                self.lines.append(f"{more}:")
-                self.branch(rest[0] if len(rest) == 1 else ast.BoolOp(ast.And(), rest), yes, no)
+                edges = self.branch(first, more, no)
+                self.begin(more)
+                left = rest[0] if len(rest) == 1 else ast.BoolOp(ast.And(), rest)
+                return edges + self.branch(left, yes, no)
             case ast.Compare(left, [op], [right]) if type(op) in _COMPARISONS:
                 a, b = self.value(left), self.value(right)
                 found = self.fresh(f"icmp {_COMPARISONS[type(op)]} i64 {a}, {b}")
                 self.lines.append(f"br i1 {found}, label %{yes}, label %{no}")
+                return [(self.block, dict(self.values))]
             case _:
                 raise TypeError(f"no native code for: {ast.unparse(test)}")

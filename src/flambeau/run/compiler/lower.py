@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.ir.graph import NUMBERS, Const
+from flambeau.ir.graph import NUMBERS, Aval, Const
 from flambeau.run.compiler import pointwise
 from flambeau.run.compiler.elements import element, known
 from flambeau.run.compiler.nodes import Literal, Node, Number, Operand, Ref
 from flambeau.run.compiler.views import View, contiguous, row_major
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from flambeau.ir.graph import Aval, Entry
+    from flambeau.ir.graph import Entry
     from flambeau.run.compiler.elements import Element
 
 __all__ = ["Buffer", "Lowering", "Refused", "lowering", "scalar"]
@@ -46,14 +46,20 @@ class Buffer:
 
 
 LOWER: dict[str, Callable[..., Any]] = {}
+# What to do with complex numbers, which are pairs in memory.
+PAIRS: dict[str, Callable[..., Any]] = {}
 
 
-def lowering(names: str) -> Callable:
-    """Registers how a primitive is lowered: ``f(lowering, entry, *operands)`` gives operands."""
+def lowering(names: str, pairs: bool = False) -> Callable:
+    """Registers how a primitive is lowered: ``f(lowering, entry, *operands)`` gives operands.
+
+    ``pairs``: where complex numbers are among operands or results; most have but a reference.
+    """
+    table = PAIRS if pairs else LOWER
 
     def add(f: Callable) -> Callable:
         for name in names.split():
-            LOWER[name] = f
+            table[name] = f
         return f
 
     return add
@@ -66,9 +72,15 @@ class Lowering:
     """
 
     def __init__(
-        self, entries: Sequence[Entry], outs: Sequence[int], samples: Sequence[Any]
+        self,
+        entries: Sequence[Entry],
+        outs: Sequence[int],
+        samples: Sequence[Any],
+        layouts: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         self.samples = list(samples)
+        # Strides, in elements, of inputs that are not contiguous.
+        self.layouts = layouts or {}
         # Arithmetic of run-time numbers, done before each run: (function, operands).
         self.prelude: list[tuple[Any, list[Any]]] = []
         self.nodes: list[Node] = []
@@ -80,9 +92,12 @@ class Lowering:
         self.read_across: dict[Ref, int] = {}
         self.copies: dict[Ref, Ref] = {}
         self.host_reasons: list[tuple[str, str]] = []
+        # Complex values that are real ones, by their slots.
+        self.reals: dict[int, Ref] = {}
         self._next = 1 + max((s for e in entries for s in e.outputs), default=-1)
         self._consts: dict[int, int] = {}
         self._keep: list[Any] = []
+        self._extents: dict[int, np.ndarray] = {}
         self.avals: dict[int, Aval] = {}
         for e in entries:
             for i, a in zip(e.inputs, e.in_avals, strict=True):
@@ -102,12 +117,22 @@ class Lowering:
         """A buffer with fixed content."""
         found = self._consts.get(id(array))
         if found is None:
-            el = element(dtypes.from_numpy_dtype(array.dtype))
+            el = element_or_raw(Aval(array.shape, dtypes.from_numpy_dtype(array.dtype)))
             found = self.fresh(array.size, el)
             self.buffers[found].array = np.ascontiguousarray(array)
             self._consts[id(array)] = found
             self._keep.append(array)
         return Ref(found, contiguous(array.shape))
+
+    def extent(self, n: int) -> Ref:
+        """A count in memory, for kernels that are the same whatever it is.
+
+        Ragged batches have another one each time.
+        """
+        array = self._extents.get(n)
+        if array is None:
+            array = self._extents[n] = np.array([n], np.int64)
+        return self.constant(array)
 
     def number(self, index: int, kind: str) -> Number:
         """A run-time number, read as ``kind``: f or i."""
@@ -198,6 +223,13 @@ class Lowering:
         self.nodes.append(node)
         return [Ref(slot, contiguous(s)) for slot, s in zip(slots, outs, strict=True)]
 
+    def copied(self, x: Operand, shape: tuple[int, ...], el: Element) -> Ref:
+        """The value in memory of its own, in row-major order."""
+        from flambeau.run.compiler.interleaving import interleaved
+
+        found = interleaved(self, x, el) if x.__class__ is Ref else None
+        return self.map("copy", [x], shape, el) if found is None else found
+
     def dense(self, x: Operand, shape: tuple[int, ...], el: Element) -> Ref:
         """The value in memory, in row-major order (perhaps from an offset)."""
         if x.__class__ is not Ref:
@@ -208,7 +240,7 @@ class Lowering:
         ):
             dense = view.reshape((view.size,))
             if dense is None or dense.moving or dense.strides != (1,):
-                return self.map("copy", [x], shape, el)
+                return self.copied(x, shape, el)
             return Ref(x.slot, View(shape, row_major(shape), view.offset))
         return x
 
@@ -222,9 +254,12 @@ class Lowering:
                 continue
             mark = (len(self.nodes), len(self.guards))
             try:
-                if not all(a.dtype is None or known(a.dtype) for a in (*e.in_avals, *e.out_avals)):
-                    raise Refused("no kernels for this dtype")
-                rule = LOWER.get(e.prim.name)
+                if all(a.dtype is None or known(a.dtype) for a in (*e.in_avals, *e.out_avals)):
+                    rule = LOWER.get(e.prim.name)
+                else:
+                    rule = PAIRS.get(e.prim.name)
+                    if rule is None:
+                        raise Refused("no kernels for this dtype")
                 if rule is None:
                     if e.prim.name not in pointwise.RULES:
                         raise Refused("no kernel")
@@ -262,10 +297,18 @@ class Lowering:
             return Number(NUMBERS - i, "?")
         found = self.env.get(i)
         if found is None:
-            # An input of the program.
-            el = element(aval.dtype)
-            self.buffers[i] = Buffer(math.prod(aval.shape), el)
-            found = self.env[i] = Ref(i, contiguous(aval.shape))
+            found = self.given(i, aval)
+        return found
+
+    def given(self, slot: int, aval: Aval) -> Ref:
+        """An input of the program, as it lies in memory."""
+        view, size = contiguous(aval.shape), math.prod(aval.shape)
+        strides = self.layouts.get(slot)
+        if strides is not None:
+            view = View(aval.shape, strides)
+            size = 1 + sum((n - 1) * s for n, s in zip(aval.shape, strides, strict=True))
+        self.buffers[slot] = Buffer(size, element_or_raw(aval))
+        found = self.env[slot] = Ref(slot, view)
         return found
 
     def host(self, e: Entry, why: str) -> list[Ref]:
@@ -279,10 +322,8 @@ class Lowering:
             if aval.dtype is None:
                 operands.append(self.operand(e, k))
                 continue
-            if i not in self.env and i < 0:
-                operands.append(Ref(i, contiguous(aval.shape)))
-                self.buffers.setdefault(i, Buffer(math.prod(aval.shape), element_or_raw(aval)))
-                self.env[i] = operands[-1]
+            if i not in self.env and i < 0 and i not in self.layouts:
+                operands.append(self.given(i, aval))
                 continue
             x = self.operand(e, k)
             operands.append(self.dense(x, aval.shape, element_or_raw(aval)))

@@ -45,6 +45,8 @@ FAULT, NUMBER_MEMORY = -2_000_000_001, -2_000_000_002
 # What one vector's worth of an operation takes, in nanoseconds: for cutting work, no more.
 COST = {"div": 2.0, "sqrt": 2.0, "rsqrt": 3.0, "reciprocal": 2.0, "copy": 0.1}
 ELEMENTARY = 4.0
+# Rows so many bytes apart are not foreseen by the processor: so many rows ahead are asked for.
+FAR, AHEAD = 2048, 16
 # Work of less than this many nanoseconds is not shared out.
 WORTH = 10_000.0
 
@@ -436,7 +438,9 @@ class Builder:
     def combine(self, k: int, a: str, b: str, lanes: Lanes | None = None) -> str:
         node = self.group.nodes[k]
         op = {"sum": "add", "prod": "mul", "amax": "maximum", "amin": "minimum"}[node.op]
-        return pointwise.RULES[op](lanes or self.wide, [a, b], node.compute, {})
+        # The first is asked whether it is NaN: it is the new value, which need not be waited for.
+        given = [a, b] if op in ("add", "mul") else [b, a]
+        return pointwise.RULES[op](lanes or self.wide, given, node.compute, {})
 
     def across(self, value: str, node: Node) -> str:
         """The lanes of a vector combined, in an order fixed by their number."""
@@ -558,6 +562,7 @@ class Builder:
         base = bases[a]
         if stride == 1 or self.plan.axes[axis] == 1:
             p = base if at == "0" else f.element(base, memory, at)
+            self.ask_ahead(a, p)
             if mask is None:
                 raw = f.load(vector(self.lanes, memory), p, el.size)
             else:
@@ -566,6 +571,20 @@ class Builder:
             raw = self.gather(base, memory, at, stride, mask)
         loads[a] = self.unpack(self.wide, raw, el)
         return loads[a]
+
+    def ask_ahead(self, a: Access, pointer: str) -> None:
+        """Down columns, each row is another page: what comes some rows later is asked for."""
+        if self.row_mode or not self.plan.reduced:
+            return
+        down = self.plan.reduced[-1]
+        step = a.strides[down] * a.element.size
+        if step < FAR or self.plan.axes[down] < 4 * AHEAD:
+            return
+        f = self.f
+        f.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for line in range(0, self.lanes * a.element.size, 64):
+            there = f.value(f"getelementptr i8, ptr {pointer}, i64 {AHEAD * step + line}")
+            f.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
 
     def places(self, base: str, memory: str, at: str, stride: int) -> str:
         """Addresses of strided elements, as a vector."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.ir.graph import Aval, Const, Entry
 from flambeau.ir.primitive import PRIMITIVES
+from flambeau.run.compiler.passes_halves import widen_halves
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -205,8 +206,8 @@ def fill_last(entries: Sequence[Entry], outs: Collection[int]) -> list[Entry]:
     return [e for e in kept if e.outputs[0] not in dead or e.outputs[0] in outs]
 
 
-# Fillings first: what they are put into may then be one side of a sum of slices.
-PASSES = (fill_last, join_slices)
+# Fillings before sums: what they are put into may then be one side of a sum of slices.
+PASSES = (widen_halves, fill_last, join_slices)
 
 
 def rewrite(entries: Sequence[Entry], outs: Collection[int]) -> list[Entry]:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flambeau import dtypes
+from flambeau.ir.reference._common import highest, lowest
 from flambeau.run.compiler import code
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, chunk_of
 from flambeau.run.compiler.elements import element
+from flambeau.run.compiler.emit import vector
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
-from flambeau.run.compiler.nodes import Ref
-from flambeau.run.compiler.places_vectors import chosen_in_rows, fits
+from flambeau.run.compiler.nodes import Literal, Ref
+from flambeau.run.compiler.places_vectors import chosen_in_rows, fits, put_in_rows
 from flambeau.run.compiler.rules import values
 from flambeau.run.compiler.stages import Plan, Stage
 from flambeau.run.compiler.views import row_major
@@ -46,6 +51,23 @@ def copied(count: int, el: Element, source: str) -> Stage:
     return Stage(f.kernel(prefix="place"), (source, "out0"), count, max(1, min(count, 1 << 14)))
 
 
+def zeros(shape: Shape, el: Element) -> Stage:
+    """``out0`` all zero, for others to write over."""
+    count = math.prod(shape)
+    n = code.target().lanes(el.size)
+    memory = f"i{8 * el.size}"
+    ty = vector(n, memory)
+    f = Code()
+    out = f.pointer(0)
+    with f.loop("%begin", "%end", str(n), while_room=True) as i:
+        f.store(ty, "zeroinitializer", f.along(out, (i.index, el.size)), el.size)
+    left = f.value(f"sub i64 %end, {i.index}")
+    with f.when(f.value(f"icmp sgt i64 {left}, 0")):
+        there = f.along(out, (i.index, el.size))
+        f.store_masked(n, memory, "zeroinitializer", there, f.mask(n, left))
+    return Stage(f.kernel(prefix="place"), ("out0",), count, max(1, min(count, 1 << 14)))
+
+
 class Writer:
     """A kernel that reads places from arrays of indices."""
 
@@ -69,16 +91,32 @@ class Writer:
             f.store("i64", "1", self.fault, 8)
         return raw, fits
 
-    def move(self, source: str, target: str, el: Element, add: bool) -> None:
-        """One element to another place, or added to what is there."""
+    def move(self, source: str, target: str, el: Element, how: bool | str) -> None:
+        """One element to another place, or added to what is there, or combined another way."""
         f = self.f
-        if not add:
+        if not how:
             memory = f"i{8 * el.size}"
             f.store(memory, f.load(memory, source, el.size), target, el.size)
             return
         x, y = (f.load(el.memory, p, el.size) for p in (target, source))
-        total = f.value(f"{'fadd' if el.kind == 'f' else 'add'} {el.memory} {x}, {y}")
-        f.store(el.memory, total, target, el.size)
+        f.store(el.memory, self.combined(x, y, el, how), target, el.size)
+
+    def combined(self, x: str, y: str, el: Element, how: bool | str) -> str:
+        """Two elements' sum (True), or what ``how`` names; NaN is greatest, and least."""
+        f, floating, memory = self.f, el.kind == "f", el.memory
+        if how in _REDUCED:
+            return f.value(f"{_REDUCED[how][not floating]} {memory} {x}, {y}")
+        more = "gt" if how == "amax" else "lt"
+        if not floating:
+            sign = "u" if el.kind == "u" else "s"
+            stays = f.value(f"icmp {sign}{more} {memory} {x}, {y}")
+        else:
+            beats, nan = (
+                f.value(f"fcmp o{more} {memory} {x}, {y}"),
+                f.value(f"fcmp uno {memory} {x}, {x}"),
+            )
+            stays = f.value(f"or i1 {beats}, {nan}")
+        return f.value(f"select i1 {stays}, {memory} {x}, {memory} {y}")
 
     def move_row(self, source: str, target: str, width: int, el: Element, add: bool) -> None:
         """``width`` neighbours."""
@@ -102,14 +140,26 @@ class Writer:
                 self.move(here, there, el, add)
 
 
+# Instructions of floating-point numbers, and of others.
+_REDUCED: dict[bool | str, tuple[str, str]] = {
+    True: ("fadd", "add"), "sum": ("fadd", "add"), "prod": ("fmul", "mul"),
+}  # fmt: skip
+
+
 def along_axis(
     shape: Shape, index: Shape, source: Shape | None, dim: int, el: Element, index_el: Element,
-    add: bool = False,
+    add: bool | str = False, counted: str | None = None,
 ) -> Stage:  # fmt: skip
-    """One element for each of ``index``: gathered (no ``source``), or scattered to ``out0``."""
+    """One element for each of ``index``: gathered (no ``source``), or scattered to ``out0``.
+
+    Where ``counted`` names an operand, the kernel reads there how many there are along the axis.
+    """
     gathers = source is None
-    w = Writer(4)
+    w = Writer(4 if counted is None else 5)
     f = w.f
+    extents = [str(n) for n in index[dim:]]
+    if counted is not None:
+        extents[0] = f.load("i64", w.at[3], 8)
     # gather: x, index, out; scatter: index, source, out.
     strides = row_major(shape)
     inner = row_major(index)
@@ -118,7 +168,7 @@ def along_axis(
     with f.loop("%begin", "%end") as unit, ExitStack() as stack:
         # What lies before the axis is independent of each other: the units.
         places = f.split(unit.index, *lead[1:]) if lead else []
-        places += [stack.enter_context(f.loop("0", str(n))).index for n in index[dim:]]
+        places += [stack.enter_context(f.loop("0", n)).index for n in extents]
         position = "0"
         for p, s in zip(places, inner, strict=True):
             position = f.add(position, f.mul(p, s))
@@ -135,8 +185,8 @@ def along_axis(
                 ends = f.along(w.at[1], (other, el.size)), f.along(w.at[2], (there, el.size))
             w.move(*ends, el, add)
     units = math.prod(lead)
-    names = ("0", "1", "out0", "fault") if gathers else ("1", "2", "out0", "fault")
     chunk = chunk_of(units, math.prod(index) * 6)
+    names = ("0", "1", "out0", *([] if counted is None else [counted]), "fault")
     return Stage(f.kernel(prefix="place"), names, units, chunk)
 
 
@@ -154,13 +204,17 @@ def rows(
     width = math.prod(shape[first + k :])
     block = math.prod(shape[first:])
     strides = row_major(shape)
-    w = Writer(k + 3)
+    w = Writer(k + 3 + put)
     f = w.f
     data, out, indices = w.at[0], w.at[1], w.at[2 : 2 + k]
+    # The kernel is the same for any number of choices, unless it takes units apart.
+    number = f.load("i64", w.at[2 + k], 8) if put else str(count)
     with f.loop("%begin", "%end") as unit, ExitStack() as stack:
         if put:
             lead = unit.index
-            choice = stack.enter_context(f.loop("0", str(count))).index
+            choice = stack.enter_context(f.loop("0", number)).index
+        elif outer == 1:
+            lead, choice = "0", unit.index
         else:
             lead, choice = f.divided(unit.index, count)
         offset, exists = f.mul(lead, block), ""
@@ -169,7 +223,9 @@ def rows(
             offset = f.add(offset, f.mul(found, strides[d]))
             exists = f.value(f"and i1 {exists}, {fits}") if exists else fits
         with f.when(exists):
-            chosen = f.mul(f.add(f.mul(lead, count), choice), width)
+            if lead != "0":
+                choice = f.add(f.value(f"mul i64 {lead}, {number}"), choice)
+            chosen = f.mul(choice, width)
             if put:
                 w.move_row(
                     f.along(data, (chosen, el.size)),
@@ -186,7 +242,7 @@ def rows(
     units = outer if put else outer * count
     chunk = chunk_of(units, outer * count * (10 + width / 8))
     names = (
-        "1" if put else "0", "out0", *[str(j + 1 + put) for j in range(k)], "fault",
+        "1" if put else "0", "out0", *[str(j + 1 + put) for j in range(k + put)], "fault",
     )  # fmt: skip
     return Stage(f.kernel(prefix="place"), names, units, chunk)
 
@@ -215,17 +271,20 @@ def _gather(low: Lowering, e: Entry, x: Operand, index: Operand) -> Ref:
     if not aval.shape or 0 in (*aval.shape, *out.shape):
         raise Refused("of a number, or nothing")
     index, index_el = _index(low, e, index, 1)
-    dim = e.attrs["dim"] % len(aval.shape)
+    dim, counted = e.attrs["dim"] % len(aval.shape), None
     if (
         dim == len(aval.shape) - 1
-        and fits(el, aval.shape[-1])
+        and fits(el, aval.shape[-1], out.shape[-1])
         and aval.shape[:-1] == out.shape[:-1]
     ):
         lead = math.prod(out.shape[:-1])
         stage = chosen_in_rows(lead, aval.shape[-1], out.shape[-1], el, index_el, False, False)
     else:
-        stage = along_axis(aval.shape, out.shape, None, dim, el, index_el)
+        counted = None if dim else "2"
+        stage = along_axis(aval.shape, out.shape, None, dim, el, index_el, counted=counted)
     given = [_whole(low, x, aval.shape, el), index]
+    if counted is not None:
+        given.append(low.extent(out.shape[0]))
     return low.stages("gather", Plan((stage,)), given, [out.shape], [el], faults=True)[0]
 
 
@@ -243,12 +302,84 @@ def _scatter(low: Lowering, e: Entry, base: Operand, index: Operand, src: Operan
         _addable(el)
     index, index_el = _index(low, e, index, 1)
     dim = e.attrs["dim"] % len(shape)
-    given = [_whole(low, base, shape, el), index, _whole(low, src, source, el)]
-    stages = (
-        copied(math.prod(shape), el, "0"),
-        along_axis(shape, chosen, source, dim, el, index_el, add),
-    )
-    return low.stages(e.prim.name, Plan(stages), given, [shape], [el], faults=True)[0]
+    given, first = _begun(low, base, shape, el, [index, _whole(low, src, source, el)])
+    last = len(shape) - 1
+    if (
+        dim == last
+        and fits(el, shape[-1], chosen[-1])
+        and shape[:-1] == chosen[:-1]
+        and (not source or source[:-1] == chosen[:-1])
+    ):
+        length = source[-1] if source else None
+        lead = math.prod(shape[:-1])
+        stage = put_in_rows(lead, shape[-1], chosen[-1], el, index_el, add, length)
+    else:
+        counted = None if dim else _counted(low, given, chosen)
+        stage = along_axis(shape, chosen, source, dim, el, index_el, add, counted)
+    plan = Plan((first, stage))
+    return low.stages(e.prim.name, plan, given, [shape], [el], faults=True)[0]
+
+
+def _counted(low: Lowering, given: list[Ref], chosen: Shape) -> str:
+    """The name of one operand more: how many are chosen along the first axis."""
+    given.append(low.extent(chosen[0]))
+    return str(len(given) - 1)
+
+
+@lowering("scatter_reduce")
+def _scatter_reduce(low: Lowering, e: Entry, base: Operand, index: Operand, src: Operand) -> Ref:
+    aval = e.in_avals[0]
+    el, reduce = element(aval.dtype), e.attrs["reduce"]
+    shape, chosen, source = (a.shape for a in e.in_avals)
+    if not shape or 0 in (*shape, *chosen) or len(source) != len(shape):
+        raise Refused("of a number, or nothing")
+    if e.in_avals[2].dtype is not aval.dtype:
+        raise Refused("operands of several dtypes")
+    _addable(el)
+    mean, include = reduce == "mean", e.attrs["include_self"]
+    if mean and el.kind != "f":
+        raise Refused("means of integers")
+    index, index_el = _index(low, e, index, 1)
+    dim = e.attrs["dim"] % len(shape)
+
+    def reduced(base: Operand, src: Ref, source: Shape, how: str, include: bool) -> Ref:
+        given, first = _begun(low, base, shape, el, [index, src])
+        counted = None if dim else _counted(low, given, chosen)
+        stages = [first]
+        if not include:
+            start = along_axis(shape, chosen, (), dim, el, index_el, False, counted)
+            given.append(constant(_start(how, aval.dtype.numpy)))
+            names = ("0", str(len(given) - 1), *start.operands[2:])
+            stages.append(replace(start, operands=names))
+        stages.append(along_axis(shape, chosen, source, dim, el, index_el, how, counted))
+        plan = Plan(tuple(stages))
+        return low.stages("scatter_reduce", plan, given, [shape], [el], faults=True)[0]
+
+    def constant(value: Any) -> Ref:
+        return low.constant(np.array([value], aval.dtype.numpy))
+
+    found = reduced(base, _whole(low, src, source, el), source, "sum" if mean else reduce, include)
+    if not mean:
+        return found
+    count = reduced(Literal(float(include)), constant(1), (), "sum", True)
+    return low.map("div", [found, low.map("maximum", [count, Literal(1.0)], shape, el)], shape, el)
+
+
+def _start(reduce: str, dtype: np.dtype) -> Any:
+    """What nothing loses against, and nothing is changed by."""
+    if reduce in ("sum", "prod"):
+        return int(reduce == "prod")
+    return lowest(np.dtype(dtype)) if reduce == "amax" else highest(np.dtype(dtype))
+
+
+def _begun(
+    low: Lowering, base: Operand, shape: Shape, el: Element, others: list[Ref]
+) -> tuple[list[Ref], Stage]:
+    """What is written over: zeros, or a copy of the operand after all ``others``."""
+    if base.__class__ is Literal and base.value == 0 and math.copysign(1, base.value) > 0:
+        return others, zeros(shape, el)
+    whole = _whole(low, base, shape, el)
+    return [*others, whole], copied(math.prod(shape), el, str(len(others)))
 
 
 def _choices(
@@ -291,9 +422,11 @@ def _index_put(low: Lowering, e: Entry, base: Operand, value: Operand, *indices:
     if add:
         _addable(el)
     chosen = (*aval.shape[: where[0]], *common, *aval.shape[where[-1] + 1 :])
+    count = math.prod(common)
     given = [_whole(low, base, aval.shape, el), _whole(low, value, chosen, el), *refs]
+    given.append(low.extent(count))
     stages = (
         copied(math.prod(aval.shape), el, "0"),
-        rows(aval.shape, where, math.prod(common), el, els, True, add),
+        rows(aval.shape, where, count, el, els, True, add),
     )
     return low.stages("index_put", Plan(stages), given, [aval.shape], [el], faults=True)[0]

@@ -1,16 +1,44 @@
-"""Elements chosen along the last axis, a vector of them at a time."""
+"""Elements chosen or put along the last axis, a vector of places at a time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, chunk_of
+from flambeau.run.compiler.emit import constant
 from flambeau.run.compiler.stages import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flambeau.run.compiler.elements import Element
 
 LANES = 8
+
+
+def _places(
+    f: Code, here: str, n: int, index_el: Element, mask: str | None, wrap: bool, fault: str
+) -> str:
+    """A vector of places; those that do not exist are noted, and become 0, which does."""
+    wide = f"<{LANES} x i64>"
+    bits = f"<{LANES} x i1>"
+    ty = f"<{LANES} x {index_el.memory}>"
+    if mask is None:
+        raw = f.load(ty, here, index_el.size)
+    else:
+        # The lanes beyond the end are 0.
+        raw = f.load_masked(LANES, index_el.memory, here, mask)
+    if index_el.memory != "i64":
+        raw = f.value(f"sext {ty} {raw} to {wide}")
+    if wrap:
+        below = f.value(f"icmp slt {wide} {raw}, zeroinitializer")
+        other = f.value(f"add {wide} {raw}, splat (i64 {n})")
+        raw = f.value(f"select {bits} {below}, {wide} {other}, {wide} {raw}")
+    outside = f.value(f"icmp uge {wide} {raw}, splat (i64 {n})")
+    wrong = f.call(f"llvm.vector.reduce.or.v{LANES}i1", "i1", (bits, outside))
+    with f.when(wrong):
+        f.store("i64", "1", fault, 8)
+    return f.value(f"select {bits} {outside}, {wide} zeroinitializer, {wide} {raw}")
 
 
 def chosen_in_rows(
@@ -24,7 +52,6 @@ def chosen_in_rows(
     x, index, out, fault = (f.pointer(i) for i in range(4))
     memory, size = f"i{8 * el.size}", el.size
     wide = f"<{LANES} x i64>"
-    bits = f"<{LANES} x i1>"
     with f.loop("%begin", "%end") as row:
         source = f.along(x, (row.index, n * size))
         places = index if shared else f.along(index, (row.index, k * index_el.size))
@@ -32,23 +59,7 @@ def chosen_in_rows(
 
         def step(at: str, mask: str | None) -> None:
             here = f.along(places, (at, index_el.size))
-            ty = f"<{LANES} x {index_el.memory}>"
-            if mask is None:
-                raw = f.load(ty, here, index_el.size)
-            else:
-                raw = f.load_masked(LANES, index_el.memory, here, mask)
-            if index_el.memory != "i64":
-                raw = f.value(f"sext {ty} {raw} to {wide}")
-            if wrap:
-                below = f.value(f"icmp slt {wide} {raw}, zeroinitializer")
-                other = f.value(f"add {wide} {raw}, splat (i64 {n})")
-                raw = f.value(f"select {bits} {below}, {wide} {other}, {wide} {raw}")
-            # The lanes beyond the end read place 0, which exists.
-            outside = f.value(f"icmp uge {wide} {raw}, splat (i64 {n})")
-            wrong = f.call(f"llvm.vector.reduce.or.v{LANES}i1", "i1", (bits, outside))
-            with f.when(wrong):
-                f.store("i64", "1", fault, 8)
-            safe = f.value(f"select {bits} {outside}, {wide} zeroinitializer, {wide} {raw}")
+            safe = _places(f, here, n, index_el, mask, wrap, fault)
             found = "poison"
             # One by one: on AMD (Zen 4) the gather instruction takes seven times as long.
             for lane in range(LANES):
@@ -63,16 +74,86 @@ def chosen_in_rows(
             else:
                 f.store_masked(LANES, memory, found, to, mask)
 
-        whole = k - k % LANES
-        if whole:
-            with f.loop("0", str(whole), str(LANES)) as i:
-                step(i.index, None)
-        if k > whole:
-            step(str(whole), f.mask(LANES, str(k - whole)))
+        _vectors(f, k, step)
     chunk = chunk_of(rows, rows * k * 2)
     return Stage(f.kernel(prefix="chosen"), ("0", "1", "out0", "fault"), rows, chunk)
 
 
-def fits(el: Element, n: int) -> bool:
-    """Whether rows of ``n`` elements may be read so."""
-    return el.size in (4, 8) and n > 0
+def put_in_rows(
+    rows: int, n: int, k: int, el: Element, index_el: Element, add: bool, source: int | None
+) -> Stage:
+    """``out[r, index[r, j]] = source[r, j]`` in order of ``j``, or added to what is there.
+
+    ``source`` is the length of its rows, None for a single element.
+    """
+    f = Code()
+    index, x, out, fault = (f.pointer(i) for i in range(4))
+    memory, size = el.memory if add else f"i{8 * el.size}", el.size
+    with f.loop("%begin", "%end") as row:
+        places = f.along(index, (row.index, k * index_el.size))
+        given = f.along(x, (row.index, (source or 0) * size))
+        target = f.along(out, (row.index, n * size))
+
+        def step(at: str, mask: str | None) -> None:
+            here = f.along(places, (at, index_el.size))
+            safe = _places(f, here, n, index_el, mask, False, fault)
+            for lane in range(LANES if mask is None else k % LANES):
+                place = f.value(f"extractelement <{LANES} x i64> {safe}, i64 {lane}")
+                there = f.along(target, (place, size))
+                one = f.load(
+                    memory,
+                    given if source is None else f.along(given, (f.add(at, lane), size)),
+                    size,
+                )
+                if add:
+                    old = f.load(memory, there, size)
+                    one = f.value(f"{'fadd' if el.kind == 'f' else 'add'} {memory} {old}, {one}")
+                f.store(memory, one, there, size)
+
+        _vectors(f, k, step)
+    chunk = chunk_of(rows, rows * k * 3)
+    return Stage(f.kernel(prefix="put"), ("0", "1", "out0", "fault"), rows, chunk)
+
+
+def class_of_rows(rows: int, n: int, el: Element, index_el: Element, ignore: int) -> Stage:
+    """``out[r] = x[r, index[r]]``; 0 where the place is ``ignore``, or does not exist."""
+    f = Code()
+    x, index, out = (f.pointer(i) for i in range(3))
+    ty, size = el.memory, el.size
+
+    def one(row: str) -> None:
+        raw = f.load(index_el.memory, f.along(index, (row, index_el.size)), index_el.size)
+        if index_el.memory != "i64":
+            raw = f.value(f"sext {index_el.memory} {raw} to i64")
+        exists = f.value(f"icmp ult i64 {raw}, {n}")
+        counts = f.value(f"and i1 {exists}, {f.value(f'icmp ne i64 {raw}, {ignore}')}")
+        place = f.value(f"select i1 {counts}, i64 {raw}, i64 0")
+        value = f.load(ty, f.along(x, (f.add(f.mul(row, n), place), size)), size)
+        zero = constant(0.0, ty)
+        f.store(
+            ty, f.value(f"select i1 {counts}, {ty} {value}, {ty} {zero}"),
+            f.along(out, (row, size)), size,
+        )  # fmt: skip
+
+    # Several at a time: their loads wait for memory together.
+    with f.loop("%begin", "%end", str(LANES), while_room=True) as block:
+        for lane in range(LANES):
+            one(f.add(block.index, lane))
+    with f.loop(block.index, "%end") as rest:
+        one(rest.index)
+    return Stage(f.kernel(prefix="class"), ("0", "1", "out0"), rows, chunk_of(rows, rows * 4))
+
+
+def _vectors(f: Code, k: int, step: Callable[[str, str | None], None]) -> None:
+    """``step`` for each vector of a row, with a mask for one that is not full."""
+    whole = k - k % LANES
+    if whole:
+        with f.loop("0", str(whole), str(LANES)) as i:
+            step(i.index, None)
+    if k > whole:
+        step(str(whole), f.mask(LANES, str(k - whole)))
+
+
+def fits(el: Element, n: int, k: int = LANES) -> bool:
+    """Whether ``k`` places in each row of ``n`` elements are worth a vector."""
+    return el.size in (4, 8) and n > 0 and k >= LANES // 2

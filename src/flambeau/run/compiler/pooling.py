@@ -16,6 +16,7 @@ from flambeau.run.compiler.pooling_means import (
     avg_pool,
     avg_pool_gradient,
 )
+from flambeau.run.compiler.pooling_uneven import adaptive_max, fractional_max_pool
 from flambeau.run.compiler.pooling_windows import (
     Columns,
     Windows,
@@ -126,9 +127,10 @@ def _first_columns(f: Code, w: Windows, columns: Columns) -> str:
 def adaptive_max_pool(
     attrs: dict[str, Any], in_avals: Sequence[Aval], out_avals: Sequence[Aval], target: Target
 ) -> Plan | None:
-    """Windows that share the image out evenly, where they all have one size."""
+    """Windows that share the image out: evenly, where they all have one size."""
     how = even_windows(attrs["output_size"], in_avals[0])
-    return None if how is None else max_pool(how, in_avals, out_avals, target)
+    plan = None if how is None else max_pool(how, in_avals, out_avals, target)
+    return plan or adaptive_max(attrs, in_avals, out_avals, target)
 
 
 def plane_add(
@@ -195,6 +197,7 @@ def plane_take(
 PLANS: dict[str, Callable[..., Plan | None]] = {
     "max_pool": max_pool,
     "adaptive_max_pool": adaptive_max_pool,
+    "fractional_max_pool": fractional_max_pool,
     "plane_add": plane_add,
     "plane_take": plane_take,
     "avg_pool": avg_pool,

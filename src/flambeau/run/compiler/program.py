@@ -14,28 +14,35 @@ from flambeau.ir.graph import Aval
 from flambeau.run.compiler import (
     borders,
     code,
+    convolution,
     epilogue,
+    fourier,
     launch,
     layers,
     memory,
+    pairs,
     places,
+    pointwise_bessel,
     pointwise_division,
+    pointwise_gamma,
     pointwise_special,
     rules,
+    rules_classes,
     rules_distances,
     rules_statistics,
+    sampling,
     scans,
     scans_extrema,
+    selection,
     tables,
     threads,
 )
 from flambeau.run.compiler.fuse import Fuser, Group, ordered
 from flambeau.run.compiler.gemm import Plan, Product, product
-from flambeau.run.compiler.lower import Buffer, Lowering, element_or_raw
+from flambeau.run.compiler.lower import Lowering, element_or_raw
 from flambeau.run.compiler.nest import FAULT, NUMBER_MEMORY, Nest, build
 from flambeau.run.compiler.nest_values import number_key
 from flambeau.run.compiler.nodes import Literal, Node, Number, Ref
-from flambeau.run.compiler.views import contiguous
 from flambeau.run.interpreter import called
 from flambeau.run.tail import tail
 
@@ -49,11 +56,17 @@ __all__ = ["Compiled", "Faulty", "Draft"]
 
 # imported for what they register
 del borders, layers, places, pointwise_division, pointwise_special, rules
-del rules_distances, rules_statistics, scans, scans_extrema, tables
+del fourier, pairs, pointwise_bessel, pointwise_gamma
+del rules_classes, rules_distances, rules_statistics, sampling
+del scans, scans_extrema, selection, tables
 
 
 class Faulty(Exception):
     """A kernel met a value that its primitive refuses; nothing of the program's inputs changed."""
+
+
+class Moved(Exception):
+    """An input lies in memory in another way than the code was made for; nothing was done."""
 
 
 def needed(nodes: Sequence[Node], outs: set[int]) -> list[Node]:
@@ -87,11 +100,12 @@ class Draft:
         samples: Sequence[Any],
         passed: Mapping[int, Aval] | None = None,
         storages: Sequence[tuple[int, int]] = (),
+        layouts: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         self.outs = tuple(outs)
         # For the profiler: what the program computes.
         self.entries = entries
-        low = Lowering(entries, outs, samples)
+        low = Lowering(entries, outs, samples, layouts)
         low.avals.update(passed or {})
         low.run(entries)
         self.low = low
@@ -123,8 +137,7 @@ class Draft:
             el = element_or_raw(aval)
             if value is None:
                 # An input that no entry reads.
-                low.buffers[slot] = Buffer(math.prod(aval.shape), el)
-                value = low.env[slot] = Ref(slot, contiguous(aval.shape))
+                value = low.given(slot, aval)
             own = (
                 value.__class__ is Ref
                 and value.slot >= 0
@@ -133,7 +146,7 @@ class Draft:
                 and value.view.is_whole(low.buffers[value.slot].size)
             )
             if not own:
-                value = low.map("copy", [value], aval.shape, el)
+                value = low.copied(value, aval.shape, el)
             taken.add(value.slot)
             self.out_slots.append(value.slot)
             self.out_shapes.append((aval.shape, aval.dtype.numpy))
@@ -205,7 +218,7 @@ class Draft:
                 names["c"] = names["out0"]
                 names["fault"] = (FAULT, 0)
                 if attached is not None:
-                    names["c"] = (attached.c, 0)
+                    names["c"] = names["out0"] = (attached.c, 0)
                     names |= {f"e{k}": p for k, p in enumerate(attached.pointers)}
                 for stage in plan.stages:
                     if work is not None:
@@ -269,7 +282,7 @@ class Draft:
         place = {id(g): i for i, g in enumerate(self.groups)}
         for k, i in candidates:
             slot, source = self.out_slots[k], -1 - i
-            if source in self.out_slots:
+            if source in self.out_slots or source in self.low.layouts:
                 continue
             writers = self.writing.get(slot, [])
             if len(writers) != 1 or place[id(writers[0][1])] < faults:
@@ -322,11 +335,13 @@ def front(draft: Draft, replacing: set[int]) -> tuple[int, frozenset[int]]:
 
 
 def planned(node: Node, attached: epilogue.Attached | None) -> Plan:
-    """The stages of a node of kernels; a product's wait for its epilogue."""
-    if not isinstance(node.plan, Product):
-        return node.plan
+    """The stages of a node of kernels; products and convolutions wait for their epilogues."""
     ending = None if attached is None else attached.epilogue()
-    return product(replace(node.plan, epilogue=ending), code.target())
+    if isinstance(node.plan, Product):
+        return product(replace(node.plan, epilogue=ending), code.target())
+    if isinstance(node.plan, convolution.Convolution):
+        return convolution.planned(replace(node.plan, epilogue=ending), code.target())
+    return node.plan
 
 
 def shown(nodes: Sequence[Node]) -> str:
@@ -353,6 +368,7 @@ class Compiled:
     """A program that runs."""
 
     Faulty = Faulty
+    Moved = Moved
 
     def __init__(
         self,
@@ -464,6 +480,13 @@ class Compiled:
             self.place(-(-self.arena.ctypes.data // memory.ALIGN) * memory.ALIGN)
         # Inputs that were not contiguous once.
         self.strided: set[int] = set()
+        # Inputs that the code was made for as they lie: their strides (bytes), and their first
+        # element's place, by which they are given.
+        self.laid = [
+            (-1 - i, tuple(s * low.buffers[i].element.size for s in strides),
+             (slice(0, 1),) * len(strides))
+            for i, strides in low.layouts.items() if i in low.buffers
+        ]  # fmt: skip
         self.blank: list[Any] = [None] * len(outs)
         replacing -= self.replaced
         own = [k for k in range(len(outs)) if k not in replacing and k not in self.replaced]
@@ -539,6 +562,8 @@ class Compiled:
             if base != self.base:
                 self.place(base)
         self.kept_outs = outs
+        if self.laid:
+            inputs = self.corners(inputs)
         if self.single is not None:
             for i in self.strided:
                 a = inputs[i]
@@ -569,6 +594,16 @@ class Compiled:
         for k, index in self.number_outs:
             outs[k] = numbers[index]
         return outs
+
+    def corners(self, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs, with first elements of those that lie as they did. Raises ``Moved``."""
+        given = list(inputs)
+        for i, strides, first in self.laid:
+            a = given[i]
+            if a.__class__ is not np.ndarray or a.strides != strides or not a.flags.aligned:
+                raise Moved
+            given[i] = a[first]
+        return given
 
     def again(self, call: Any, went: int, inputs: list, outs: list, numbers: list) -> None:
         """After an input that lies otherwise: copies; after a fault: ``Faulty``."""

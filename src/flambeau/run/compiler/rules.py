@@ -80,7 +80,7 @@ def _slice(low: Lowering, e: Entry, x: Operand, *starts: Operand) -> Operand:
     return Ref(x.slot, view.slice(a["dims"], _starts(low, starts), a["sizes"], a["steps"]))
 
 
-@lowering("detach clone rebase shared_gradient")
+@lowering("detach clone rebase shared_gradient tied")
 def _same(low: Lowering, e: Entry, x: Operand, *others: Operand) -> Operand:
     return x
 
@@ -224,10 +224,12 @@ def _write_strided(low: Lowering, e: Entry, base: Operand, x: Operand, offset: O
 def _unstrided(low: Lowering, e: Entry, x: Operand, offset: Operand) -> Ref:
     from flambeau.ir.shape import _overlaps
 
-    if _overlaps(e.attrs["shape"], e.attrs["strides"]):
-        raise Refused("a view that overlaps itself")
     out = e.out_avals[0]
     el = element(out.dtype)
+    if _overlaps(e.attrs["shape"], e.attrs["strides"]):
+        from flambeau.run.compiler.unstriding import overlapping
+
+        return overlapping(low, e, values(low, x, e.attrs["shape"], el), offset)
     whole = Ref(_filled(low, out.shape, Literal(0), el), contiguous(out.shape))
     _part(low, whole.slot, _strided(low, whole, offset, e), x, el, True)
     return whole
@@ -387,111 +389,6 @@ def _standardize_gradient(
         raise Refused("a variance that is a number")
     scale = r.do("rsqrt", r.do("add", variance, scalar(low, eps, r.el)))
     return r.give(r.do("mul", rest, scale))
-
-
-# ------------------------------------------------------------------ the choice of a class
-
-
-class Classes:
-    """Which class each target means, spread along dimension 1 of the scores."""
-
-    def __init__(
-        self, low: Lowering, e: Entry, shape: tuple[int, ...], target: Operand, weight: tuple
-    ) -> None:
-        import numpy as np
-
-        self.low, self.shape = low, shape
-        self.axis = 1 if len(shape) > 1 else 0
-        self.el = element(e.out_avals[0].dtype)
-        if self.el.kind != "f" or self.el.size == 2 or 0 in shape or target.__class__ is not Ref:
-            raise Refused("such scores")
-        self.index = element(e.in_avals[1].dtype)
-        self.truth = element(dtypes.bool_)
-        self.ignore = Literal(e.attrs["ignore"])
-        classes = shape[self.axis]
-        rows = tuple([n for d, n in enumerate(shape) if d != self.axis])
-        self.target = Ref(target.slot, target.view.reshape(rows) or target.view)
-        if self.target.view.shape != rows:
-            raise Refused("a target laid out otherwise")
-        self.kept = self.choose("ne", self.target, self.ignore)
-        low_end = self.choose("lt", self.target, Literal(0))
-        high_end = self.choose("ge", self.target, Literal(classes))
-        outside = low.map("or", [low_end, high_end], rows, self.truth)
-        low.guard(low.map("and", [outside, self.kept], rows, self.truth))
-        self.rows = rows
-        line = low.constant(np.arange(classes, dtype=e.in_avals[1].dtype.numpy))
-        strides = tuple([1 if d == self.axis else 0 for d in range(len(shape))])
-        places = Ref(line.slot, View(shape, strides))
-        self.along = Ref(self.target.slot, self._along(self.target.view))
-        hit = low.map("eq", [places, self.along], shape, self.index, self.truth)
-        # An ignored target may still be some class's number.
-        stays = self.choose("ne", self.along, self.ignore, shape)
-        self.hit = low.map("and", [hit, stays], shape, self.truth)
-        self.weight = None
-        if weight:
-            if weight[0].__class__ is not Ref:
-                raise Refused("weights that are numbers")
-            self.weight = Ref(
-                weight[0].slot,
-                View(
-                    shape,
-                    tuple([weight[0].view.strides[0] if s else 0 for s in strides]),
-                    weight[0].view.offset,
-                    weight[0].view.moving,
-                ),
-            )
-
-    def _along(self, view: View) -> View:
-        a = self.axis
-        return View(
-            (*view.shape[:a], self.shape[a], *view.shape[a:]),
-            (*view.strides[:a], 0, *view.strides[a:]),
-            view.offset,
-            view.moving,
-        )
-
-    def choose(self, op: str, x: Ref, y: Any, shape: tuple[int, ...] | None = None) -> Ref:
-        return self.low.map(op, [x, y], shape or x.view.shape, self.index, self.truth)
-
-    def count(self) -> Operand:
-        """The sum of the weights of targets that count."""
-        low = self.low
-        if self.weight is None:
-            ones = low.map("cast", [self.kept], self.rows, self.truth, self.el)
-        else:
-            ones = low.map("where", [self.hit, self.weight, Literal(0.0)], self.shape, self.el)
-        return low.reduce("sum", ones, tuple(range(len(ones.view.shape))), self.el)
-
-
-@lowering("nll")
-def _nll(low: Lowering, e: Entry, x: Operand, target: Operand, *weight: Operand) -> Ref:
-    c = Classes(low, e, e.in_avals[0].shape, target, weight)
-    x = values(low, x, c.shape, c.el)
-    each = x if c.weight is None else low.map("mul", [x, c.weight], c.shape, c.el)
-    chosen = low.map("where", [c.hit, each, Literal(0.0)], c.shape, c.el)
-    if e.attrs["reduction"] == "none":
-        picked = low.reduce("sum", chosen, (c.axis,), c.el)
-        return low.map("neg", [picked], picked.view.shape, c.el)
-    rows = low.reduce("sum", chosen, (c.axis,), c.el)
-    total = low.reduce("sum", rows, tuple(range(len(c.rows))), c.el)
-    total = low.map("neg", [total], (), c.el)
-    if e.attrs["reduction"] == "mean":
-        total = low.map("div", [total, c.count()], (), c.el)
-    return total
-
-
-@lowering("nll_gradient")
-def _nll_gradient(low: Lowering, e: Entry, g: Operand, target: Operand, *weight: Operand) -> Ref:
-    shape = e.attrs["shape"]
-    c = Classes(low, e, shape, target, weight)
-    value = low.map("neg", [scalar(low, g, c.el)], e.in_avals[0].shape, c.el)
-    if e.attrs["reduction"] == "mean":
-        value = low.map("div", [value, c.count()], (), c.el)
-    if e.attrs["reduction"] == "none" and value.view.shape == c.rows:
-        value = Ref(value.slot, c._along(value.view))
-    if c.weight is not None:
-        value = low.map("mul", [value, c.weight], shape, c.el)
-    return low.map("where", [c.hit, value, Literal(0.0)], shape, c.el)
 
 
 @lowering("binary_cross_entropy")

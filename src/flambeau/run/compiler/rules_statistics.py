@@ -32,10 +32,30 @@ def _given(r: Rows, e: Entry, x: Ref) -> Ref:
     return Ref(x.slot, view)
 
 
+def _first(low: Lowering, x: Ref, dims: tuple[int, ...], depth: int = 6) -> Ref:
+    """The first of the values along ``dims``, which have size 1 then.
+
+    What was mapped from others is computed again from theirs: read from memory, it would have to
+    be stored there.
+    """
+    made = next((n for n in reversed(low.nodes) if n.slot == x.slot and n.kind == "map"), None)
+    if made is None or made.target or not depth or not x.view.is_whole(math.prod(made.shape)):
+        shape = tuple([1 if d in dims else n for d, n in enumerate(x.view.shape)])
+        return Ref(x.slot, x.view._replace(shape=shape))
+    if made.shape != x.view.shape:
+        return _first(low, x, dims, 0)
+    operands = [_first(low, o, dims, depth - 1) if isinstance(o, Ref) else o for o in made.operands]
+    shape = tuple([1 if d in dims else n for d, n in enumerate(made.shape)])
+    return low.map(made.op, operands, shape, made.compute, made.result, made.attrs)
+
+
 def _variance(r: Rows, e: Entry, x: Operand) -> Ref:
+    """From the mean of the distances to the first value: of equal ones it is exactly 0."""
     n = math.prod(r.shape[d] for d in r.dims)
     x = values(r.low, r.take(x), r.shape, r.el)
-    gap = r.do("sub", x, r.do("div", r.total("sum", x), Literal(float(n))))
+    first = _first(r.low, x, r.dims)
+    shift = r.do("div", r.total("sum", r.do("sub", x, first)), Literal(float(n)))
+    gap = r.do("sub", x, r.do("add", first, shift))
     freedom = max(n - e.attrs["correction"], 0)
     return r.do("div", r.total("sum", r.do("square", gap)), Literal(float(freedom)))
 

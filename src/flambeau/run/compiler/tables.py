@@ -72,12 +72,12 @@ def look_up(width: int, rows: int, el: Element, index_el: Element, lanes: int) -
 
 
 def add_back(
-    count: int, width: int, rows: int, padding: int | None, el: Element, index_el: Element,
-    lanes: int,
-) -> Kernel:  # fmt: skip
+    width: int, rows: int, padding: int | None, el: Element, index_el: Element, lanes: int
+) -> Kernel:
     """Units are vectors of columns: each adds its part of all rows, in order, to zeros."""
     f = Function("k")
-    gradient, index, out, fault = (f.pointer(i) for i in range(4))
+    gradient, index, counted, out, fault = (f.pointer(i) for i in range(5))
+    count = f.load("i64", counted, 8)
     ty = vector(lanes, el.memory)
     with f.loop("%begin", "%end") as unit:
         column = f.value(f"mul i64 {unit.index}, {lanes}")
@@ -87,7 +87,7 @@ def add_back(
         with f.loop("0", str(rows)) as r:
             place = f.element(target, el.memory, f.value(f"mul i64 {r.index}, {width}"))
             f.store_masked(lanes, el.memory, "zeroinitializer", place, mask)
-        with f.loop("0", str(count)) as n:
+        with f.loop("0", count) as n:
             row, fits = _row(f, index, n.index, index_el, rows)
             _fault(f, fits, fault)
             if padding is not None:
@@ -142,9 +142,10 @@ def _embedding_gradient(low: Lowering, e: Entry, g: Operand, index: Operand) -> 
     padding = e.attrs["padding"]
     if padding is not None and padding < 0:
         padding += out.shape[0]
-    kernel = add_back(count, width, out.shape[0], padding, el, index_el, lanes)
+    kernel = add_back(width, out.shape[0], padding, el, index_el, lanes)
     units = -(-width // lanes)
     each = count * 2 + out.shape[0]
-    plan = Plan((Stage(kernel, ("0", "1", "out0", "fault"), units, 1 if each > 2000 else units),))
-    given = [low.dense(g, aval.shape, el), index]
+    names = ("0", "1", "2", "out0", "fault")
+    plan = Plan((Stage(kernel, names, units, 1 if each > 2000 else units),))
+    given = [low.dense(g, aval.shape, el), index, low.extent(count)]
     return low.stages("embedding_gradient", plan, given, [out.shape], [el], faults=True)[0]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import flambeau
 from flambeau.autograd.profiler import settle
+from flambeau.ir.flops import flops, products
 from flambeau.nn import Module
 from flambeau.nn.parameter import UninitializedParameter
 from flambeau.profiler import watch
-from flambeau.ir.flops import flops, products
 from flambeau.tensor import Tensor
 from flambeau.trainer.seeding import isolate_rng
 from flambeau.trainer.utilities.transfer import move_data_to_device

@@ -2,66 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
+import textwrap
 import time
 import timeit as _timeit
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Measurement", "Timer", "timer"]
+from flambeau.utils.benchmark.measurement import Measurement, TaskSpec
+
+__all__ = ["Timer", "timer"]
 
 timer = time.perf_counter
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Times of a statement: ``raw_times`` are of blocks of ``number_per_run`` runs, in seconds."""
-
-    number_per_run: int
-    raw_times: list[float]
-    stmt: str
-    label: str | None = None
-    sub_label: str | None = None
-    description: str | None = None
-    num_threads: int = 1
-    env: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def times(self) -> list[float]:
-        """Seconds a run, block by block."""
-        return [raw / self.number_per_run for raw in self.raw_times]
-
-    @property
-    def median(self) -> float:
-        """The median of :attr:`times`."""
-        return statistics.median(self.times)
-
-    @property
-    def mean(self) -> float:
-        """The mean of :attr:`times`."""
-        return statistics.fmean(self.times)
-
-    @property
-    def iqr(self) -> float:
-        """The distance between the quartiles of :attr:`times`."""
-        if len(self.times) < 2:
-            return 0.0
-        first, _, third = statistics.quantiles(self.times, n=4, method="inclusive")
-        return third - first
-
-    def __repr__(self) -> str:
-        scale, unit = next(
-            (pair for pair in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")) if self.median >= pair[0]),
-            (1e-9, "ns"),
-        )
-        return (
-            f"{self.label or self.stmt}\n  Median: {self.median / scale:.2f} {unit}\n"
-            f"  IQR:    {self.iqr / scale:.2f} {unit}\n"
-            f"  {len(self.raw_times)} measurements, {self.number_per_run} runs per measurement, "
-            f"{self.num_threads} thread{'s' * (self.num_threads != 1)}"
-        )
 
 
 class Timer:
@@ -87,23 +38,19 @@ class Timer:
         env: str | None = None,
         num_threads: int = 1,
     ) -> None:
+        stmt, setup = textwrap.dedent(stmt).strip(), textwrap.dedent(setup).strip()
         names = dict(globals or {})
         if global_setup:
             exec(global_setup, names)
         self._timer = _timeit.Timer(stmt, setup, timer, names)
-        self._described: dict[str, Any] = {
-            "stmt": stmt,
-            "label": label,
-            "sub_label": sub_label,
-            "description": description,
-            "env": env,
-            "num_threads": num_threads,
-        }
+        self._spec = TaskSpec(
+            stmt, setup, global_setup, label, sub_label, description, env, num_threads
+        )
 
     def timeit(self, number: int = 1_000_000) -> Measurement:
         """One block of ``number`` runs, after a short warm-up."""
         self._timer.timeit(max(number // 100, 2))
-        return Measurement(number, [self._timer.timeit(number)], **self._described)
+        return Measurement(number, [self._timer.timeit(number)], self._spec)
 
     def blocked_autorange(
         self, callback: Callable | None = None, min_run_time: float = 0.2
@@ -115,7 +62,7 @@ class Timer:
             raw.append(self._timer.timeit(number))
             if callback is not None:
                 callback(number, raw[-1])
-        return Measurement(number, raw, **self._described)
+        return Measurement(number, raw, self._spec)
 
     def adaptive_autorange(
         self,
@@ -132,7 +79,7 @@ class Timer:
             raw.append(self._timer.timeit(number))
             if callback is not None:
                 callback(number, raw[-1])
-            result = Measurement(number, raw, **self._described)
+            result = Measurement(number, raw, self._spec)
             spent = sum(raw)
             steady = len(raw) >= 4 and result.iqr <= threshold * result.median
             if spent >= max_run_time or (spent >= min_run_time and steady):

@@ -6,14 +6,16 @@ import itertools
 import multiprocessing
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 import flambeau
 from flambeau.functions.random import Generator
 from flambeau.utils.data._utils.collate import default_collate, default_convert
 from flambeau.utils.data._utils.fetch import IterableFetcher, MapFetcher
-from flambeau.utils.data._utils.worker import get_worker_info
+from flambeau.utils.data._utils.worker import Worker, get_worker_info
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
@@ -45,11 +47,12 @@ class DataLoader(Generic[T_co]):
         shuffle: takes them in an order that every iteration draws anew.
         sampler: gives the indices, instead of ``shuffle``.
         batch_sampler: gives lists of indices, instead of the four before and ``drop_last``.
-        num_workers: accepted for code that uses workers. All samples are loaded in this process,
-            one after the other, in the same order; ``worker_init_fn`` is not called, and
-            :func:`get_worker_info` is ``None``.
+        num_workers: how many take turns at loading batches. All samples are loaded in this
+            process, when they are asked for; but each worker draws random numbers of its own, as
+            PyTorch's processes do, and has its dataset's attributes to itself.
         collate_fn: makes a batch of a list of samples; :func:`default_collate` by default.
         drop_last: leaves out a last batch that is shorter.
+        worker_init_fn: called with each worker's number before it loads anything.
         generator: the source of the order.
 
     The same seed gives the same order as in PyTorch. ``pin_memory``, ``timeout``,
@@ -178,7 +181,7 @@ class DataLoader(Generic[T_co]):
         return self._iterator
 
     def _get_iterator(self) -> _BaseDataLoaderIter:
-        return _SingleProcessDataLoaderIter(self)
+        return (_WorkersDataLoaderIter if self.num_workers else _SingleProcessDataLoaderIter)(self)
 
     @property
     def _auto_collation(self) -> bool:
@@ -337,6 +340,11 @@ class _BaseDataLoaderIter:
             )
         return data
 
+    def _fetcher(self, dataset: Any) -> Any:
+        streamed = self._dataset_kind == _DatasetKind.Iterable
+        kind = IterableFetcher if streamed else MapFetcher
+        return kind(dataset, self._auto_collation, self._collate_fn, self._drop_last)
+
     def __len__(self) -> int:
         return len(self._index_sampler)
 
@@ -352,11 +360,7 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
         self._begin()
 
     def _begin(self) -> None:
-        streamed = self._dataset_kind == _DatasetKind.Iterable
-        fetcher = IterableFetcher if streamed else MapFetcher
-        self._dataset_fetcher = fetcher(
-            self._dataset, self._auto_collation, self._collate_fn, self._drop_last
-        )
+        self._dataset_fetcher = self._fetcher(self._dataset)
 
     def _reset(self, loader: DataLoader, first_iter: bool = False) -> None:
         super()._reset(loader, first_iter)
@@ -364,3 +368,62 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
 
     def _next_data(self) -> Any:
         return self._dataset_fetcher.fetch(self._next_index())
+
+
+class _WorkersDataLoaderIter(_BaseDataLoaderIter):
+    """Workers load in turn, each with its own state; indices are drawn ahead, as for processes."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__(loader)
+        self._ahead = loader.prefetch_factor * self._num_workers  # type: ignore[operator]
+        self._workers = [
+            Worker(i, self._num_workers, self._base_seed, self._dataset)
+            for i in range(self._num_workers)
+        ]
+        if loader.worker_init_fn is not None:
+            for worker in self._workers:
+                with worker.at_work():
+                    loader.worker_init_fn(worker.info.id)
+        self._begin()
+
+    def _begin(self) -> None:
+        for worker in self._workers:
+            with worker.at_work():
+                worker.fetcher = self._fetcher(worker.info.dataset)
+                worker.active = True
+        self._turns = itertools.cycle(self._workers)
+        self._tasks: deque[tuple[Worker, Any]] = deque()
+        for _ in range(self._ahead):
+            self._assign()
+
+    def _reset(self, loader: DataLoader, first_iter: bool = False) -> None:
+        super()._reset(loader, first_iter)
+        self._begin()
+
+    def _assign(self) -> None:
+        """The next indices are those of the next worker that has not ended."""
+        worker = next(
+            (w for w in itertools.islice(self._turns, self._num_workers) if w.active), None
+        )
+        if worker is not None:
+            index = next(self._sampler_iter, _NO_MORE)
+            if index is not _NO_MORE:
+                self._tasks.append((worker, index))
+
+    def _next_data(self) -> Any:
+        while self._tasks:
+            worker, index = self._tasks.popleft()
+            if not worker.active:
+                continue
+            try:
+                # Rows of tensors are taken without code that could draw numbers.
+                with nullcontext() if worker.fetcher.plain else worker.at_work():
+                    return worker.fetcher.fetch(index)
+            except StopIteration:
+                worker.active = False
+            finally:
+                self._assign()
+        raise StopIteration
+
+
+_NO_MORE = object()

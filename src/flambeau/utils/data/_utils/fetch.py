@@ -18,6 +18,9 @@ __all__ = ["IterableFetcher", "MapFetcher"]
 class IterableFetcher:
     """Takes samples from an iterator until it ends."""
 
+    # Whether no code but ours runs in it.
+    plain = False
+
     def __init__(
         self, dataset: Any, auto_collation: bool, collate_fn: Callable, drop_last: bool
     ) -> None:
@@ -52,6 +55,8 @@ class MapFetcher:
     ) -> None:
         self.dataset = dataset
         self.auto_collation, self.collate_fn = auto_collation, collate_fn
+        inner = dataset.dataset if type(dataset) is Subset else dataset
+        self.plain = type(inner) is TensorDataset and collate_fn is default_collate
 
     def fetch(self, index: Any) -> Any:
         """The sample of an index, or the batch of a list of them."""
