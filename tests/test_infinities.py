@@ -30,3 +30,11 @@ def test_a_product_over_one_element():
 
     for _ in range(5):
         np.testing.assert_array_equal(run(flambeau), run(torch))
+
+
+def test_a_complementary_error_function_far_left():
+    def run(m):
+        return m.special.erfcx(m.tensor([-INF, INF, -27.5, -26.0, float("nan")]).double()).numpy()
+
+    for _ in range(5):
+        np.testing.assert_allclose(run(flambeau), run(torch), rtol=1e-14)

@@ -149,6 +149,8 @@ def erfcx64(x: np.ndarray) -> np.ndarray:
     out[near] = np.exp(z * z) * (1 - z * ratio(z * z, _NEAR))
     z = y[~near]
     positive = scaled_complement(z)
+    # Infinite from there on, and an infinity less itself is none.
+    z = np.minimum(z, 27)
     with np.errstate(all="ignore"):
         high = np.trunc(z * 16) / 16
         growth = np.exp(high * high) * np.exp((z - high) * (z + high))

@@ -22,8 +22,8 @@ class Perplexity(Metric):
     Raises: ``ValueError`` for other shapes.
 
     >>> from flambeau.trainer.metrics import Perplexity
-    >>> Perplexity()(torch.zeros(2, 3, 7), torch.randint(7, (2, 3)))
-    tensor(7.0000)
+    >>> round(Perplexity()(torch.zeros(2, 3, 7), torch.randint(7, (2, 3))).item(), 4)
+    7.0
     """
 
     is_differentiable = True
