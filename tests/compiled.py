@@ -19,12 +19,16 @@ needs_native = pytest.mark.skipif(
 
 
 @contextmanager
-def kernels_of(monkeypatch: pytest.MonkeyPatch, names: frozenset[str]) -> Iterator[None]:
-    """Compiles everything at once; the primitives of these names may call no reference."""
+def kernels_of(
+    monkeypatch: pytest.MonkeyPatch, names: frozenset[str] | None = None
+) -> Iterator[None]:
+    """Compiles everything at once; the primitives of these names, or all, call no reference."""
     original = lower.Lowering.host
 
     def host(self: lower.Lowering, e: object, why: str) -> object:
-        assert e.prim.name not in names, f"{e.prim.name} calls its reference: {why}"
+        assert names is not None and e.prim.name not in names, (
+            f"{e.prim.name} calls its reference: {why}"
+        )
         return original(self, e, why)
 
     monkeypatch.setattr(lower.Lowering, "host", host)
@@ -34,6 +38,13 @@ def kernels_of(monkeypatch: pytest.MonkeyPatch, names: frozenset[str]) -> Iterat
         yield
     finally:
         flambeau.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def only_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything is compiled at its first run, and may call no reference."""
+    with kernels_of(monkeypatch):
+        yield
 
 
 def results(f, *arrays, gradients=True):

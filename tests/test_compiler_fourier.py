@@ -9,33 +9,17 @@ import pytest
 import torch
 
 import flambeau
+from compiled import needs_native, only_kernels  # noqa: F401  (a fixture)
 from flambeau import dtypes
 from flambeau.ir.graph import Aval
-from flambeau.run import program as programs
-from flambeau.run.compiler import code, lower
+from flambeau.run.compiler import code
 from flambeau.run.compiler import fourier_kernels as fourier
 from flambeau.run.compiler.convolution_blocks import Lanes
 from flambeau.run.compiler.fourier_passes import Passes, roots
 from flambeau.run.compiler.stages import Plan, Stage
 from native_plans import Runner
 
-pytestmark = pytest.mark.skipif(
-    programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
-
-
-@pytest.fixture
-def at_once(monkeypatch):
-    """Everything is compiled at its first run, and may call no reference."""
-
-    def host(self, e, why):
-        raise AssertionError(f"{e.prim.name} calls its reference: {why}")
-
-    monkeypatch.setattr(lower.Lowering, "host", host)
-    monkeypatch.setenv("FLAMBEAU_DEBUG", "1")
-    flambeau.use_deterministic_algorithms(True)
-    yield
-    flambeau.use_deterministic_algorithms(False)
+pytestmark = needs_native
 
 
 def numbers(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -124,7 +108,8 @@ def test_narrower_vectors(kind: str, inner: int, lanes: Lanes) -> None:
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("shape", [(6, 9), (20, 16), (7, 75), (3, 5, 24), (91, 121), (17, 97)])
-def test_transforms_are_numpys(at_once, shape: tuple[int, ...], double: bool) -> None:
+@pytest.mark.usefixtures("only_kernels")
+def test_transforms_are_numpys(shape: tuple[int, ...], double: bool) -> None:
     """Of real and complex numbers, along each dimension, and along two."""
     x = numbers(shape, "float64" if double else "float32")
     z = numbers(shape, "complex128" if double else "complex64")
@@ -143,7 +128,8 @@ def test_transforms_are_numpys(at_once, shape: tuple[int, ...], double: bool) ->
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("shape", [(8192,), (2, 9009), (3, 17280)])
-def test_long_transforms(at_once, shape: tuple[int, ...], double: bool) -> None:
+@pytest.mark.usefixtures("only_kernels")
+def test_long_transforms(shape: tuple[int, ...], double: bool) -> None:
     """In two stages."""
     z = numbers(shape, "complex128" if double else "complex64")
     for name in ("fft", "ifft"):
@@ -181,7 +167,8 @@ def test_lengths_without_a_kernel_are_the_references() -> None:
         flambeau.use_deterministic_algorithms(False)
 
 
-def test_rows_do_not_touch_each_other(at_once) -> None:
+@pytest.mark.usefixtures("only_kernels")
+def test_rows_do_not_touch_each_other() -> None:
     """Neither NaN nor a great number in one reaches another."""
     x = numbers((40, 32), "float32")
     x[3], x[7], x[20, 5] = np.nan, 1e30, np.inf

@@ -7,26 +7,9 @@ import pytest
 import torch
 
 import flambeau
-from flambeau.run import program as programs
-from flambeau.run.compiler import lower
+from compiled import needs_native, only_kernels  # noqa: F401  (a fixture)
 
-pytestmark = pytest.mark.skipif(
-    programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
-
-
-@pytest.fixture(autouse=True)
-def references(monkeypatch):
-    """Everything is compiled at its first run, and may call no reference."""
-
-    def host(self, e, why):
-        raise AssertionError(f"{e.prim.name} calls its reference: {why}")
-
-    monkeypatch.setattr(lower.Lowering, "host", host)
-    monkeypatch.setenv("FLAMBEAU_DEBUG", "1")
-    flambeau.use_deterministic_algorithms(True)
-    yield
-    flambeau.use_deterministic_algorithms(False)
+pytestmark = [needs_native, pytest.mark.usefixtures("only_kernels")]
 
 
 PLACES = [[0, 3, 3, 1], [5, 3, 0, 3]]
