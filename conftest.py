@@ -5,8 +5,10 @@ from __future__ import annotations
 import builtins
 import importlib
 import os
+import sys
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -18,6 +20,15 @@ if os.environ.get("CI"):
 
 # The shim stands in for torch in child processes: importing it here would hide the oracle.
 collect_ignore_glob = ["src/flambeau/shim/*"]
+
+
+@pytest.fixture(autouse=True)
+def _own_numbers() -> None:
+    """No test's random numbers depend on which tests ran before it."""
+    np.random.seed(0)
+    for name in ("torch", "flambeau"):
+        if name in sys.modules:
+            sys.modules[name].manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

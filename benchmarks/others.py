@@ -31,7 +31,7 @@ from others_networks import NETWORKS, Step
 from others_sequences import SEQUENCES
 
 import flambeau
-from flambeau.record.flush import stats
+from flambeau.record.stats import stats
 from flambeau.run.compiler import compile as compiler
 
 PROGRAMS: dict[str, Callable[[ModuleType], Step]] = {

@@ -55,11 +55,11 @@ def record_rounds(rounds: int) -> list[tuple[float, float]]:
     """(PyTorch, Flambeau) microseconds an operation."""
     theirs, x = network(torch)
     ours, y = network(flambeau)
-    from flambeau.record import flush
+    from flambeau.record import flush, plans
 
     calls = 200
     recorded = Stopwatch()
-    run, commit = flush.Plan.run, flush.commit
+    run, commit = plans.Plan.run, flush.commit
 
     def timed_run(self, arrays, numbers, pending):
         recorded.stop()
@@ -73,7 +73,7 @@ def record_rounds(rounds: int) -> list[tuple[float, float]]:
         for _ in range(50):
             theirs(x)
             ours(y).numpy()
-        flush.Plan.run, flush.commit = timed_run, timed_commit
+        plans.Plan.run, flush.commit = timed_run, timed_commit
         try:
             for _ in range(rounds):
                 begin = time.perf_counter()
@@ -87,7 +87,7 @@ def record_rounds(rounds: int) -> list[tuple[float, float]]:
                     out._value()
                 results.append((eager * 1e6, recorded.total / calls / 50 * 1e6))
         finally:
-            flush.Plan.run, flush.commit = run, commit
+            plans.Plan.run, flush.commit = run, commit
     return results
 
 

@@ -100,3 +100,11 @@ def message(library: Any, call: str) -> tuple[list[str], str]:
     except Exception as e:
         return [k.__name__ for k in type(e).__mro__ if k.__module__ == "builtins"], str(e)
     raise AssertionError(f"{library.__name__}: {call} raised nothing")
+
+
+def same_refusal(call: str) -> None:
+    """Fails unless both libraries refuse a call by the same error, whose first line is the same."""
+    kinds, text = message(torch, call)
+    ours, said = message(flambeau, call)
+    assert ours[0] == kinds[0]
+    assert said.split("\n")[0] == text.split("\n")[0]

@@ -129,7 +129,7 @@ def product(g: Generator) -> None:
     if not k or t.numel() * n > 400_000:
         return
     how = g.one(
-        ("linear", "mm", "mm", "mT", "bmm", "baddbmm", "addmm", "self", "outer", "mv", "scaled")
+        ("linear", "mm", "part", "mT", "bmm", "baddbmm", "addmm", "self", "outer", "mv", "scaled")
     )
     role = g.one(("w", "w", "x"))
     if how == "linear":
@@ -140,6 +140,11 @@ def product(g: Generator) -> None:
     elif how == "mm":
         w = g.input((k, n), dtype, role)
         g.let(g.one((f"{x} @ {w}", f"{x} @ {w} * 0.5", f"({x} @ {w}).relu() + 1")))
+    elif how == "part" and t.dim() >= 2:
+        # From the middle of memory that the program has made, or was given.
+        w = g.input((k + 1, n), dtype, role)
+        rows = g.one((f"{x}", f"{x}[..., 1:, :]", f"({x} * 1.5)[..., -1:, :]"))
+        g.let(g.one((f"{rows} @ {w}[1:]", f"{rows} @ ({w} * 0.5)[1:]", f"{rows} @ {w}[:-1]")))
     elif how == "mT":
         w = g.input((n, k), dtype, role)
         g.let(g.one((f"{x} @ {w}.t()", f"{x} @ {w}.t().contiguous()")))

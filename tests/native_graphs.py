@@ -7,7 +7,9 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.ir.graph import NUMBERS, Aval, Graph, Var, recorders
 from flambeau.run.compiler import code, epilogue, launch, passes
-from flambeau.run.compiler.program import Compiled, Draft
+from flambeau.run.compiler.draft import Draft
+from flambeau.run.compiler.program import Compiled
+from flambeau.run.compiler.scheduling import scheduled
 from flambeau.run.interpreter import needed, walk
 
 
@@ -42,7 +44,8 @@ class Built:
     def compiled(self, storages=()):
         draft = self.draft(storages)
         wanted = [*launch.kernels(), *draft.kernels.values()]
-        return Compiled(draft, code.request(wanted).wait(), len(self.inputs), storages)
+        made = scheduled(draft, len(self.inputs), storages)
+        return Compiled(made, code.request(wanted).wait())
 
     def check(self, rtol=2e-6, atol=2e-6):
         with np.errstate(all="ignore"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flambeau.run.compiler import code, launch, store, threads
+from flambeau.run.compiler import code, launch, store, threads, threads_kernels
 from flambeau.run.compiler.emit import Function, Kernel
 
 LONG = 40_000_000
@@ -26,7 +26,7 @@ def adder(amount: float = 0.0) -> Kernel:
         x, y = (f.load("float", f.element(p, "float", loop.index), 4) for p in (a, b))
         total = f.value(f"fadd float {f.value(f'fadd float {x}, {y}')}, {float(amount)}")
         f.store("float", total, f.element(out, "float", loop.index), 4)
-    return threads.named(f.finish(), "add")
+    return threads_kernels.named(f.finish(), "add")
 
 
 def sum_by_scratch() -> Kernel:
@@ -41,7 +41,7 @@ def sum_by_scratch() -> Kernel:
         f.line(f"store volatile double {value}, ptr {last}, align 64")
         back = f.value(f"load volatile double, ptr {last}, align 8")
         f.store("double", back, f.element(out, "double", loop.index), 8)
-    return threads.named(f.finish(), "sum")
+    return threads_kernels.named(f.finish(), "sum")
 
 
 def counter() -> Kernel:
@@ -50,7 +50,7 @@ def counter() -> Kernel:
     at = f.pointer(0)
     with f.loop("%begin", "%end"):
         f.value(f"atomicrmw add ptr {at}, i64 1 monotonic")
-    return threads.named(f.finish(), "count")
+    return threads_kernels.named(f.finish(), "count")
 
 
 def ones(size: int) -> np.ndarray:

@@ -395,4 +395,4 @@ def test_the_compat_layer_over_flambeau_in_torchs_place(tmp_path):
     assert "flambeau" in lines[0]
     assert lines[1] == "tensor(15.) [2.1213202476501465, 2.1213202476501465, 2.1213202476501465]"
     assert lines[2] == "tensor(7.4162) [1, 1, 1, 1, 1, 1]"
-    assert lines[3] == "(device(type='cpu'),)"
+    assert lines[3] == "(device(type='cpu'), device(type='meta'))"

@@ -482,7 +482,7 @@ ELSEWHERE = {
     "callbacks.Callback": "trainer_names _states_of_callbacks",
     "callbacks.Checkpoint": "trainer callbacks_come_before_the_module_and",
     "callbacks.DeviceStatsMonitor": "callbacks_shown device_stats",
-    "callbacks.EarlyStopping": "trainer early_stopping",
+    "callbacks.EarlyStopping": "trainer_logging early_stopping",
     "callbacks.GradientAccumulationScheduler": "callbacks gradient_accumulation_by_epoch",
     "callbacks.LambdaCallback": "trainer the_sanity_check_leaves_no_trace",
     "callbacks.LearningRateFinder": "callbacks the_suggested_rate_is_where_the_loss",
@@ -496,9 +496,9 @@ ELSEWHERE = {
     "callbacks.Timer": "trainer time_ends_training",
     "loggers.CSVLogger": "loggers the_table_has_a_column_for_each_metric",
     "loggers.Logger": "loggers a_logger_of_ones_own",
-    "loggers.MLFlowLogger": "loggers mlflow",
+    "loggers.MLFlowLogger": "loggers_services mlflow",
     "loggers.TensorBoardLogger": "loggers metrics_are_curves",
-    "loggers.WandbLogger": "loggers wandb",
+    "loggers.WandbLogger": "loggers_services wandb",
 }
 HERE_TRIED = {
     "callbacks.BackboneFinetuning", "callbacks.BaseFinetuning", "callbacks.EMAWeightAveraging",

@@ -54,7 +54,7 @@ def test_a_pytorch_script_runs_unchanged(script, tmp_path):
             loss = nn.functional.mse_loss(net(a), b)
             optimizer.zero_grad(); loss.backward(); optimizer.step()
             losses.append(loss.item())
-        print(torch.__name__, losses[-1] < losses[0])
+        print(torch.__spec__.name, losses[-1] < losses[0])
         """
     )
     done = flambeau("run", path, cwd=tmp_path)
@@ -81,7 +81,8 @@ def test_a_script_sees_what_python_would_show_it(script, tmp_path):
 
 def test_a_module_runs_with_m(script, tmp_path):
     script("", "package/__init__.py")
-    script("import sys, torch; print(__name__, sys.argv[1:], torch.__name__)", "package/part.py")
+    text = "import sys, torch; print(__name__, sys.argv[1:], torch.__spec__.name)"
+    script(text, "package/part.py")
     done = flambeau("run", "-m", "package.part", "a", "--b", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "__main__ ['a', '--b'] flambeau\n"), done.stderr
 
@@ -159,7 +160,7 @@ def test_a_spawned_process_gets_flambeau_too(script, tmp_path):
         import torch.multiprocessing as mp
         def work(index, queue):
             import torch as again
-            queue.put((index, again.__name__, again is torch))
+            queue.put((index, again.__spec__.name, again is torch))
         if __name__ == "__main__":
             queue = mp.get_context("spawn").SimpleQueue()
             mp.spawn(work, args=(queue,), nprocs=1)

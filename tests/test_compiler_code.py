@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flambeau.run.compiler import code, elf, launch, store, threads
+from flambeau.run.compiler import code, elf, launch, store, threads_kernels
 from flambeau.run.compiler.emit import Kernel
 from native_programs import (
     adder,
@@ -124,7 +124,7 @@ def test_both_linkers_give_the_same(cache):
           store <16 x float> %last, ptr %out, align 4
           ret void
         }}"""
-    kernel = threads.named(textwrap.dedent(text), "both")
+    kernel = threads_kernels.named(textwrap.dedent(text), "both")
     image = code._worker.submit(code.Ticket(lambda: code._llvm().emit(kernel.text))).wait()
     linked = code._worker.submit(code.Ticket(lambda: code._llvm().link(image, [kernel.name])))
     results = []

@@ -12,12 +12,11 @@ from flambeau.ir.reference import convolution_output_size
 from flambeau.run.compiler import convolution, epilogue
 from flambeau.run.compiler.target import host
 from native_graphs import Built, both_ways
-
-RNG = np.random.default_rng(0)
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 
 def array(*shape, dtype=np.float32):
-    return RNG.standard_normal(shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
 
 
 @pytest.fixture

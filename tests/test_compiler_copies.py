@@ -8,9 +8,9 @@ import torch
 
 import flambeau
 from compiled import agree, kernels_of, needs_native
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 pytestmark = needs_native
-rng = np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,11 @@ from flambeau import dtypes
 from flambeau.ir.primitive import PRIMITIVES as P
 from flambeau.run.compiler import epilogue
 from native_graphs import Built, both_ways
-
-RNG = np.random.default_rng(0)
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 
 def array(*shape, dtype=np.float32):
-    return RNG.standard_normal(shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
 
 
 def turned(x):

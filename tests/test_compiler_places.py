@@ -9,6 +9,7 @@ import torch
 import flambeau
 from flambeau.run import program as programs
 from flambeau.run.compiler import lower
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.skipif(
     programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
@@ -51,9 +52,6 @@ def compare(f, *arrays, gradients=True):
         found.append(row)
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-
-
-rng = np.random.default_rng(0)
 
 
 def array(*shape, dtype=np.float32):

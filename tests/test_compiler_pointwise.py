@@ -37,7 +37,11 @@ def compiled(name: str, *operands: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:(invalid value|divide by zero|overflow):RuntimeWarning")
-@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide", "nextafter", "hypot"])
+@pytest.mark.parametrize(
+    "name",
+    ["fmod", "remainder", "floor_divide", "nextafter", "hypot", "maximum", "minimum", "fmax",
+     "fmin", "copysign", "eq", "ne", "lt", "le", "gt", "ge"],
+)  # fmt: skip
 def test_functions_of_two_numbers(name: str) -> None:
     x, y = pairs()
     # One by one: PyTorch's vectors give NaN where a quotient overflows, its scalars the remainder.
@@ -48,6 +52,41 @@ def test_functions_of_two_numbers(name: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=3e-7, atol=2e-45)
     else:
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, -0.5, -1.0, -1.5, -2.0])
+def test_powers(power: float) -> None:
+    """Those with a rule of their own, and their neighbours."""
+    x = np.concatenate([np.linspace(-3, 3, 25), [0.0, -0.0, math.inf, -math.inf, math.nan, 70.0]])
+    x = x.astype(np.float32)
+    for number in (power, int(power)) if power == int(power) else (power,):
+        expected = (torch.from_numpy(x) ** number).numpy()
+        for _ in range(5):
+            found = flambeau.from_numpy(x) ** number
+            np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+
+
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"]
+
+
+@pytest.mark.parametrize("target", DTYPES)
+@pytest.mark.parametrize("source", DTYPES)
+def test_casts(source: str, target: str) -> None:
+    if source.startswith("float"):
+        x = np.array([0.0, 1.0, 2.5, 100.0, -0.5 if target == "uint8" else -100.0], source)
+    else:
+        low, high = (0, 1) if source == "bool" else (np.iinfo(source).min, np.iinfo(source).max)
+        x = np.array([low, high, high // 2, high // 2 + 1, 0, 1], source)
+    x = np.tile(x, 5)
+    given = torch.from_numpy(x)
+    kind = getattr(torch, target)
+    expected = given.to(kind).numpy(), (given != 0).to(kind).numpy()
+    for _ in range(5):
+        given, kind = flambeau.from_numpy(x), getattr(flambeau, target)
+        # One program: both are read when they are there.
+        found = given.to(kind), (given != 0).to(kind)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours.numpy(), theirs)
 
 
 @pytest.mark.parametrize("name", ["bitwise_left_shift", "bitwise_right_shift"])

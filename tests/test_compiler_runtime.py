@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from flambeau.run.compiler import code, launch, threads
+from flambeau.run.compiler import code, launch, threads, threads_memory
 from native_programs import (
     LONG,
     add_numbers,
@@ -174,8 +174,8 @@ def test_threads_change_no_result(restored_threads, release, quiet, nap):
 def test_without_a_futex_workers_nap(restored_threads):
     threads.prepare()
     threads.set_num_threads(1)
-    futex = threads.root("futex")
-    threads.set_root("futex", 0)
+    futex = threads_memory.root("futex")
+    threads_memory.set_root("futex", 0)
     try:
         threads.set_num_threads(3)
         total = np.zeros(1, np.int64)
@@ -186,7 +186,7 @@ def test_without_a_futex_workers_nap(restored_threads):
         assert total[0] == 20 * 1000
         threads.set_num_threads(1)
     finally:
-        threads.set_root("futex", futex)
+        threads_memory.set_root("futex", futex)
 
 
 def test_every_unit_runs_once(restored_threads):

@@ -11,12 +11,12 @@ import torch
 import flambeau
 from compiled import agree, kernels_of, needs_native, results
 from flambeau.ir.primitive import PRIMITIVES
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 NAMES = frozenset(
     {"sample", "sample_spread", "sample_weigh", "adaptive_max_pool", "fractional_max_pool",
      "euclidean_distances"}
 )  # fmt: skip
-rng = np.random.default_rng(0)
 
 
 def array(*shape, dtype=np.float32):

@@ -9,9 +9,9 @@ import flambeau
 from flambeau.bench.workloads import WORKLOADS, stepper
 from flambeau.record import flush, trace
 from flambeau.run import program as programs
-from flambeau.run.compiler import code
+from flambeau.run.compiler import code, planning
 from flambeau.run.compiler import compile as compiling
-from flambeau.run.compiler.program import Draft
+from flambeau.run.compiler.draft import Draft
 from flambeau.run.compiler.target import Target
 
 pytestmark = pytest.mark.skipif(
@@ -42,7 +42,8 @@ def other_dtypes(mod):
 def captured(run):
     """The drafts' arguments of all programs that ``run`` has compiled."""
     found = []
-    original = compiling.Draft
+    original = planning.Draft
+    kept = compiling.kept_schedule
 
     def spy(*arguments):
         found.append(arguments)
@@ -53,12 +54,15 @@ def captured(run):
     trace.trie.roots.clear()
     trace.trie.count = 0
     trace.renew(trace.open_.trace)
-    compiling.Draft = spy
+    planning.Draft = spy
+    # Nor would be planned what is on disk.
+    compiling.kept_schedule = lambda key, numbers: None
     flambeau.use_deterministic_algorithms(True)
     try:
         run()
     finally:
-        compiling.Draft = original
+        planning.Draft = original
+        compiling.kept_schedule = kept
         flambeau.use_deterministic_algorithms(False)
     assert found
     return found

@@ -7,8 +7,18 @@ import pytest
 from scipy import special
 
 import flambeau
-from flambeau.record.flush import stats
-from test_distributions import LOC, PROBS, SCALE, SIMPLEX, result, same, same_result, t
+from flambeau.record.stats import stats
+from test_distributions import (  # noqa: F401  (a fixture)
+    LOC,
+    PROBS,
+    SCALE,
+    SIMPLEX,
+    result,
+    same,
+    same_result,
+    t,
+    validating,
+)
 from test_optim import outcome
 
 torch = pytest.importorskip("torch")
@@ -308,15 +318,6 @@ ERRORS = [
     lambda m, d: d.CorrCholeskyTransform().forward_shape((2,)),
     lambda m, d: d.CorrCholeskyTransform().inverse_shape((2, 3)),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def validating():
-    """Importing `torch.compile` anywhere turns PyTorch's validation off for the whole process."""
-    kind, before = torch.distributions.Distribution, torch.distributions.Distribution._validate_args
-    kind.set_default_validate_args(True)
-    yield
-    kind.set_default_validate_args(before)
 
 
 @pytest.mark.usefixtures("validating")

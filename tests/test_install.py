@@ -45,6 +45,8 @@ def test_modules_are_the_same_objects():
         import flambeau.nn.functional, flambeau.cuda.amp
         assert torch is flambeau and nn is flambeau.nn and F is flambeau.nn.functional
         assert amp is flambeau.cuda.amp and torch.backends is flambeau.backends
+        # By this libraries tell which namespace it is.
+        assert torch.__name__ == "torch"
         assert torch.nn.__name__ == "flambeau.nn"
         assert torch.nn.__spec__.name == "flambeau.nn"
         assert sys.modules["torch.nn.functional"] is sys.modules["flambeau.nn.functional"]

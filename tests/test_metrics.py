@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 import flambeau
-from flambeau.record.flush import stats
+from flambeau.record.stats import stats
 from flambeau.trainer.metrics import (
     AUROC,
     Accuracy,
@@ -35,6 +35,7 @@ from flambeau.trainer.metrics import (
     StatScores,
     SumMetric,
 )
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -131,7 +132,7 @@ def test_confusion_matrix(normalize):
     two = ConfusionMatrix(task="binary", normalize=normalize)
     wanted = sk.confusion_matrix(BINARY, CHANCES > 0.5, normalize=normalize)
     np.testing.assert_allclose(of(two, CHANCES, BINARY), wanted, rtol=1e-6)
-    labels, guesses = RNG.integers(0, 70, 200), RNG.integers(0, 70, 200)
+    labels, guesses = rng.integers(0, 70, 200), rng.integers(0, 70, 200)
     more = ConfusionMatrix(task="multiclass", num_classes=70, normalize=normalize)
     wanted = sk.confusion_matrix(labels, guesses, labels=range(70), normalize=normalize)
     np.testing.assert_allclose(of(more, guesses, labels), wanted, rtol=1e-6)
@@ -229,8 +230,8 @@ def test_r2(how):
 
 
 def test_perplexity():
-    logits = RNG.normal(size=(6, 5, 9)).astype(np.float32)
-    words = RNG.integers(0, 9, (6, 5))
+    logits = rng.normal(size=(6, 5, 9)).astype(np.float32)
+    words = rng.integers(0, 9, (6, 5))
     chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     wanted = np.exp(sk.log_loss(words.ravel(), chances.reshape(-1, 9), labels=range(9)))
     np.testing.assert_allclose(of(Perplexity(), logits, words), wanted, rtol=1e-5)
@@ -240,7 +241,7 @@ def test_perplexity():
 
 
 def test_numbers_put_together():
-    x, w = RNG.normal(size=N), RNG.random(N)
+    x, w = rng.normal(size=N), rng.random(N)
     mean = MeanMetric()
     for a, b in zip(np.array_split(x, 4), np.array_split(w, 4), strict=True):
         mean.update(flambeau.tensor(a), flambeau.tensor(b))

@@ -8,6 +8,7 @@ import torch
 
 import flambeau
 from beside_torch import compare
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -186,8 +187,8 @@ def test_default_eps_of_rms_norm(dtype):
 @pytest.mark.parametrize("name", ["var_mean", "layer_norm", "batch_norm", "group_norm"])
 def test_sixteen_bits_round_once(name):
     """Gradients within the rounding of bfloat16 of those of float64."""
-    values = RNG.standard_normal((4, 6, 5)) * 4 - 5
-    weight = RNG.standard_normal((4, 6, 5))
+    values = rng.standard_normal((4, 6, 5)) * 4 - 5
+    weight = rng.standard_normal((4, 6, 5))
 
     def gradient(library, dtype):
         x = library.tensor(values, dtype=dtype).requires_grad_(True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import flambeau
-from flambeau.record.flush import stats
+from flambeau.record.stats import stats
 
 LAYERS = {
     "LSTM": lambda nn: nn.LSTM(3, 5),

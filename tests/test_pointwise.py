@@ -13,7 +13,6 @@ import torch
 import flambeau
 from flambeau.ir.reference import bessel, erf, gamma
 
-RNG = np.random.default_rng(0)
 LINE = np.concatenate([np.linspace(-3, 3, 25), [0.0, -0.0]])
 UNIT = np.linspace(-0.95, 0.95, 21)
 OPEN = np.linspace(0.05, 0.95, 15)

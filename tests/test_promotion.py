@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import flambeau as fl
-from flambeau.run import program, tier
+from flambeau.run import pace, program, tier
 from flambeau.run.compiler import code
 from flambeau.run.program import Program
 
@@ -61,10 +61,75 @@ def test_other_shapes_of_a_native_program_are_native_from_the_second_run(monkeyp
 
     assert native_runs(monkeypatch, run(3), 4) == [False, False, False, True]
     assert native_runs(monkeypatch, run(4), 3) == [False, True, True]
-    # Shapes that do not come again are not compiled for long.
+    # From the third shape on, one plan with run-time sizes serves them all.
     for n in range(5, 10):
         run(n)()
-    assert native_runs(monkeypatch, run(11), 4) == [False, False, False, True]
+    assert native_runs(monkeypatch, run(11), 4) == [True] * 4
+
+
+def shorter(monkeypatch, epochs: int) -> list[bool]:
+    """Whether the runs of the last, shorter batch of each epoch are native, but for the first."""
+    x = fl.ones(12, 5)
+
+    def run(n):
+        return (x[:n] * 7 - 1).cos().sinh().sum().item()
+
+    native_runs(monkeypatch, lambda: run(12), 5)
+    native_runs(monkeypatch, lambda: run(9), 1)
+    found = []
+    for _ in range(epochs):
+        assert all(native_runs(monkeypatch, lambda: run(12), 5))
+        found += native_runs(monkeypatch, lambda: run(9), 1)
+    return found
+
+
+def test_a_shorter_last_batch_is_not_waited_for(monkeypatch):
+    fresh(monkeypatch)
+    assert shorter(monkeypatch, 4) == [False] * 4
+
+
+@pytest.mark.parametrize("name", ["PATIENCE", "LOSS"])
+def test_it_is_native_when_its_kernels_had_time_or_much_is_lost(monkeypatch, name):
+    fresh(monkeypatch)
+    monkeypatch.setattr(pace, name, 0)
+    assert shorter(monkeypatch, 2) == [True, True]
+
+
+def fresh(monkeypatch) -> None:
+    """As if no program had run yet."""
+    from flambeau.record import flush, trace
+    from flambeau.run import forms
+
+    flush.flush(trace.open_.trace)
+    trace.trie.roots.clear()
+    trace.trie.count = 0
+    trace.renew(trace.open_.trace)
+    monkeypatch.setattr(forms, "_forms", {})
+    monkeypatch.setattr(pace, "rounds", pace.Rounds())
+
+
+def test_the_second_round_of_a_loop_is_not_interpreted_again(monkeypatch):
+    fresh(monkeypatch)
+    monkeypatch.setattr(program, "HEAVY", 100)
+    monkeypatch.setattr(pace, "SMALL", 10)
+    x, w = fl.ones(11, 13), fl.ones(13, 4)
+
+    def run(*functions, runs=1):
+        def body():
+            y = x @ w
+            for f in functions:
+                y = f(y)
+            return y.sum().item()
+
+        return native_runs(monkeypatch, body, runs)
+
+    assert run(fl.exp) == [False]
+    # Its product was run: the step of a loop whose optimizer has a state now.
+    assert run(fl.exp, fl.sin) == [True]
+    # That one did not come again: no more of them are compiled on the chance.
+    assert run(fl.exp, fl.cos) == [False]
+    assert run(fl.exp, fl.sin) == [True]
+    assert run(fl.exp, fl.tanh) == [True]
 
 
 def test_python_gives_the_lock_to_the_loop_while_the_compiler_works():

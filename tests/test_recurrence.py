@@ -41,7 +41,8 @@ def run(name, attrs, inputs, target=None):
     # However the batch is cut up among threads, the bits are the same.
     for a, b in zip(found, runner.run(*inputs, cuts=lambda n: [(i, i + 1) for i in range(n)])):
         assert a.tobytes() == b.tobytes()
-    eps = 2e-5 if inputs[0].dtype == np.float32 else 1e-13
+    # Weights of size one: a rounding grows by the square root of the size with each step.
+    eps = 1e-4 if inputs[0].dtype == np.float32 else 2e-13
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=eps, atol=eps * max(1, np.abs(b).max(initial=0)))
     return expected

@@ -10,8 +10,8 @@ import flambeau
 from flambeau.run import tier
 from flambeau.run.compiler.program import Compiled
 from flambeau.run.program import layouts_of
+from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
-RNG = np.random.default_rng(0)
 BODIES = {
     "product": lambda m, x, y: x @ y,
     "elementwise": lambda m, x, y: (x * 2 + y.sum()).exp(),
@@ -36,9 +36,9 @@ VIEWS = {
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("body", BODIES)
 def test_values(body, view, dtype):
-    x = (RNG.standard_normal((6, 8)) * 3).astype(dtype)
+    x = (rng.standard_normal((6, 8)) * 3).astype(dtype)
     shape = VIEWS[view](torch.from_numpy(x)).shape
-    y = (RNG.standard_normal((shape[1], 3)) * 3).astype(dtype)
+    y = (rng.standard_normal((shape[1], 3)) * 3).astype(dtype)
 
     def run(m):
         view_of, other = VIEWS[view](m.tensor(x)), m.tensor(y)
@@ -84,8 +84,8 @@ def test_a_view_that_lies_otherwise_later():
 @pytest.mark.parametrize("rows", [4, 300])
 def test_a_parameter_is_read_across_while_it_is_updated(rows):
     """An update may not be written where a view of the old values is still to be read."""
-    start = RNG.standard_normal((rows, 64)).astype(np.float32)
-    data = RNG.standard_normal((8, 64)).astype(np.float32)
+    start = rng.standard_normal((rows, 64)).astype(np.float32)
+    data = rng.standard_normal((8, 64)).astype(np.float32)
 
     def run(m):
         w = m.nn.Parameter(m.tensor(start))

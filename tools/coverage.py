@@ -58,7 +58,7 @@ REASONS = {
     ),
     "Half-precision complex numbers: NumPy and LLVM have none.": r".*(complex32|chalf)",
     "Memory is NumPy's: there are no storage objects to take a tensor's memory out of.": (
-        r".*(Storage|storage|_storage.*)$|Tensor\.(const_data_ptr|is_set_to|as_subclass)"
+        r".*(Storage|storage|_storage.*)$|Tensor\.(const_data_ptr)"
         r"|torch\.(from_file|is_storage)"
     ),
     "There is one device, the CPU: no streams, events or other devices' memory.": (
@@ -72,8 +72,6 @@ REASONS = {
         r"torch\.(Sym(Bool|Float|Int)|Tag|sym_.*|import_ir.*|parse_.*|merge_type.*|cond|while_loop"
         r"|classproperty|fork|wait|typed|vitals.*|read_vitals|set_vital|compiled_with.*)|jit\..*"
     ),
-    "Hooks of subclasses into dispatch (`__torch_function__`) are honoured; their helpers are "
-    "PyTorch's own.": r".*(has_torch_function.*|handle_torch_function|is_tensor_like)",
     "The profiler has its own events: see `torch.profiler`.": (
         r".*(Profiler\w+|kineto_available|profiler_.*|DeviceType)"
     ),
@@ -95,12 +93,7 @@ REASONS = {
         r"|.*enforce_grad_layout_policy|.*is_(multithreading|view_replay)_enabled"
         r"|utils\.checkpoint\..*|amp\..*|hub\..*"
     ),
-    "Products of sparse matrices: `torch.sparse.mm` and `torch.sparse.addmm` compute them.": (
-        r".*\.(smm|sspaddmm|saddmm)"
-    ),
-    "Eigenvalues of matrices too large to hold: `linalg.eigh` and `svd_lowrank` are there.": (
-        r"torch\.lobpcg"
-    ),
+    "Products of sparse matrices: `torch.sparse.addmm` computes it.": (r".*\.saddmm"),
     "Rows of sparse tensors cannot be resized in place.": r".*sparse_resize.*|.*resize_as_sparse_",
     "One attention kernel: there is none to register or to choose.": r"nn\.attention\..*",
     "Nested tensors are not there.": r".*(padded_tensor|nested)",

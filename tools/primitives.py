@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flambeau import ir
 from flambeau.ir.primitive import PRIMITIVES
-from flambeau.run.compiler import program as program  # registers the rules
+from flambeau.run.compiler import draft as draft  # registers the rules
 from flambeau.run.compiler.lower import LOWER, PAIRS
 from flambeau.run.compiler.pointwise import RULES
 

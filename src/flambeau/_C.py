@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from flambeau import Generator, Size, device, dtype
+from flambeau.functions.overriding import (
+    DisableTorchFunction,
+    DisableTorchFunctionSubclass,
+)
+from flambeau.functions.overriding import disabled as _disabled_torch_function_impl
 from flambeau.tensor import Tensor as TensorBase
 
 __all__ = [
+    "DisableTorchFunction",
+    "DisableTorchFunctionSubclass",
     "Generator",
     "Size",
     "TensorBase",
+    "_disabled_torch_function_impl",
     "_get_tracing_state",
     "_log_api_usage_once",
     "device",

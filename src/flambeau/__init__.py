@@ -49,6 +49,7 @@ from flambeau.functions import library as _library, methods as _methods
 globals().update(_library.load())
 
 from flambeau.functions import operators as _operators
+from flambeau.functions import overriding as _overriding
 from flambeau.functions import properties as _properties
 from flambeau.functions import sparsity as _sparsity
 from flambeau.functions.creation import tensor
@@ -69,6 +70,7 @@ from flambeau.autograd.modes import (
 )
 from flambeau.functions.nn import METHODS as _METHODS
 from flambeau.functions.nn import TOP_LEVEL as _TOP_LEVEL
+from flambeau.functions.nn import builtin as _builtin
 from flambeau import nn
 from flambeau.nn import functional as _functional
 from flambeau.limits import finfo, iinfo
@@ -93,7 +95,8 @@ from flambeau.install import install, uninstall
 from flambeau.version import flambeau as __version__
 
 for _name in _TOP_LEVEL:
-    globals().setdefault(_name, _methods.taking_numpys_names(getattr(_functional, _name)))
+    _found = getattr(_builtin if _name in _builtin.__all__ else _functional, _name)
+    globals().setdefault(_name, _methods.taking_numpys_names(_found))
 for _name in _METHODS:
     setattr(Tensor, _name, _methods.taking_numpys_names(getattr(_functional, _name)))
 _operators.attach_all()
@@ -122,6 +125,10 @@ _FROM = {
     "set_default_device": "defaults",
     "get_default_device": "defaults",
     "typename": "types",
+    "Event": "streams",
+    "Stream": "streams",
+    "_neg_view": "functions.complex",
+    "lobpcg": "functions.linalg.lobpcg",
     "sparse_coo_tensor": "sparse",
     "sparse_compressed_tensor": "sparse",
     "sparse_csr_tensor": "sparse",
@@ -180,6 +187,7 @@ def __getattr__(name: str) -> Any:
     else:
         raise AttributeError(_missing(name))
     globals()[name] = found
+    _overriding.renewed()
     return found
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.device import CPU, device
-from flambeau.errors import NotSupportedError
-from flambeau.functions.making import check_device
+from flambeau.functions.making import check_device, default_device
 
 # The innermost `with device(...)` last.
 _current = [CPU]
@@ -31,16 +30,22 @@ def set_default_device(device: Any) -> None:
     found = CPU if device is None else device if isinstance(device, Device) else Device(device)
     check_device(found)
     _current[-1] = found
+    _tell()
 
 
 def enter(found: device) -> None:
     """Makes it the default device until :func:`leave`."""
-    if found.type == "meta":
-        raise NotSupportedError("tensors without values (device 'meta') are not supported")
     check_device(found)
     _current.append(found)
+    _tell()
 
 
 def leave() -> None:
     """Undoes the last :func:`enter`."""
     _current.pop()
+    _tell()
+
+
+def _tell() -> None:
+    found = _current[-1]
+    default_device[0] = None if found.type == "cpu" else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["device", "CPU"]
+__all__ = ["CPU", "META", "device"]
 
 _TYPES = (
     "cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga",
@@ -77,3 +77,4 @@ class device:
 
 
 CPU = device("cpu")
+META = device("meta")

@@ -48,7 +48,7 @@ _MOVED = {
 # Classes that scripts print the types of: where PyTorch has them, and where they are.
 _SHOWN = {
     "Tensor": ("torch", "flambeau.tensor"),
-    "Size": ("torch", "flambeau.tensor"),
+    "Size": ("torch", "flambeau.tensor.size"),
     "device": ("torch", "flambeau.device"),
     "dtype": ("torch", "flambeau.dtypes"),
 }
@@ -76,6 +76,8 @@ def install() -> None:
     sys.path.insert(min(1, len(sys.path)), _SHIM)
     sys.modules["torch"] = ours
     ours.__version__ = version.interface
+    # Libraries ask a namespace's name which one it is.
+    ours.__name__ = "torch"
     for name, (torch_module, _) in _SHOWN.items():
         _class(name).__module__ = torch_module
 
@@ -88,7 +90,8 @@ def uninstall() -> None:
     for name, module in list(sys.modules.items()):
         if _aliased(name) is not None and _is_ours(module):
             del sys.modules[name]
-    sys.modules["flambeau"].__version__ = version.flambeau
+    ours = sys.modules["flambeau"]
+    ours.__version__, ours.__name__ = version.flambeau, "flambeau"
     for name, (_, own) in _SHOWN.items():
         _class(name).__module__ = own
 

@@ -424,3 +424,79 @@ def normalize(
     length = norm(input, ord, dim, keepdim=True, dtype=dtype, mask=mask)
     scaled = _cast(_strided(input), dtype) / flambeau.clamp(length, min=eps)  # type: ignore[operator]
     return _filled(scaled, mask, 0)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`. Of booleans and complex numbers
+# PyTorch refuses more than these mean to.
+SAMPLES = {
+    "masked.sum": (
+        "x, mask=truth; x, 0, mask=truth; x, (0, 1), keepdim=True, mask=mask; "
+        "i, 1, dtype=torch.float64, mask=truth; x; !x, 2"
+    ),
+    "masked.prod": (
+        "x, 0, mask=truth; x, 1, keepdim=True, mask=mask; i, 1, mask=truth; x, -1; !x, 2"
+    ),
+    "masked.cumsum": (
+        "x, 0, mask=truth; x, 1, dtype=torch.float64, mask=mask; i, 1, mask=truth; !x, 2"
+    ),
+    "masked.cumprod": (
+        "x, 0, mask=truth; x, 1, dtype=torch.float64, mask=mask # floats; i, 1, mask=truth; !x, 2"
+    ),
+    "masked.amax": (
+        "x, 0, mask=truth # floats; x, (0, 1), keepdim=True, mask=mask # floats; "
+        "i, 1, mask=truth # floats; x # floats; !x, 2"
+    ),
+    "masked.amin": (
+        "x, 0, mask=truth # floats; x, (0, 1), keepdim=True, mask=mask # floats; "
+        "i, 1, mask=truth # floats; x # floats; !x, 2"
+    ),
+    "masked.argmax": (
+        "x, 0, mask=truth # floats; x, mask=mask # floats; "
+        "i, 1, keepdim=True, mask=truth # floats; !x, 2"
+    ),
+    "masked.argmin": (
+        "x, 0, mask=truth # floats; x, mask=mask # floats; "
+        "i, 1, keepdim=True, mask=truth # floats; !x, 2"
+    ),
+    "masked.mean": (
+        "x, 0, mask=truth; x, (0, 1), keepdim=True, mask=mask; "
+        "i, 1, dtype=torch.float32, mask=truth; x; !x, 2"
+    ),
+    "masked.median": "x, 0, mask=mask; x, 1, keepdim=True, mask=mask; x, 1; !x, 2",
+    "masked.logsumexp": (
+        "x, 0, mask=mask # floats; x, (0, 1), keepdim=True, mask=truth # floats; "
+        "i, 1, dtype=torch.float32, mask=truth # floats; !x, 2"
+    ),
+    "masked.logaddexp": (
+        "x, y, input_mask=truth, other_mask=other_truth # floats; x, y # floats; "
+        "x, y, dtype=torch.float64 # floats"
+    ),
+    "masked.norm": (
+        "x, 2, 0, mask=truth # floats; x, 1.0, (0, 1), mask=mask # floats; "
+        "x, inf, 1, keepdim=True, mask=truth # floats; x, -inf, 1, mask=mask # floats; !x, 2, 2"
+    ),
+    "masked.var": (
+        "x, 0, mask=mask # floats; x, (0, 1), False, mask=truth # floats; "
+        "x, 1, unbiased=True, keepdim=True, mask=mask # floats; !x, 2"
+    ),
+    "masked.std": (
+        "x, 0, mask=mask # floats; x, (0, 1), False, mask=truth # floats; "
+        "x, 1, unbiased=True, keepdim=True, mask=mask # floats; !x, 2"
+    ),
+    "masked.softmax": (
+        "x, 0, mask=truth # floats; x, 1, mask=mask # floats; x, -1, dtype=torch.float64 # floats; "
+        "!x, 2"
+    ),
+    "masked.log_softmax": (
+        "x, 0, mask=mask # floats; x, 1, mask=mask # floats; x, -1, dtype=torch.float64 # floats; "
+        "!x, 2"
+    ),
+    "masked.softmin": (
+        "x, 0, mask=truth # floats; x, 1, mask=mask # floats; x, -1, dtype=torch.float64 # floats; "
+        "!x, 2"
+    ),
+    "masked.normalize": (
+        "x, 2.0, 0, mask=truth # floats; x, 1.0, 1, mask=mask # floats; "
+        "x, inf, -1, eps=0.5, mask=truth # floats; x, 2, 1 # floats; !x, 2, 2"
+    ),
+}

@@ -72,6 +72,7 @@ _FIELDS = {
     "linalg_ldl_factor_ex": ("LD", "pivots", "info"),
     "linalg_lstsq": ("solution", "residuals", "rank", "singular_values"),
     "linalg_lu": ("P", "L", "U"),
+    "_lu_with_info": ("LU", "pivots", "info"),
     "linalg_lu_factor": ("LU", "pivots"),
     "linalg_lu_factor_ex": ("LU", "pivots", "info"),
     "linalg_qr": ("Q", "R"),

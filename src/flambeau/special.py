@@ -129,7 +129,7 @@ def _polynomial(name: str, meaning: str) -> Any:
 
     Either operand may be a number; a negative degree gives 0. There is no gradient.
 
-    >>> special.{name}(tensor([1.0]), 0)
+    >>> torch.special.{name}(tensor([1.0]), 0)
     tensor([1.])
     """
     return function(compute)
@@ -189,3 +189,71 @@ def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     import flambeau
 
     return flambeau.log_softmax(input, dim, dtype=dtype)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`. At infinities PyTorch's Bessel
+# functions are none of a number; its Airy and Y1 are off by 1e-6 in 64 bits, too.
+SAMPLES = {
+    "special.airy_ai": "x; 4 * y # loose; i; !c",
+    "special.bessel_j0": "x; big; special[:2]; special[4:]; s; !c",
+    "special.bessel_j1": "x; big; special[:2]; special[4:]; empty; !c",
+    "special.bessel_y0": "positive; 20 * unit; special[:2]; special[4:]; i; !c",
+    "special.bessel_y1": "positive; 20 * unit # loose; special[:2]; special[4:]; i; !c",
+    "special.chebyshev_polynomial_t": (
+        "unit, k; unit, 5; x, 3; 0.5, k; unit.double(), 8; x, -1; !1, 2"
+    ),
+    "special.chebyshev_polynomial_u": (
+        "unit, k; unit, 5; x, 3; 0.5, k; unit.double(), 8; x, -1; !1, 2"
+    ),
+    "special.chebyshev_polynomial_v": "unit, k; unit, 5; 0.5, k; unit.double(), 8; x, -1; !1, 2",
+    "special.chebyshev_polynomial_w": "unit, k; unit, 5; 0.5, k; unit.double(), 8; x, -1; !1, 2",
+    "special.digamma": "x; positive; i + 0.5; s; special[2:6]; !c",
+    "special.entr": "x; unit; special; i; !c",
+    "special.erf": "x; big; special; i; !c",
+    "special.erfc": "x; big; special; i; !c",
+    "special.erfcx": "x; big / 10; s; i; !c",
+    "special.erfinv": "unit; -unit; special; 2 * x; !c",
+    "special.exp2": "x; big; special; i; c",
+    "special.expit": "x; big; special; i; c",
+    "special.expm1": "x; 1e-6 * x; special; i; c",
+    "special.gammainc": (
+        "positive, unit; positive, positive.flip(0); positive, row.abs(); !c, d # no-grad"
+    ),
+    "special.gammaincc": "positive, unit; positive, 9 * unit; positive, row.abs(); !c, d # no-grad",
+    "special.gammaln": "x; positive; 20 * unit; special[2:6]; i; !c",
+    "special.hermite_polynomial_h": "x, k; unit, 5; 0.5, k; x.double(), 6; x, -1; !1, 2",
+    "special.hermite_polynomial_he": "x, k; unit, 5; 0.5, k; x.double(), 6; x, -1; !1, 2",
+    "special.i0": "x; big / 5; special[:2]; special[4:]; i; !c",
+    "special.i0e": "x; big; special; i; !c",
+    "special.i1": "x; big / 5; special[:2]; special[4:]; i; !c",
+    "special.i1e": "x; big; special[:2]; special[4:]; i; !c",
+    "special.laguerre_polynomial_l": "x, k; unit, 5; 0.5, k; x.double(), 6; x, -1; !1, 2",
+    "special.legendre_polynomial_p": "unit, k; x, 5; 0.5, k; unit.double(), 8; x, -1; !1, 2",
+    "special.log1p": "positive; 1e-6 * x; special; i.abs(); c",
+    "special.log_ndtr": "x; big / 10; special; i; !c",
+    "special.log_softmax": "x, 0; x, dim=-1; i, 1, dtype=torch.float64; cube, 1; !x, 2",
+    "special.logit": "unit; unit, 0.3; x, eps=0.125; !c",
+    "special.logsumexp": "x, 0; x, (0, 1); x, 1, True; big, -1, keepdim=True; !x, 2",
+    "special.modified_bessel_i0": "x; big / 5; special[:2]; special[4:]; i; !c",
+    "special.modified_bessel_i1": "x; big / 5; special[:2]; special[4:]; i; !c",
+    "special.modified_bessel_k0": "positive; 20 * unit; special; i; !c",
+    "special.modified_bessel_k1": "positive; 20 * unit; special; i; !c",
+    "special.multigammaln": "positive + 2, 3; positive, 1; i.abs() + 1, 2; !positive, 0",
+    "special.ndtr": "x; big; special; i; !c",
+    "special.ndtri": "unit; special; s.sigmoid(); truth; !c",
+    "special.polygamma": "0, positive; 1, positive; 3, x; 2, i.abs() + 1; !-1, x",
+    "special.psi": "x; positive; special[2:6]; i + 0.5; !c",
+    "special.round": "big; big, decimals=1; big, decimals=-1; special; !c",
+    "special.scaled_modified_bessel_k0": "positive; 20 * unit; special; i; !c",
+    "special.scaled_modified_bessel_k1": "positive; 20 * unit; special; i; !c",
+    "special.shifted_chebyshev_polynomial_t": "unit, k; unit, 5; 0.5, k; unit.double(), 8; !1, 2",
+    "special.shifted_chebyshev_polynomial_u": "unit, k; unit, 5; 0.5, k; unit.double(), 8; !1, 2",
+    "special.shifted_chebyshev_polynomial_v": "unit, k; unit, 5; 0.5, k; unit.double(), 8; !1, 2",
+    "special.shifted_chebyshev_polynomial_w": "unit, k; unit, 5; 0.5, k; unit.double(), 8; !1, 2",
+    "special.sinc": "x; x * 0; i; c; empty",
+    "special.softmax": "x, 0; x, dim=-1; i, 1, dtype=torch.float64; cube, 1; !x, 2",
+    "special.spherical_bessel_j0": "x; big; special; i; !c",
+    "special.xlog1py": "x, positive; x, 2.0; 0.5, unit; i, k; special, special; !c, d",
+    "special.xlogy": "x, positive; x, 2.0; 0.5, unit; i, k; special, special; !c, d",
+    "special.zeta": "1 + positive, positive; 3, unit; positive + 1, 2.0; i, positive; !c, d",
+}

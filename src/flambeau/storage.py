@@ -228,6 +228,12 @@ def untyped(tensor: Tensor) -> UntypedStorage:
 
 def _whole(tensor: Tensor) -> Tensor:
     """A tensor without history over all the memory that ``tensor`` is on."""
-    memory = tensor._value()._storage.memory  # type: ignore[union-attr]
+    storage = tensor._value()._storage
+    memory = storage if tensor.is_meta else storage.memory  # type: ignore[union-attr]
     size = memory.nbytes // tensor.itemsize  # type: ignore[union-attr]
     return tensor.detach().as_strided((size,), (1,), 0)
+
+
+SAMPLES = {
+    "is_storage": "i.untyped_storage(); i; 3; None",
+}

@@ -250,3 +250,16 @@ def sym_sum(*args: Any) -> Any:
     6
     """
     return sum(args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args)
+
+
+SAMPLES = {
+    "is_vulkan_available": "",
+    "sym_float": "3; 2.5; True; !'a'",
+    "sym_int": "3.7; -3.7; 4; !inf; !'a'",
+    "sym_ite": "True, 1, 2; False, 1, 2; True, 1.5, 2.5; !1, 2, 3",
+    "sym_max": "1, 2; 1.5, 2; 3, 1.0; 2, 2",
+    "sym_min": "1, 2; 1.5, 2; 3, 1.0; 2, 2",
+    "sym_not": "True; False; 0; 3",
+    "sym_sqrt": "4; 2.25; 0",
+    "sym_sum": "(1, 2, 3); 1, 2; 1, 2.5; ()",
+}

@@ -43,3 +43,8 @@ def typename(obj: object) -> str:
     # Our own types go by the names that PyTorch's have.
     package, dot, rest = module.partition(".")
     return f"{'torch' if package == 'flambeau' else package}{dot}{rest}.{name}"
+
+
+SAMPLES = {
+    "typename": "x; i; half; 3; 'a'; None; [x]; x.detach().double()",
+}

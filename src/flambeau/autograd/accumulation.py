@@ -9,6 +9,7 @@ import numpy as np
 from flambeau.autograd.values import add, grad_mode, private, replace_value
 from flambeau.record import alias
 from flambeau.record.trace import open_
+from flambeau.record.writes import write
 
 # NumPy adds these as the primitive does.
 _PLAIN = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
@@ -75,7 +76,7 @@ def accumulate(t: Any, g: Any, create: bool) -> None:
             total = add(old, g)
         tr = open_.trace
         if total._trace is tr:
-            alias.write(tr, old, total._slot, total._meta)
+            write(tr, old, total._slot, total._meta)
         else:
             replace_value(old, total)
     for hook in list((t._post_hooks or {}).values()):

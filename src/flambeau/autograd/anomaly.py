@@ -144,3 +144,9 @@ def _report(unit: Any, entry: Entry, position: int) -> None:
     )
     warnings.warn(f"Error detected in {step.name}. {where}", stacklevel=2)
     raise RuntimeError(f"Function '{step.name}' returned nan values in its {position}th output.")
+
+
+SAMPLES = {
+    "is_anomaly_check_nan_enabled": "",
+    "is_anomaly_enabled": "",
+}

@@ -123,6 +123,7 @@ def _vectors(
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
             raise RuntimeError(missing)
+        _need_real(like[0])
         return (engine.ones_like(like[0]),)
     _, vectors = _tuple_of(v, "inputs", name)
     if len(vectors) != len(like):
@@ -136,6 +137,14 @@ def _vectors(
             entry = f"Entry {i} in " if like_is_tuple else ""
             raise RuntimeError(f"{entry}v has invalid size: should be {x.shape} but got {a.shape}.")
     return vectors
+
+
+def _need_real(out: Tensor) -> None:
+    """A complex number has no gradient of its own: it is asked for along some direction."""
+    if out._meta.dtype.is_complex:
+        raise RuntimeError(
+            f"grad can be implicitly created only for real scalar outputs but got {out._meta.dtype}"
+        )
 
 
 _V_FOR_OUTPUT = (
@@ -287,6 +296,7 @@ def _hessian_product(
         vectors = _vectors(v, ins, in_tuple, name, _V_FOR_INPUT)
         ins = _prepare(ins, create_graph)
         _, outs = _tuple_of(_single(func, name)(*ins), "outputs", name)
+        _need_real(outs[0])
         _require_history(outs, _NO_HISTORY, strict)
         first = _grads(outs, ins, (None,), True)
         first = _filled(first, ins, strict, False, "The output")
@@ -353,10 +363,25 @@ def jacobian(
     _check_strategy(strategy, vectorize, create_graph, strict)
     with enable_grad():
         in_tuple, given = _tuple_of(inputs, "inputs", "jacobian")
+        forward = strategy == "forward-mode"
+        # PyTorch's forward mode gives results that have a history.
+        create_graph = create_graph or forward
+        for x in given:
+            if forward and not (x.is_floating_point() or x.is_complex()):
+                raise ValueError(
+                    f"Expected primal to be floating point or complex, but got: {x.dtype}"
+                )
         ins = _prepare(given, create_graph)
         out_tuple, outs = _tuple_of(func(*ins), "outputs", "jacobian")
         _require_history(outs, _NO_HISTORY, strict)
-        blocks = [_jacobian_of(out, i, ins, create_graph, strict) for i, out in enumerate(outs)]
+        if forward:
+            blocks = _forward_blocks(outs, ins)
+        else:
+            if not vectorize:
+                for out in outs:
+                    if out.requires_grad:
+                        _need_real(out)
+            blocks = [_jacobian_of(out, i, ins, create_graph, strict) for i, out in enumerate(outs)]
     if not create_graph:
         blocks = [tuple(b.detach() for b in row) for row in blocks]
     rows: list[Any] = [row if in_tuple else row[0] for row in blocks]
@@ -388,6 +413,21 @@ def _jacobian_of(
         stacked(column, x).reshape(tuple(out.shape) + tuple(x.shape))
         for column, x in zip(columns, ins, strict=True)
     )
+
+
+def _forward_blocks(outs: Sequence[Tensor], ins: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+    """The Jacobians of all outputs, column by column."""
+    blocks: list[list[Tensor]] = [[] for _ in outs]
+    for i, x in enumerate(ins):
+        along = [
+            pushed(outs, ins, [one if j == i else _zeros(z) for j, z in enumerate(ins)], True)
+            for one in unit_vectors(x)
+        ]
+        for out, row, columns in zip(outs, blocks, zip(*along, strict=True), strict=True):
+            kept = [_zeros(out) if c is None else c for c in columns]
+            joined = functions().stack(kept, -1)
+            row.append(joined.reshape(tuple(out.shape) + tuple(x.shape)))
+    return [tuple(row) for row in blocks]
 
 
 def unit_vectors(t: Tensor) -> list[Tensor]:
@@ -443,3 +483,42 @@ def hessian(
         strategy=outer_jacobian_strategy,
     )  # fmt: skip
     return found if in_tuple else found[0][0]
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`.
+SAMPLES = {
+    "autograd.functional.vjp": (
+        "lambda a: a.sin() * 2, x, y; lambda a: (a * a).sum(), x; "
+        "lambda a, b: (a * b, a + b), (x, y), (z, z); lambda a: a.exp(), x, y, create_graph=True; "
+        "lambda a: y, x, z; !lambda a: y, x, z, strict=True; !lambda a: a * 2, x; "
+        "!lambda a: a * 2, x, v"
+    ),
+    "autograd.functional.jvp": (
+        "lambda a: a.sin() * 2, x, y; lambda a: a.exp().sum(), s; "
+        "lambda a, b: (a * b, a + b), (x, y), (z, z); lambda a: a.exp(), x, y, create_graph=True; "
+        "lambda a: y, x, z; !lambda a: y, x, z, strict=True; !lambda a: a * 2, x; "
+        "!lambda a: a * 2, x, v"
+    ),
+    "autograd.functional.jacobian": (
+        "lambda a: a.sin(), v; lambda a, b: a * b.sum(), (v, x); lambda a: (a * 2, a.sum()), v; "
+        "lambda a: a.exp(), v, create_graph=True; lambda a: a.exp(), v, vectorize=True; "
+        "lambda a: a ** 2, v, strategy='forward-mode', vectorize=True; lambda a: w, v; "
+        "!lambda a: w, v, strict=True; !lambda a: a, v, strategy='sideways'; !lambda a: 1, v"
+    ),
+    "autograd.functional.hessian": (
+        "lambda a: (a ** 3).sum(), v; lambda a, b: (a * b.sin()).sum(), (v, w); "
+        "lambda a: a.exp().sum(), x; lambda a: (a ** 3).sum(), v, create_graph=True; "
+        "lambda a: a.exp().sum(), v, vectorize=True; lambda a: (a * w).sum(), v; !lambda a: a, v; "
+        "!lambda a: (a * w).sum(), v, strict=True"
+    ),
+    "autograd.functional.hvp": (
+        "lambda a: (a ** 3).sum(), v, w; lambda a, b: (a * b.sin()).sum(), (v, w), (w, v); "
+        "lambda a: a.exp().sum(), x, y, create_graph=True; lambda a: (a * w).sum(), v, w; "
+        "!lambda a: a, v, w; !lambda a: a.sum(), v, u"
+    ),
+    "autograd.functional.vhp": (
+        "lambda a: (a ** 3).sum(), v, w; lambda a, b: (a * b.sin()).sum(), (v, w), (w, v); "
+        "lambda a: a.exp().sum(), x, y, create_graph=True; lambda a: (a * w).sum(), v, w; "
+        "!lambda a: a, v, w; !lambda a: a.sum(), v, u"
+    ),
+}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau.record import alias, flush
-from flambeau.record.builder import new_tensor
+from flambeau.record.absent import absent
+from flambeau.record.builder import new_tensor, shared
 from flambeau.record.meta import meta
 from flambeau.record.segment import Segment, next_order
 from flambeau.record.trace import Trace, open_
@@ -41,6 +42,18 @@ class PyNode:
         self.hooks: dict[int, list] | None = None
         # Called after the backward: fn(gradients of inputs, gradients of outputs).
         self.post_hooks: list[Callable] | None = None
+
+
+def _absent_history(name: str, inputs: Sequence[Any]) -> PyNode:
+    """The history of what was computed of tensors without values: so are its gradients."""
+
+    def call(grads: list[Any]) -> list[Any]:
+        return [absent(meta(t._meta.shape, t._meta.dtype)) for t in inputs]
+
+    return PyNode(name, inputs, call, [history_of(t) for t in inputs])
+
+
+shared["absent_history"] = _absent_history
 
 
 def history_of(t: Any) -> tuple[Any, int] | None:

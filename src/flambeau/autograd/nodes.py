@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.autograd import engine
 from flambeau.autograd.history import StepHook, anchor
+from flambeau.autograd.saved_values import NAMES, saved_value
+from flambeau.record import flush
+from flambeau.record.segment import Segment
 from flambeau.record.trace import Trace
 
 if TYPE_CHECKING:
@@ -20,15 +23,16 @@ class Node:
 
     Nodes are made when they are looked at, and are the same objects for as long as somebody holds
     them. A leaf's has its tensor in ``variable``; that of a custom function the attributes of its
-    ``ctx``, such as ``saved_tensors``. What built-in steps keep for backward is decided when a
-    program is made, and is not seen (there is no ``_saved_self``).
+    ``ctx``, such as ``saved_tensors``. Those of common built-in steps show the operands and results
+    that backward reads (``_saved_self``, ``_saved_result``), as long as these are there: what is
+    kept is decided when a program is made.
     """
 
     def __init__(self, unit: Any, slot: int, label: str, variable: Any = None) -> None:
         self._unit = unit
         self._slot = slot
         self._label = label
-        self.metadata: dict[Any, Any] = {}
+        self._metadata: dict[Any, Any] | None = None
         if variable is not None:
             self.variable = variable
         if isinstance(unit, Trace):
@@ -43,10 +47,41 @@ class Node:
         return self._unit, self._slot
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_saved_") and isinstance(self.__dict__.get("_unit"), (Trace, Segment)):
+            unit, slot = self._place()
+            step = _step(unit, slot)
+            return saved_value(self._label, unit, slot, step, name.removeprefix("_saved_"))
         ctx = getattr(self.__dict__.get("_unit"), "ctx", None)
         if ctx is None or name.startswith("__"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(ctx, name)
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """Whatever somebody wants to note of the step; kept for as long as its history."""
+        if self._metadata is None:
+            self._metadata = {}
+            unit, slot = self._place()
+            if isinstance(unit, Trace):
+                # Its place in a segment is for good.
+                flush.flush_other(unit)
+                unit, slot = self._place()
+            variable = getattr(self, "variable", None)
+            _held[id(unit), slot, id(variable)] = self
+            if unit is None:
+                variable.__dict__["_noted"] = self  # type: ignore[union-attr]
+            else:
+                unit.nodes = [*getattr(unit, "nodes", ()), self]
+        return self._metadata
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow through the step: it would not be there otherwise."""
+        return True
+
+    def __dir__(self) -> list[str]:
+        saved = [f"_saved_{name}" for name in NAMES.get(self._label, ())]
+        return [*super().__dir__(), *saved]
 
     def name(self) -> str:
         """The node's name, such as ``AddBackward0``."""

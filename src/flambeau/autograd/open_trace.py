@@ -19,7 +19,10 @@ from flambeau.record.builder import (
 )
 from flambeau.record.meta import meta
 from flambeau.record.segment import TWICE, constants, overwrite_check, reads_primal
+from flambeau.record.stats import stats
+from flambeau.record.storage import Rows, contiguous_strides
 from flambeau.record.trace import Node, Trace, open_
+from flambeau.record.writes import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,8 +127,8 @@ def edge_for(tr: Trace, key: Any, name: str, make: Callable[[Builder], tuple]) -
     node = finish(tr, builder, name)
     node.template = tuple(results)
     node.freed = freed
-    flush.stats.misses += 1
-    flush.stats.last_miss = (name, key, tr.node)
+    stats.misses += 1
+    stats.last_miss = (name, key, tr.node)
     return attach(tr, key, node)
 
 
@@ -199,7 +202,8 @@ def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
         raise
     results = node.template
     if gradient is None and None not in results and all(x._grad is None for x in leaves):
-        tr.node.memo["way", slot, retain] = (reached, node, results)  # type: ignore[index]
+        made = tuple(result[:2] for result in results)
+        tr.node.memo["way", slot, retain] = (reached, node, made)  # type: ignore[index]
     interrupt = None
     done = 0
     while True:
@@ -208,7 +212,13 @@ def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
             while done < len(leaves):
                 result = results[done]
                 if result is not None:
-                    store(tr, leaves[done], *result)
+                    made, m, of_seed = result
+                    leaf = leaves[done]
+                    given = of_seed and gradient is not None
+                    if given and leaf._grad is None and in_order(gradient):
+                        leaf._grad = seen_as(gradient, m)
+                    else:
+                        store(tr, leaf, made, m)
                 done += 1
             break
         except KeyboardInterrupt as e:
@@ -243,10 +253,40 @@ def backward_edge(
             old = leaf._grad
             if old is not None:
                 g = Var(builder.slot_of(old), old._meta.aval) + g
-            results.append((g.slot, meta(g.shape, g.dtype)))
+            m = meta(g.shape, g.dtype)
+            results.append((g.slot, m, is_reshaped(builder, g.slot, seeds[t._slot].slot)))
         return results, freed
 
     return edge_for(tr, key, "backward", make)
+
+
+def is_reshaped(builder: Builder, slot: Any, seed: Any) -> bool:
+    """Whether a gradient is the one given, in another shape."""
+    if slot == seed:
+        return False
+    made = {e.outputs[0]: e for e in builder.entries if e.prim.name == "reshape"}
+    while slot != seed:
+        if slot not in made:
+            return False
+        slot = made[slot].inputs[0]
+    return True
+
+
+def in_order(gradient: Any) -> bool:
+    """Whether a given gradient is data in row-major order, which has views at once."""
+    storage = gradient._storage
+    if storage is None or storage.trace is not None or gradient._meta.requires_grad:
+        return False
+    spec = gradient._spec
+    if spec is None:
+        return True
+    return spec.__class__ in (tuple, Rows) and spec[1] == contiguous_strides(spec[0])
+
+
+def seen_as(gradient: Any, m: Any) -> Any:
+    """A given gradient in another shape: a view of it, as PyTorch takes it over."""
+    offset = alias.spec_of(gradient)[2]
+    return alias.alias_of(gradient, (m.shape, contiguous_strides(m.shape), offset), m, own=True)
 
 
 def store(tr: Trace, leaf: Any, slot: int, m: Any) -> None:
@@ -257,7 +297,7 @@ def store(tr: Trace, leaf: Any, slot: int, m: Any) -> None:
         tr.live.append(g)
         leaf._grad = g
     else:
-        alias.write(tr, old, slot, m)
+        write(tr, old, slot, m)
 
 
 def key_for(tr: Trace, t: Any) -> Any:

@@ -13,9 +13,9 @@ from flambeau.ir.derive import depending
 from flambeau.ir.graph import NUMBERS, Const
 from flambeau.ir.primitive import Primitive
 from flambeau.record.builder import new_tensor
-from flambeau.record.macro import apply
 from flambeau.record.meta import meta
 from flambeau.record.segment import INPLACE, Segment, Way
+from flambeau.record.single import apply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,13 +1,23 @@
-"""Hooks on what custom functions save for their backward."""
+"""Hooks on what is saved for backward."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import numpy as np
 
+from flambeau.autograd.values import concrete
+from flambeau.record import flush
+from flambeau.record.segment import noted
+from flambeau.record.storage import Handle
+from flambeau.record.trace import open_
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flambeau.record.segment import Segment
     from flambeau.record.storage import Handle as Tensor
 
 __all__ = ["disable_saved_tensors_hooks", "pack", "save_on_cpu", "saved_tensors_hooks"]
@@ -27,12 +37,23 @@ _state = _State()
 class saved_tensors_hooks:
     """A block in which tensors that are saved for backward pass through two functions.
 
-    ``pack_hook(tensor)`` is called where a custom ``Function`` saves a tensor, ``unpack_hook`` of
-    its result where backward asks for it. What built-in operations need of each other is decided
-    when a program is compiled, and is not seen by hooks.
+    ``pack_hook(tensor)`` gives what is kept in the tensor's place, ``unpack_hook`` of that gives
+    the tensor when backward asks for it.
 
-    >>> with torch.autograd.graph.saved_tensors_hooks(lambda x: x.numpy(), torch.from_numpy):
-    ...     pass
+    A custom ``Function`` calls ``pack_hook`` where it saves a tensor. What built-in operations save
+    is decided when they run, together: what is recorded is run at the ends of the block (and where
+    a value is read), and ``pack_hook`` is called at its end, or before a backward within it, once
+    for each value that the way back reads. These are operands and results as in PyTorch, but none
+    that fused operations compute again, and none twice.
+
+    Raises ``TypeError`` in backward if ``unpack_hook`` gives no tensor.
+
+    >>> a = torch.ones(2, requires_grad=True)
+    >>> with torch.autograd.graph.saved_tensors_hooks(lambda x: x.numpy(force=True) * 2, tensor):
+    ...     y = a * a
+    >>> y.sum().backward()
+    >>> a.grad
+    tensor([4., 4.])
     """
 
     def __init__(
@@ -44,10 +65,75 @@ class saved_tensors_hooks:
     def __enter__(self) -> None:
         if _state.refusal is not None:
             raise RuntimeError(_state.refusal)
+        settle()
         _state.hooks.append((self.pack_hook, self.unpack_hook))
+        noted.append([])
 
-    def __exit__(self, *exc: object) -> None:
-        _state.hooks.pop()
+    def __exit__(self, kind: object, *exc: object) -> None:
+        try:
+            if kind is None:
+                settle()
+        finally:
+            _state.hooks.pop()
+            noted.pop()
+
+
+def settle() -> None:
+    """Runs what is recorded; what that has saved goes through the innermost hooks."""
+    flush.flush_other(open_.trace)
+    if not noted or not _state.hooks:
+        return
+    to, back = _state.hooks[-1]
+    while noted[-1]:
+        segment = noted[-1].pop(0)()
+        if segment is not None and segment.spec is not None and not segment.freed:
+            _pack_segment(segment, to, back)
+
+
+def _pack_segment(segment: Segment, to: Callable, back: Callable) -> None:
+    """Has a segment keep what ``to`` makes of its values in their place."""
+    spec = segment.spec
+    arrays = list(segment.arrays)
+    for i, t in enumerate(segment.inputs):
+        if -1 - i in spec.reads:  # type: ignore[union-attr]
+            value = concrete(arrays[i], t._meta.dtype) if segment.changed(i) else t
+            segment.packed[-1 - i] = to(value), back
+            arrays[i] = None
+    segment.arrays = tuple(arrays)
+    for slot in spec.residuals:  # type: ignore[union-attr]
+        dtype = spec.avals[slot].dtype  # type: ignore[union-attr]
+        if dtype is not None:
+            value = concrete(np.array(segment.saved[slot], order="C", copy=None), dtype)
+            segment.packed[slot] = to(value), back
+            segment.saved[slot] = None
+    # What is written over later was packed as it was.
+    segment.versions = [v for v in segment.versions if v[0] not in segment.packed]
+
+
+@contextmanager
+def unpacked(segment: Segment, reads: Iterable[int]) -> Iterator[None]:
+    """A block in which a segment has those of its packed values that are read."""
+    before, kept = segment.arrays, dict(segment.saved)
+    arrays = list(before)
+    for slot in reads:
+        if slot in segment.packed:
+            what, back = segment.packed[slot]
+            t = back(what)
+            if not isinstance(t, Handle):
+                raise TypeError(
+                    "Output of saved tensor unpack_hook expected to be a Tensor but got result of "
+                    f"type {type(t).__name__}"
+                )
+            value = t._value()._array()  # type: ignore[attr-defined]
+            if slot < 0:
+                arrays[-1 - slot] = value
+            else:
+                segment.saved[slot] = value
+    segment.arrays = tuple(arrays)
+    try:
+        yield
+    finally:
+        segment.arrays, segment.saved = before, kept
 
 
 class save_on_cpu(saved_tensors_hooks):

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from flambeau.ir.primitive import PRIMITIVES, broadcast_shapes
+from flambeau.record import alias
+from flambeau.record.absent import absent, is_absent
 from flambeau.record.builder import new_tensor
-from flambeau.record.macro import apply
 from flambeau.record.meta import meta
+from flambeau.record.single import apply
 from flambeau.record.storage import Storage
 from flambeau.record.trace import open_, set_state
 
@@ -53,6 +55,8 @@ def concrete(array: np.ndarray, dtype: Any) -> Any:
 
 
 def ones_like(t: Any) -> Any:
+    if is_absent(t):
+        return absent(meta(t._meta.shape, t._meta.dtype))
     return concrete(np.ones(t._meta.shape, t._meta.dtype.numpy), t._meta.dtype)
 
 
@@ -78,6 +82,11 @@ def fitted(g: Any, t: Any, name: str) -> Any:
 
 def replace_value(old: Any, new: Any) -> None:
     """Copies a concrete value into a concrete tensor."""
+    if is_absent(old):
+        return
+    how = alias.turn_of(old)
+    if how is not None:
+        old, new = (alias.turn(t, how, "") for t in (old, new))
     value = new._array()
     old._storage.writable()
     old._array()[...] = value
@@ -87,6 +96,8 @@ def replace_value(old: Any, new: Any) -> None:
 def private(g: Any) -> Any:
     """A gradient that shares memory with nothing the caller holds."""
     storage = g._storage
+    if is_absent(g):
+        return g
     if storage is not None and storage.trace is None and (storage.shared or storage.foreign):
         return concrete(np.array(g._array(), order="C"), g._meta.dtype)
     twin = new_tensor(g._trace, g._slot, g._meta)

@@ -151,7 +151,7 @@ def alternate(
 
 def count(step: Step, first: int, number: int) -> Counts:
     """Programs run, flushes and misses a step of Flambeau's side, over ``number`` steps."""
-    from flambeau.record.flush import stats
+    from flambeau.record.stats import stats
 
     runs = 0
 

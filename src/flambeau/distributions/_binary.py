@@ -23,6 +23,11 @@ class Binary:
         one_of_probs_and_logits(probs, logits)
         return logits if probs is None else probs
 
+    def _keep(self, probs: Any, param: flambeau.Tensor) -> None:
+        """Notes the parameter, by the name that it was given under."""
+        self._param = param
+        setattr(self, "logits" if probs is None else "probs", param)
+
     @lazy_property
     def logits(self) -> flambeau.Tensor:
         """The log-odds of the probability."""

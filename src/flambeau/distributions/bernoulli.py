@@ -6,19 +6,13 @@ from typing import Any
 
 import flambeau
 from flambeau.distributions import constraints
+from flambeau.distributions._binary import Binary
 from flambeau.distributions.distribution import Size
 from flambeau.distributions.exp_family import ExponentialFamily
-from flambeau.distributions.utils import (
-    all_numbers,
-    broadcast_all,
-    lazy_property,
-    logits_to_probs,
-    one_of_probs_and_logits,
-    probs_to_logits,
-)
+from flambeau.distributions.utils import all_numbers, broadcast_all
 
 
-class Bernoulli(ExponentialFamily):
+class Bernoulli(Binary, ExponentialFamily):
     r"""1 with probability ``probs``, else 0; or the same from log-odds ``logits``.
 
     >>> import flambeau as torch
@@ -34,30 +28,10 @@ class Bernoulli(ExponentialFamily):
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        one_of_probs_and_logits(probs, logits)
-        given = logits if probs is None else probs
-        (self._param,) = broadcast_all(given)
-        if probs is not None:
-            self.probs = self._param
-        else:
-            self.logits = self._param
+        given = self._given(probs, logits)
+        self._keep(probs, *broadcast_all(given))
         shape = () if all_numbers(given) else self._param.size()
         super().__init__(shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> flambeau.Tensor:
-        """The log-odds of 1."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> flambeau.Tensor:
-        """The probability of 1."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> flambeau.Size:
-        """The shape of the parameter."""
-        return self._param.size()
 
     @property
     def mean(self) -> flambeau.Tensor:
@@ -73,12 +47,7 @@ class Bernoulli(ExponentialFamily):
         return self.probs * (1 - self.probs)
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> Bernoulli:
-        known = {
-            name: self.__dict__[name].expand(batch_shape)
-            for name in ("probs", "logits")
-            if name in self.__dict__
-        }
-        known["_param"] = self._param.expand(batch_shape)
+        known = self._expanded_parameters(batch_shape)
         return self._expanded(Bernoulli, batch_shape, _instance, **known)
 
     def sample(self, sample_shape: Size = ()) -> flambeau.Tensor:
@@ -109,3 +78,11 @@ class Bernoulli(ExponentialFamily):
 
     def _log_normalizer(self, x: flambeau.Tensor) -> flambeau.Tensor:
         return flambeau.log1p(flambeau.exp(x))
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Bernoulli": (
+        "unit | truth.float(); logits=x | truth.float(); 0.3; !unit, x; !2.0; !"
+    ),
+}

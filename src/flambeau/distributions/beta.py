@@ -81,3 +81,11 @@ class Beta(ExponentialFamily):
 
     def _log_normalizer(self, x: flambeau.Tensor, y: flambeau.Tensor) -> flambeau.Tensor:
         return flambeau.lgamma(x) + flambeau.lgamma(y) - flambeau.lgamma(x + y)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Beta": (
+        "positive, 1 + unit | unit # loose; 0.5, 2.0 | unit; !-1.0, 1.0; !x - 9, positive"
+    ),
+}

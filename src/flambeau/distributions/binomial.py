@@ -6,17 +6,12 @@ from typing import Any
 
 import flambeau
 from flambeau.distributions import constraints
+from flambeau.distributions._binary import Binary
 from flambeau.distributions.distribution import Distribution, Size
-from flambeau.distributions.utils import (
-    broadcast_all,
-    lazy_property,
-    logits_to_probs,
-    one_of_probs_and_logits,
-    probs_to_logits,
-)
+from flambeau.distributions.utils import broadcast_all
 
 
-class Binomial(Distribution):
+class Binomial(Binary, Distribution):
     r"""Successes in ``total_count`` trials: :math:`P(k) = \binom{n}{k} p^k (1 - p)^{n - k}`.
 
     >>> import flambeau as torch
@@ -38,34 +33,14 @@ class Binomial(Distribution):
         logits: flambeau.Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        one_of_probs_and_logits(probs, logits)
-        given = logits if probs is None else probs
-        self.total_count, self._param = broadcast_all(total_count, given)
-        self.total_count = self.total_count.type_as(self._param)
-        if probs is not None:
-            self.probs = self._param
-        else:
-            self.logits = self._param
+        self.total_count, param = broadcast_all(total_count, self._given(probs, logits))
+        self.total_count = self.total_count.type_as(param)
+        self._keep(probs, param)
         super().__init__(self._param.size(), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
         return constraints.integer_interval(0, self.total_count)
-
-    @lazy_property
-    def logits(self) -> flambeau.Tensor:
-        """The log-odds of a success."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> flambeau.Tensor:
-        """The probability of a success."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> flambeau.Size:
-        """The shape of the parameter."""
-        return self._param.size()
 
     @property
     def mean(self) -> flambeau.Tensor:
@@ -80,11 +55,8 @@ class Binomial(Distribution):
         return self.total_count * self.probs * (1 - self.probs)
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> Binomial:
-        known = {
-            name: self.__dict__[name].expand(batch_shape)
-            for name in ("total_count", "probs", "logits", "_param")
-            if name in self.__dict__
-        }
+        known = self._expanded_parameters(batch_shape)
+        known["total_count"] = self.total_count.expand(batch_shape)
         return self._expanded(Binomial, batch_shape, _instance, **known)
 
     def sample(self, sample_shape: Size = ()) -> flambeau.Tensor:
@@ -121,3 +93,12 @@ class Binomial(Distribution):
         values = flambeau.arange(1 + count, dtype=self._param.dtype, device=self._param.device)
         values = values.view((-1, *(1,) * len(self._batch_shape)))
         return values.expand((-1, *self._batch_shape)) if expand else values
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Binomial": (
+        "6, unit | k; 6, logits=x | k; torch.tensor([3.0, 4, 5, 6]), unit | k * 0 + 2; "
+        "!6, unit, x; !6; !-1, unit"
+    ),
+}

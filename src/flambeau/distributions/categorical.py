@@ -110,3 +110,11 @@ class Categorical(Distribution):
         values = flambeau.arange(self._num_events, dtype=flambeau.long, device=self._param.device)
         values = values.view((-1, *(1,) * len(self._batch_shape)))
         return values.expand((-1, *self._batch_shape)) if expand else values
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Categorical": (
+        "unit | labels; logits=x | labels; torch.tensor([0.25, 0.75]); !unit, x; !; !s"
+    ),
+}

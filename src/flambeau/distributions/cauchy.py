@@ -70,3 +70,9 @@ class Cauchy(Distribution):
 
     def entropy(self) -> flambeau.Tensor:
         return math.log(4 * math.pi) + self.scale.log()
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Cauchy": "x, positive | y; 0.5, 2.0 | y; !x, -positive",
+}

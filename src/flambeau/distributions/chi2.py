@@ -30,3 +30,9 @@ class Chi2(Gamma):
     def df(self) -> flambeau.Tensor:
         """The degrees of freedom."""
         return self.concentration * 2
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Chi2": "positive | positive; 2.0 | positive; !-1.0",
+}

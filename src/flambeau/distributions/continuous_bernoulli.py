@@ -148,3 +148,9 @@ class ContinuousBernoulli(Binary, ExponentialFamily):
         cut = flambeau.where(apart, x, low)
         series = 0.5 * x + x.pow(2) / 24.0 - x.pow(4) / 2880.0
         return flambeau.where(apart, (cut.exp() - 1.0).abs().log() - cut.abs().log(), series)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.ContinuousBernoulli": "unit | unit; logits=x | unit; 0.5 | unit; !unit, x",
+}

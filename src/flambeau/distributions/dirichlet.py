@@ -84,3 +84,11 @@ class Dirichlet(ExponentialFamily):
 
     def _log_normalizer(self, x: flambeau.Tensor) -> flambeau.Tensor:
         return x.lgamma().sum(-1) - flambeau.lgamma(x.sum(-1))
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Dirichlet": (
+        "positive | unit / unit.sum(-1, True) # loose; torch.tensor([0.5, 2.0]); !-positive; !s"
+    ),
+}

@@ -76,3 +76,9 @@ class Exponential(ExponentialFamily):
 
     def _log_normalizer(self, x: flambeau.Tensor) -> flambeau.Tensor:
         return -flambeau.log(-x)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Exponential": "positive | positive; 2.0 | positive; !-positive",
+}

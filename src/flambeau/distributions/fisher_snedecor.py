@@ -70,3 +70,11 @@ class FisherSnedecor(Distribution):
         log_beta = half1.lgamma() + half2.lgamma() - (half1 + half2).lgamma()
         rise = half1 * ratio.log() + (half1 - 1) * flambeau.log(value)
         return rise - (half1 + half2) * flambeau.log1p(ratio * value) - log_beta
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.FisherSnedecor": (
+        "positive, 9 * unit | positive # loose; 3.0, 5.0 | positive; !-1.0, 1.0"
+    ),
+}

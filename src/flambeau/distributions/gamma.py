@@ -93,3 +93,11 @@ class Gamma(ExponentialFamily):
 
     def _log_normalizer(self, x: flambeau.Tensor, y: flambeau.Tensor) -> flambeau.Tensor:
         return flambeau.lgamma(x + 1) + (x + 1) * flambeau.log(-y.reciprocal())
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Gamma": (
+        "positive, 9 * unit | positive; 3.0, 5.0 | positive; !positive, -positive"
+    ),
+}

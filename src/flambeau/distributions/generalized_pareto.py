@@ -109,3 +109,11 @@ class GeneralizedPareto(Distribution):
 
     def entropy(self) -> flambeau.Tensor:
         return flambeau.log(self.scale) + self.concentration + 1
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.GeneralizedPareto": (
+        "x, positive, unit | x + 0.5; 0.0, 2.0, 0.0 | positive; !x, -positive, unit"
+    ),
+}

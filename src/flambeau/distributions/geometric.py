@@ -99,3 +99,9 @@ class Geometric(Distribution):
             )
             / self.probs
         )
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Geometric": "unit | k; logits=x | k; 0.5; !unit, x; !; !2.0",
+}

@@ -76,3 +76,9 @@ class Gumbel(TransformedDistribution):
 
     def entropy(self) -> flambeau.Tensor:
         return self.scale.log() + (1 + euler_constant)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Gumbel": "x, positive | y; 0.5, 2.0 | y; !x, -positive",
+}

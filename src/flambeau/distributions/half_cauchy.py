@@ -31,3 +31,9 @@ class HalfCauchy(HalfDistribution):
     @property
     def variance(self) -> flambeau.Tensor:
         return self.base_dist.variance
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.HalfCauchy": "positive | positive.flip(0); 2.0 | positive; !-positive",
+}

@@ -32,3 +32,9 @@ class HalfNormal(HalfDistribution):
     @property
     def variance(self) -> flambeau.Tensor:
         return self.scale.pow(2) * (1 - 2 / math.pi)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.HalfNormal": "positive | positive.flip(0); 2.0 | positive; !-positive",
+}

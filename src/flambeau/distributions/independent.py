@@ -100,3 +100,14 @@ class Independent(Distribution):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_dist}, {self.reinterpreted_batch_ndims})"
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Independent": (
+        "torch.distributions.Normal(x, positive), 1 | y; "
+        "torch.distributions.Bernoulli(unit), 2 | truth.float(); "
+        "torch.distributions.Normal(x, positive), 0 | y; "
+        "!torch.distributions.Normal(x, positive), 3"
+    ),
+}

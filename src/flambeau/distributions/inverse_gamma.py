@@ -62,3 +62,11 @@ class InverseGamma(TransformedDistribution):
     def entropy(self) -> flambeau.Tensor:
         a = self.concentration
         return a + self.rate.log() + a.lgamma() - (1 + a) * a.digamma()
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.InverseGamma": (
+        "2 + positive, 9 * unit | positive # loose; 3.0, 5.0 | positive; !positive, -positive"
+    ),
+}

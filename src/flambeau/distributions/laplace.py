@@ -76,3 +76,9 @@ class Laplace(Distribution):
 
     def entropy(self) -> flambeau.Tensor:
         return 1 + flambeau.log(2 * self.scale)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Laplace": "x, positive | y; 0.5, 2.0 | y; !x, -positive",
+}

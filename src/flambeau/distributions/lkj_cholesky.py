@@ -76,3 +76,9 @@ class LKJCholesky(Distribution):
         top = self.concentration + 0.5 * n
         log_volume = 0.5 * n * math.log(math.pi) + flambeau.mvlgamma(top - 0.5, n)
         return (order * diagonal.log()).sum(-1) - (log_volume - n * flambeau.lgamma(top))
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.LKJCholesky": "3, 0.5; 4, torch.tensor([1.0, 2.0]); 2; !1; !3, -1.0",
+}

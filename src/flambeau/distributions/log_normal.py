@@ -56,3 +56,9 @@ class LogNormal(TransformedDistribution):
 
     def entropy(self) -> flambeau.Tensor:
         return self.base_dist.entropy() + self.loc
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.LogNormal": "x, positive | positive; 0.5, 2.0 | positive; !x, -positive",
+}

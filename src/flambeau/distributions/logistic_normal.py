@@ -43,3 +43,11 @@ class LogisticNormal(TransformedDistribution):
     def scale(self) -> flambeau.Tensor:
         """The standard deviations of the normal vectors."""
         return self.base_dist.base_dist.scale
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.LogisticNormal": (
+        "x, positive; torch.zeros(2), torch.ones(2) | torch.tensor([0.2, 0.3, 0.5]); !x, -positive"
+    ),
+}

@@ -172,3 +172,11 @@ class LowRankMultivariateNormal(Distribution):
     def entropy(self) -> flambeau.Tensor:
         constant = self._event_shape[0] * (1.0 + math.log(2 * math.pi))
         return (0.5 * (constant + self._log_det)).expand(self._batch_shape)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.LowRankMultivariateNormal": (
+        "v, m[:, :2], v.exp() | w; x, m[:, :2], positive | y; !v, m[:3], v.exp(); !s, m, v"
+    ),
+}

@@ -140,3 +140,14 @@ class MixtureSameFamily(Distribution):
         return (
             f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
         )
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.MixtureSameFamily": (
+        "torch.distributions.Categorical(unit), torch.distributions.Normal(x, positive) | u; "
+        "torch.distributions.Categorical(unit[0]), "
+        "torch.distributions.Independent(torch.distributions.Normal(m, 1.0), 1) | w; "
+        "!torch.distributions.Categorical(unit), torch.distributions.Normal(v, 1.0)[:2]; !unit, x"
+    ),
+}

@@ -105,3 +105,13 @@ class Multinomial(Distribution):
         weights = flambeau.exp(self._binomial.log_prob(support))
         orders = (weights * flambeau.lgamma(support + 1)).sum((0, -1))
         return count * categories - flambeau.lgamma(count + 1) + orders
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Multinomial": (
+        "6, unit | torch.tensor([[1.0, 2, 3, 0], [6, 0, 0, 0], [2, 2, 1, 1]]); "
+        "6, logits=x | torch.tensor([1.0, 2, 3, 0]); 4, torch.tensor([0.25, 0.75]); !6, unit, x; "
+        "!unit, unit"
+    ),
+}

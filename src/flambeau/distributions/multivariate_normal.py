@@ -44,31 +44,21 @@ class MultivariateNormal(Distribution):
     ) -> None:
         if loc.dim() < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        given = {
-            name: matrix
-            for name, matrix in (
-                ("scale_tril", scale_tril),
-                ("covariance_matrix", covariance_matrix),
-                ("precision_matrix", precision_matrix),
-            )
-            if matrix is not None
-        }
-        if len(given) != 1:
-            raise ValueError(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = given.items()
-        if matrix.dim() < 2:
+        name, given = the_one_given(
+            ValueError,
+            scale_tril=scale_tril,
+            covariance_matrix=covariance_matrix,
+            precision_matrix=precision_matrix,
+        )
+        if given.dim() < 2:
             raise ValueError(
                 f"{name} must be at least two-dimensional, with optional leading batch dimensions"
             )
-        batch_shape = flambeau.broadcast_shapes(matrix.shape[:-2], loc.shape[:-1])
-        matrix = matrix.expand((*batch_shape, -1, -1))
-        setattr(self, name, matrix)
+        batch_shape = flambeau.broadcast_shapes(given.shape[:-2], loc.shape[:-1])
+        setattr(self, name, given.expand((*batch_shape, -1, -1)))
         self.loc = loc.expand((*batch_shape, -1))
         super().__init__(batch_shape, self.loc.shape[-1:], validate_args=validate_args)
-        self._unbroadcasted_scale_tril = given_root(name, given[name])
+        self._unbroadcasted_scale_tril = given_root(name, given)
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> MultivariateNormal:
         shape = (*batch_shape, *self._event_shape)
@@ -135,6 +125,18 @@ class MultivariateNormal(Distribution):
         return (constant + self._half_log_det).expand(self._batch_shape)
 
 
+def the_one_given(
+    error: type[Exception], **matrices: flambeau.Tensor | None
+) -> tuple[str, flambeau.Tensor]:
+    """The name and the matrix that is given; ``error`` unless it is exactly one."""
+    given = [(name, matrix) for name, matrix in matrices.items() if matrix is not None]
+    if len(given) != 1:
+        raise error(
+            "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified."
+        )
+    return given[0]
+
+
 def given_root(name: str, matrix: flambeau.Tensor) -> flambeau.Tensor:
     """The lower triangular root of a covariance, from what ``name`` says is given."""
     if name == "scale_tril":
@@ -163,3 +165,12 @@ def squared_distance(root: flambeau.Tensor, x: flambeau.Tensor) -> flambeau.Tens
         root, x.expand((*shape, n)).unsqueeze(-1), upper=False
     )
     return solution.squeeze(-1).pow(2).sum(-1)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.MultivariateNormal": (
+        "v, spd | w; x, spd | y; v, scale_tril=spd.tril() | w; v, precision_matrix=spd | w; !v; "
+        "!v, spd, spd; !v, -spd"
+    ),
+}

@@ -38,12 +38,9 @@ class NegativeBinomial(Binary, Distribution):
         logits: flambeau.Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        self.total_count, self._param = broadcast_all(total_count, self._given(probs, logits))
-        self.total_count = self.total_count.type_as(self._param)
-        if probs is not None:
-            self.probs = self._param
-        else:
-            self.logits = self._param
+        self.total_count, param = broadcast_all(total_count, self._given(probs, logits))
+        self.total_count = self.total_count.type_as(param)
+        self._keep(probs, param)
         super().__init__(self._param.size(), validate_args=validate_args)
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> NegativeBinomial:
@@ -78,3 +75,11 @@ class NegativeBinomial(Binary, Distribution):
             (self.total_count + value).lgamma() - (1.0 + value).lgamma() - self.total_count.lgamma()
         )
         return chances + ways.masked_fill(self.total_count + value == 0.0, 0.0)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.NegativeBinomial": (
+        "5, unit | k; positive, logits=x | k; 4.0, 0.3; !5, unit, x; !-1, unit"
+    ),
+}

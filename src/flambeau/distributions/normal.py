@@ -91,3 +91,12 @@ class Normal(ExponentialFamily):
 
     def _log_normalizer(self, x: flambeau.Tensor, y: flambeau.Tensor) -> flambeau.Tensor:
         return -0.25 * x.pow(2) / y + 0.5 * flambeau.log(-math.pi / y)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Normal": (
+        "x, positive | y; 0.5, 2.0 | y; row, column.exp() | y; x.double(), 1.0 | y.double(); "
+        "!x, -positive; !'a', 1.0"
+    ),
+}

@@ -100,3 +100,15 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
     def rsample(self, sample_shape: Size = ()) -> flambeau.Tensor:
         draws = self.sample(sample_shape)
         return draws + (self.probs - self.probs.detach())
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.OneHotCategorical": (
+        "unit | F.one_hot(labels, 4).float(); logits=x | F.one_hot(labels, 4).float(); "
+        "torch.tensor([0.25, 0.75]); !unit, x"
+    ),
+    "distributions.OneHotCategoricalStraightThrough": (
+        "unit | F.one_hot(labels, 4).float(); logits=x | F.one_hot(labels, 4).float(); !unit, x"
+    ),
+}

@@ -61,3 +61,11 @@ class Pareto(TransformedDistribution):
 
     def entropy(self) -> flambeau.Tensor:
         return (self.scale / self.alpha).log() + (1 + self.alpha.reciprocal())
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Pareto": (
+        "positive, 2 + unit | positive + 3; 0.5, 2.0 | positive; !positive, -positive"
+    ),
+}

@@ -58,3 +58,9 @@ class Poisson(ExponentialFamily):
 
     def _log_normalizer(self, x: flambeau.Tensor) -> flambeau.Tensor:
         return flambeau.exp(x)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Poisson": "positive | k; 2.0 | k; !-positive",
+}

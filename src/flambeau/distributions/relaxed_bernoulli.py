@@ -6,21 +6,14 @@ from typing import Any
 
 import flambeau
 from flambeau.distributions import constraints
+from flambeau.distributions._binary import Binary
 from flambeau.distributions.distribution import Distribution, Size
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.transforms import SigmoidTransform
-from flambeau.distributions.utils import (
-    all_numbers,
-    broadcast_all,
-    clamp_probs,
-    lazy_property,
-    logits_to_probs,
-    one_of_probs_and_logits,
-    probs_to_logits,
-)
+from flambeau.distributions.utils import all_numbers, broadcast_all, clamp_probs
 
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(Binary, Distribution):
     """The log-odds of a relaxed Bernoulli draw [Maddison et al. 2017, Jang et al. 2017]."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -35,37 +28,13 @@ class LogitRelaxedBernoulli(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.temperature = temperature
-        one_of_probs_and_logits(probs, logits)
-        given = logits if probs is None else probs
-        (self._param,) = broadcast_all(given)
-        if probs is not None:
-            self.probs = self._param
-        else:
-            self.logits = self._param
+        given = self._given(probs, logits)
+        self._keep(probs, *broadcast_all(given))
         shape = () if all_numbers(given) else self._param.size()
         super().__init__(shape, validate_args=validate_args)
 
-    @lazy_property
-    def logits(self) -> flambeau.Tensor:
-        """The log-odds of 1."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> flambeau.Tensor:
-        """The probability of 1."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> flambeau.Size:
-        """The shape of the parameter."""
-        return self._param.size()
-
     def expand(self, batch_shape: Size, _instance: Any = None) -> LogitRelaxedBernoulli:
-        known = {
-            name: self.__dict__[name].expand(batch_shape)
-            for name in ("probs", "logits", "_param")
-            if name in self.__dict__
-        }
+        known = self._expanded_parameters(batch_shape)
         known["temperature"] = self.temperature
         return self._expanded(LogitRelaxedBernoulli, batch_shape, _instance, **known)
 
@@ -123,3 +92,12 @@ class RelaxedBernoulli(TransformedDistribution):
     def probs(self) -> flambeau.Tensor:
         """The probability of 1."""
         return self.base_dist.probs
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.RelaxedBernoulli": (
+        "torch.tensor(0.7), unit | unit.flip(0); torch.tensor(0.7), logits=x | unit; "
+        "!torch.tensor(0.7), unit, x"
+    ),
+}

@@ -121,3 +121,12 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     def probs(self) -> flambeau.Tensor:
         """The probabilities."""
         return self.base_dist.probs
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.RelaxedOneHotCategorical": (
+        "torch.tensor(0.7), unit | unit.flip(0) / unit.sum(-1, True).flip(0); "
+        "torch.tensor(0.7), logits=x; !torch.tensor(0.7), unit, x"
+    ),
+}

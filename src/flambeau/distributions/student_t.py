@@ -84,3 +84,9 @@ class StudentT(Distribution):
         )
         growth = flambeau.digamma(0.5 * (self.df + 1)) - flambeau.digamma(0.5 * self.df)
         return self.scale.log() + 0.5 * (self.df + 1) * growth + 0.5 * self.df.log() + log_beta
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.StudentT": "2 + positive, x, positive | y; 3.0 | y; 0.5, 1.0, 2.0 | y; !-1.0",
+}

@@ -139,3 +139,14 @@ class TransformedDistribution(Distribution):
         for transform in self.transforms:
             value = transform(value)
         return value
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.TransformedDistribution": (
+        "torch.distributions.Normal(x, positive), torch.distributions.ExpTransform() | positive; "
+        "torch.distributions.Normal(x, positive), [torch.distributions.AffineTransform(0.5, "
+        "2.0), torch.distributions.SigmoidTransform()] | unit; "
+        "!torch.distributions.Normal(x, positive), 3"
+    ),
+}

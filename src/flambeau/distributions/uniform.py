@@ -83,3 +83,11 @@ class Uniform(Distribution):
 
     def entropy(self) -> flambeau.Tensor:
         return flambeau.log(self.high - self.low)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Uniform": (
+        "x, x + positive | x + 0.1 * positive; 0.0, 2.0 | unit; !x, x - positive"
+    ),
+}

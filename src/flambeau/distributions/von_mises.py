@@ -91,3 +91,9 @@ class VonMises(Distribution):
         rho = (tau - (2 * tau).sqrt()) / (2 * kappa)
         r = (1 + rho**2) / (2 * rho)
         return flambeau.where(kappa < 1e-5, 1 / kappa + kappa, r)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.VonMises": "x, positive | y; 0.5, 2.0 | y; !x, -positive",
+}

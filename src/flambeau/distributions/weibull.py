@@ -67,3 +67,11 @@ class Weibull(TransformedDistribution):
     def entropy(self) -> flambeau.Tensor:
         shape = self.concentration_reciprocal
         return euler_constant * (1 - shape) + flambeau.log(self.scale * shape) + 1
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Weibull": (
+        "positive, 1 + unit | positive; 0.5, 2.0 | positive; !positive, -positive"
+    ),
+}

@@ -12,7 +12,7 @@ from flambeau.distributions import constraints
 from flambeau.distributions.chi2 import Chi2
 from flambeau.distributions.distribution import Size
 from flambeau.distributions.exp_family import ExponentialFamily
-from flambeau.distributions.multivariate_normal import given_root
+from flambeau.distributions.multivariate_normal import given_root, the_one_given
 from flambeau.distributions.utils import lazy_property
 
 _REDRAWS = 10
@@ -54,21 +54,12 @@ class Wishart(ExponentialFamily):
         scale_tril: flambeau.Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        given = {
-            name: matrix
-            for name, matrix in (
-                ("scale_tril", scale_tril),
-                ("covariance_matrix", covariance_matrix),
-                ("precision_matrix", precision_matrix),
-            )
-            if matrix is not None
-        }
-        if len(given) != 1:
-            raise AssertionError(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = given.items()
+        name, matrix = the_one_given(
+            AssertionError,
+            scale_tril=scale_tril,
+            covariance_matrix=covariance_matrix,
+            precision_matrix=precision_matrix,
+        )
         if matrix.dim() < 2:
             raise ValueError(
                 "scale_tril must be at least two-dimensional, with optional leading batch "
@@ -231,3 +222,12 @@ class Wishart(ExponentialFamily):
         half = y + (p + 1) / 2
         log_det = flambeau.linalg.slogdet(-2 * x).logabsdet
         return half * (p * math.log(2.0) - log_det) + flambeau.mvlgamma(half, p)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`; after `|` the value of `log_prob`.
+SAMPLES = {
+    "distributions.Wishart": (
+        "torch.tensor(6.0), spd | spd + torch.eye(4); 5.5, scale_tril=spd.tril(); "
+        "6.0, precision_matrix=spd; !6.0; !1.0, spd; !6.0, spd, spd"
+    ),
+}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.ir.graph import Const
-from flambeau.record.macro import apply, ops
+from flambeau.record.single import apply, ops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,17 +132,18 @@ def example(x: Tensor, i: int, shape: tuple[int, ...]) -> Tensor:
 
 
 @rule(
-    "abs", "acos", "acosh", "add", "airy_ai", "and", "angle", "asin", "asinh", "atan", "atan2",
+    "abs", "acos", "acosh", "add", "airy_ai", "and", "asin", "asinh", "atan", "atan2",
     "atanh", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "binary_cross_entropy", "cast",
     "ceil", "clamp", "clamp_max", "clamp_min", "clone", "complex", "conj", "copysign", "cos",
-    "cosh", "detach", "digamma", "div", "entr", "eq", "erf", "erfc", "erfcx", "erfinv", "exp",
-    "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "gate", "gcd", "ge",
-    "gt", "heaviside", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac", "imag", "isfinite",
-    "isinf", "isnan", "lcm", "le", "lerp", "lgamma", "log", "log10", "log1p", "log2", "log_ndtr",
-    "logaddexp", "logaddexp2", "logit", "lt", "maximum", "minimum", "mul", "ndtr", "ndtri", "ne",
-    "neg", "nextafter", "not", "or", "polygamma", "pow", "real", "reciprocal", "relu", "remainder",
-    "round", "round_decimals", "rsqrt", "sgn", "shift_left", "shift_right", "sigmoid", "sign",
-    "signbit", "sin", "sinc", "sinh", "sqrt", "square", "sub", "tan", "tanh", "trunc",
+    "cosh", "detach", "digamma", "div", "dropout", "entr", "eq", "erf", "erfc", "erfcx", "erfinv",
+    "exp", "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "gate",
+    "gcd", "ge", "gt", "heaviside", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac", "imag",
+    "isfinite", "isinf", "isnan", "lcm", "le", "lerp", "lgamma", "log", "log10", "log1p", "log2",
+    "log_ndtr", "logaddexp", "logaddexp2", "logit", "lt", "maximum", "minimum", "mul", "ndtr",
+    "ndtri", "ne", "neg", "nextafter", "not", "or", "polygamma", "pow", "real", "reciprocal",
+    "relu", "remainder", "round", "round_decimals", "rsqrt", "sgn", "shift_left", "shift_right",
+    "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt", "square", "sub", "tan", "tanh",
+    "trunc",
     "trunc_divide", "where", "xlog1py", "xlogy", "xor", "zeta",
 )  # fmt: skip
 def pointwise(b: Batch) -> Any:

@@ -33,11 +33,15 @@ class _Level:
     def __exit__(self, *exc: object) -> None:
         self._mode.__exit__(*exc)
 
-    def enter(self, value: Any) -> Any:
+    def enter(self, value: Any, forward: bool = False) -> Any:
         """A tensor that this level differentiates by, in place of one given."""
         if not isinstance(value, Tensor):
             raise ValueError(
                 f"grad/vjp/jvp: Expected all inputs to be Tensors, but got {type(value).__name__}"
+            )
+        if forward and not (value.is_floating_point() or value.is_complex()):
+            raise ValueError(
+                f"Expected primal to be floating point or complex, but got: {value.dtype}"
             )
         t = value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
         if t.is_leaf:
@@ -79,6 +83,16 @@ def _replace(args: tuple, positions: Sequence[int], chosen: Any, argnums: Argnum
     ):
         given[p] = value
     return tuple(given)
+
+
+def _need_real(values: Sequence[Any], name: str) -> None:
+    """Jacobians are those of real functions."""
+    for i, value in enumerate(values):
+        if isinstance(value, Tensor) and value.is_complex():
+            raise RuntimeError(
+                f"{name}: Expected all inputs to be real but received complex tensor at flattened "
+                f"input idx: {i}"
+            )
 
 
 def _pull(
@@ -245,7 +259,7 @@ def _evaluated(
 ) -> tuple[list[Tensor], list[Tensor], Any, Any, Any]:
     """Inputs and outputs with history, the outputs' structure, the value and aux without."""
     values, structure = flatten(primals)
-    ins = [level.enter(v) for v in values]
+    ins = [level.enter(v, forward=True) for v in values]
     out, aux = func(*unflatten(ins, structure)), None
     if has_aux:
         if not (isinstance(out, tuple) and len(out) == 2):
@@ -256,6 +270,12 @@ def _evaluated(
         out, aux = out
         aux = tree_map(level.leave, aux)
     outs, out_structure = flatten(out)
+    for o in outs:
+        if not isinstance(o, Tensor):
+            raise RuntimeError(
+                "jvp(f, primals, tangents): expected f(*primals) to return only tensors, got "
+                f"unsupported type {type(o)}"
+            )
     value = unflatten([level.leave(o) for o in outs], out_structure)
     return ins, outs, out_structure, value, aux
 
@@ -327,6 +347,7 @@ def jacrev(
         def of_chosen(value: Any) -> Any:
             return func(*_replace(args, positions, value, argnums), **kwargs)
 
+        _need_real(flatten(chosen)[0], "jacrev")
         found = vjp(of_chosen, chosen, has_aux=has_aux)
         value, pull = found[0], found[1]
         outs, structure = flatten(value)
@@ -374,6 +395,7 @@ def jacfwd(
             return func(*_replace(args, positions, value, argnums), **kwargs)
 
         values, in_structure = flatten(chosen)
+        _need_real(values, "jacfwd")
         with _Level() as level:
             ins, outs, structure, _, aux = _evaluated(level, of_chosen, tuple(values), has_aux)
             columns: list[list[Tensor]] = [[] for _ in outs]
@@ -409,3 +431,41 @@ def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any
     tensor(12.)
     """
     return jacfwd(jacrev(func, argnums), argnums)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`. What follows `|` is what the result
+# is called with.
+SAMPLES = {
+    "func.grad": (
+        "lambda a: (a.sin() * a).sum() | x; lambda a, b: (a * b.exp()).sum(), argnums=1 | x, y; "
+        "lambda a, b: (a * b).sum(), argnums=(0, 1) | x, y; "
+        "lambda a: (a.sum(), a * 2), has_aux=True | x; torch.func.grad(lambda a: a ** 3) | s; "
+        "lambda a: (a['p'] * x).sum() | {'p': y}; !lambda a: a * 2 | x; "
+        "!lambda a: (a.sum(), a) | x; !lambda a: a.sum(), argnums=1 | x"
+    ),
+    "func.grad_and_value": (
+        "lambda a: (a.sin() * a).sum() | x; lambda a, b: (a * b).sum(), argnums=(0, 1) | x, y; "
+        "lambda a: (a.sum(), a * 2), has_aux=True | x; !lambda a: a * 2 | x"
+    ),
+    "func.jacrev": (
+        "lambda a: a.sin() | v; lambda a, b: a * b.sum(), argnums=(0, 1) | v, u; "
+        "lambda a: (a * 2, a.sum()) | v; lambda a: (a.exp(), a), has_aux=True | v; "
+        "lambda a: a ** 3, chunk_size=2 | v; !lambda a: 1.0 | v"
+    ),
+    "func.jacfwd": (
+        "lambda a: a.sin() | v; lambda a, b: a * b.sum(), argnums=(0, 1) | v, u; "
+        "lambda a: (a * 2, a.sum()) | v.detach(); lambda a: (a.exp(), a), has_aux=True | v; "
+        "lambda a: a.exp(), randomness='same' | s; !lambda a: 1.0 | v"
+    ),
+    "func.hessian": (
+        "lambda a: (a ** 3).sum() | v; lambda a, b: (a * b.sin()).sum(), argnums=(0, 1) | v, w; "
+        "lambda a: a.exp() | s"
+    ),
+    "func.vjp": "lambda a: a.sin(), x; lambda a, b: (a * b, a + b), x, y",
+    "func.jvp": (
+        "lambda a: a.sin(), (x,), (y,); lambda a, b: (a * b, a + b), (x, y), (z, z); "
+        "lambda a: (a.exp(), a), (x,), (y,), has_aux=True; lambda a: y, (x,), (z,); "
+        "!lambda a: a, x, y; !lambda a: a, (x,), (v,)"
+    ),
+    "func.linearize": "lambda a: a.sin(), x; lambda a, b: a * b, x, y",
+}

@@ -8,8 +8,10 @@ from flambeau.func.batching import Batch, Operand, constant
 from flambeau.ir.graph import NUMBERS, Const
 from flambeau.record import flush
 from flambeau.record.builder import Num, new_tensor, run_body, undo_binding
-from flambeau.record.macro import hit, key_of, ops
+from flambeau.record.calls import hit
+from flambeau.record.keys import key_of
 from flambeau.record.meta import meta
+from flambeau.record.single import ops
 from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
 

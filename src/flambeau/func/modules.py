@@ -116,3 +116,23 @@ def replace_all_batch_norm_modules_(root: Any) -> Any:
             module.running_mean = module.running_var = module.num_batches_tracked = None
             module.track_running_stats = False
     return root
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`.
+SAMPLES = {
+    "func.functional_call": (
+        "nn.Linear(4, 2), {'weight': m[:2], 'bias': v[:2]}, x; "
+        "nn.Linear(4, 2), {'weight': m[:2]}, (x,); "
+        "nn.BatchNorm1d(4), {'running_mean': v, 'weight': w}, x; "
+        "nn.Sequential(nn.Linear(4, 4)), ({'0.weight': m}, {'0.bias': v}), (x,), {}; "
+        "!nn.Linear(4, 2), {'weight': x[:2]}, x, strict=True; "
+        "!nn.Linear(4, 2), ({'weight': m[:2]}, {'weight': m[:2]}), x"
+    ),
+    "func.stack_module_state": (
+        "[nn.Linear(4, 2), nn.Linear(4, 2)]; [nn.BatchNorm1d(4), nn.BatchNorm1d(4)]; ![]; "
+        "![nn.Linear(4, 2), nn.ReLU()]"
+    ),
+    "func.replace_all_batch_norm_modules_": (
+        "nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)); nn.ReLU()"
+    ),
+}

@@ -165,3 +165,13 @@ def _sizes(groups: list[list[str]], shape: Any, given: dict[str, int]) -> dict[s
                 f"{size}"
             )
     return sizes
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`.
+SAMPLES = {
+    "func.rearrange": (
+        "cube, 'a b c -> c a b'; cube, 'a b c -> (a b) c'; cube, 'a b (c d) -> a d b c', c=2; "
+        "image, 'n ... -> ... n'; cube, 'a b c -> a b 1 c'; x, 'a b -> a b'; !x, 'a b c -> a b c'; "
+        "!x, 'a b -> a c'; x, 'a (b c) -> a b c', b=2"
+    ),
+}

@@ -297,3 +297,28 @@ def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Cal
 def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
     """The tensor itself: inside ``vmap`` and ``grad`` there are no wrapped tensors here."""
     return tensor
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`. What follows `|` is what the result
+# is called with.
+SAMPLES = {
+    "func.vmap": (
+        "torch.sin | x; lambda a, b: a @ b | x, y; lambda a, b: a @ b, (0, None) | x, w; "
+        "lambda a, b: a * b, (1, 0), out_dims=1 | x, v; "
+        "lambda a: (a.sum(), a * 2), out_dims=(0, 1) | x; lambda a: a['p'] * 2 | {'p': x}; "
+        "lambda a: a.sort().values, chunk_size=2 | x; torch.vmap(torch.dot) | cube, cube; "
+        "lambda a: a + torch.rand(4), randomness='same' | x; "
+        "torch.func.grad(lambda a: (a ** 2).sum()) | x; !torch.sin, 2 | x; "
+        "!lambda a, b: a * b | x, v; !lambda a: torch.rand(2) | x; !lambda a: 2.0 | x"
+    ),
+    "vmap": (
+        "torch.sin | x; lambda a, b: a * b, (0, None) | x, w; "
+        "torch.exp, in_dims=1, out_dims=1 | x; lambda a: a.sum(), chunk_size=2 | x; "
+        "!torch.sin, 2 | x"
+    ),
+    "func.functionalize": (
+        "lambda a: (a * 1).add_(1) | x; lambda a: a.t()[0] * 2, remove='mutations_and_views' | x; "
+        "!lambda a: a, remove='nothing' | x"
+    ),
+    "func.debug_unwrap": "x; i",
+}

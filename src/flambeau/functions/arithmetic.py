@@ -39,8 +39,15 @@ def _scaled(other: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
         )
     if kind is bool and dtype.category:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if dtype.category == 0:
+        return other if alpha else _nothing(other)
     alpha = fit(alpha, dtype)
     return other * alpha if not isinstance(other, Tensor) else ops.mul(other, alpha)
+
+
+def _nothing(x: Any) -> Any:
+    """False in place of every truth value."""
+    return ops.and_(x, False) if isinstance(x, Tensor) else False
 
 
 @function
@@ -58,7 +65,7 @@ def add(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) ->
     return ops.add(x, _scaled(y, alpha, dtype))
 
 
-@function
+@function(grad=lambda given: _reflected("SubBackward0", "RsubBackward1", given["input"]))
 def sub(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     r"""Difference: :math:`x - \alpha y`.
 
@@ -76,6 +83,11 @@ def sub(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) ->
                 "trying to invert a mask, use the `~` or `logical_not()` operator instead."
             )
     return ops.sub(x, _scaled(y, alpha, dtype))
+
+
+def _reflected(name: str, of_number: str, first: Any) -> str:
+    """The name of a step, which is another where the first operand is a number."""
+    return name if isinstance(first, Tensor) else of_number
 
 
 @function
@@ -176,7 +188,7 @@ def neg(input: Tensor) -> Tensor:
     return ops.neg(input)
 
 
-@function(grad="PowBackward0")
+@function(grad=lambda given: _reflected("PowBackward0", "PowBackward2", given["input"]))
 def pow(input: Tensor | Number, exponent: Tensor | int | float) -> Tensor:
     r"""Power: :math:`x^y`.
 
@@ -236,7 +248,21 @@ subtract_, multiply_, divide_, negative_, true_divide_ = sub_, mul_, div_, neg_,
 not_equal_, less_, less_equal_, greater_, greater_equal_ = ne_, lt_, le_, gt_, ge_
 
 
-@function
+# The names of the products that PyTorch makes of it, by numbers of dimensions.
+_PRODUCTS = {
+    (1, 1): "DotBackward0",
+    (1, 2): "SqueezeBackward4",
+    (2, 1): "MvBackward0",
+    (2, 2): "MmBackward0",
+}
+
+
+def _product(given: dict[str, Any]) -> str:
+    dims = tuple(len(given[name]._meta.shape) for name in ("input", "other"))
+    return _PRODUCTS.get(dims, "UnsafeViewBackward0")
+
+
+@function(grad=_product)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Matrix product, of vectors, matrices, or stacks of matrices that broadcast.
 
@@ -304,25 +330,31 @@ def copy_(input: Tensor, src: Tensor | Number, non_blocking: bool = False) -> Te
     else:
         value = cast(src, m.dtype)
         if value._meta.shape != m.shape:
-            value = ops.broadcast(_fit(value, m.shape), shape=m.shape)
+            _need_fitting(value._meta.shape, m.shape)
+            value = ops.broadcast(value, shape=m.shape)
         elif value is src:
             value = ops.rebase(src, src) if src._meta.requires_grad else ops.detach(src)
     open_.trace.builder.assign(input, value)
     return input
 
 
-def _fit(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _need_fitting(given: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """``RuntimeError`` unless a shape broadcasts to another one."""
     from flambeau.ir.primitive import broadcast_shapes
 
-    given = value._meta.shape
-    while len(given) > len(shape) and given[0] == 1:
-        given = given[1:]
     together = broadcast_shapes(shape, given)
     if together != shape:
         raise RuntimeError(
             f"output with shape {list(shape)} doesn't match the broadcast shape {list(together)}"
         )
-    return value if given == value._meta.shape else ops.reshape(value, shape=given)
+
+
+def _need_number(value: Tensor) -> None:
+    if value._meta.shape:
+        raise RuntimeError(
+            "fill_ only supports 0-dimension value tensor but got tensor with "
+            f"{value.dim()} dimensions."
+        )
 
 
 @function
@@ -336,11 +368,7 @@ def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
 
     m = input._meta
     if isinstance(value, Tensor):
-        if value._meta.shape:
-            raise RuntimeError(
-                "fill_ only supports 0-dimension value tensor but got tensor with "
-                f"{value.dim()} dimensions."
-            )
+        _need_number(value)
         new = ops.broadcast(cast(value, m.dtype), shape=m.shape)
     else:
         if m.shape or m.dtype is not dtypes.float16:
@@ -359,6 +387,7 @@ def fill(input: Tensor, value: Tensor | Number) -> Tensor:
     """
     m = input._meta
     if isinstance(value, Tensor):
+        _need_number(value)
         new = ops.broadcast(cast(value, m.dtype), shape=m.shape)
     else:
         new = ops.full(value, shape=m.shape, dtype=m.dtype)
@@ -377,3 +406,47 @@ def zero_(input: Tensor) -> Tensor:
     tensor([0., 0.])
     """
     return fill_(input, 0)
+
+
+# PyTorch has no gradients of ``floor_divide``, nor of ``remainder`` of a number.
+SAMPLES = {
+    "add": "x, y; x, row, alpha=2; column, 2.5; i, j, alpha=3; s, i; empty, v; !i, j, alpha=0.5;"
+    "!x, u",
+    "sub": "x, y; x, column, alpha=0.5; i, 2; special, special; !truth, other_truth; !x, u",
+    "rsub": "x, y; x, 2; x, row, alpha=3; i, 2.5; !truth, 1",
+    "mul": "x, y; x, column; 3, x; special, special.flip(0); truth, other_truth; i, 0.5; !x, u",
+    "div": "x, y; x, 3; i, 4; x, y, rounding_mode='floor'; x, y, rounding_mode='trunc';"
+    "i, 3, rounding_mode='trunc'; i, 0.0; special, special.flip(0); !x, y, rounding_mode='up';"
+    "!x, u",
+    "floor_divide": "x, y # no-grad; x, 0.3 # no-grad; i, 3; i, row # no-grad; !c, d; !x, u",
+    "remainder": "x, y; x, 0.7; 2.0, y # no-grad; i, 3; i, -3; special, 2; !c, d; !x, u",
+    "fmod": "x, y; x, 0.7; i, 3; i, row; special, 2; !c, d; !x, u",
+    "neg": "x; s; special; !truth; !2",
+    "pow": "positive, y; x, 3; x, 2; positive, 0.5; x, -1; 2.0, x; 0, x; i, 2; x, place; s, x;"
+    "!i, -1; !x, u",
+    "eq": "x, y; i, j; x, 0.5; i, 2.0; truth, 1; special, 0; !x, u",
+    "ne": "x, y; i, j; c, d; i, 2.5; special, special; !x, u",
+    "lt": "x, y; i, j; x, 0.5; i, 2.5; small, 300; special, 0; !c, d; !x, u",
+    "le": "x, y; i, j; row, column; i, 2; special, special; !c, 1; !x, u",
+    "gt": "x, y; i, j; x, 0.5; small, -1; special, 0; !c, d; !x, u",
+    "ge": "x, y; i, j; s, x; i, 2; special, special; !c, 1; !x, u",
+    "subtract": "x, y; x, 2, alpha=3; !truth, True",
+    "multiply": "x, y; x, 2; !x, u",
+    "divide": "x, y; i, 2; x, y, rounding_mode='floor'; !x, y, rounding_mode=''",
+    "negative": "x; i; !truth",
+    "true_divide": "x, y; i, 2; small, 2; !x, u",
+    "not_equal": "x, y; i, 2; !x, u",
+    "less": "x, y; i, 2; !c, d",
+    "less_equal": "x, y; i, 2; !c, d",
+    "greater": "x, y; i, 2; !c, d",
+    "greater_equal": "x, y; i, 2; !c, d",
+    "matmul": "m, m; x, v; u, x; v, w; batch, m; m, batch; x, v[:, None]; cube, v; i, place.T;"
+    "empty, m; empty.T, empty; cm, cv; !x, y; !s, x; !x, i",
+    "fill": "x, 2; i, 3.5; x, s; empty, 1; !x, v",
+    "fill_": "torch.zeros(2, 3), 2; i, 3.5; torch.zeros(2), torch.tensor(3); !torch.zeros(2), v",
+    "zero_": "torch.ones(2, 3); torch.ones(4, dtype=torch.bool); torch.ones(3, 4)[:, 1:2]",
+    "Tensor.copy_": "torch.zeros(3, 4), x; torch.zeros(3, 4), row; torch.zeros(3, 4), i;"
+    "torch.zeros(2, dtype=torch.int64), 2.5; !torch.zeros(3), torch.ones(1, 1, 3);"
+    "!torch.zeros(3), v",
+    "linalg.matmul": "m, m; x, v; batch, m; !x, y",
+}

@@ -213,10 +213,11 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     >>> ldexp(tensor([1.0]), tensor([3]))
     tensor([8.])
     """
-    from flambeau.functions.arithmetic import mul, pow
-
     _both_tensors("ldexp", input, other)
-    return mul(input, pow(2.0, other))
+    if other.dtype is dtypes.bool_:
+        _refuse("ldexp_cpu_exp", other.dtype)
+    x, y = floating(input, other)
+    return ops.mul(x, ops.pow(literal(2.0, y.dtype), y))
 
 
 # ------------------------------------------------------------------------------------- integers
@@ -291,3 +292,31 @@ atan2_, hypot_, copysign_, nextafter_, heaviside_ = map(
 )
 ldexp_, gcd_, lcm_ = map(inplace, (ldexp, gcd, lcm))
 arctan2_ = atan2_
+
+
+SAMPLES = {
+    "maximum": "x, y; i, j; x, row; special, special.flip(0); x, x; truth, other_truth; s, i;"
+    "!c, d; !x, 2; !x, u",
+    "minimum": "x, y; i, j; column, y; special, special.flip(0); x, x; i, x; !c, d; !x, 2; !x, u",
+    "fmax": "x, y; i, j; special, special.flip(0); x, row; !c, d; !x, 2; !x, u",
+    "fmin": "x, y; i, j; special, special.flip(0); x, row; !c, d; !x, 2; !x, u",
+    "atan2": "x, y; i, j; x, row; special, special.flip(0); !c, d; !x, 2; !x, u",
+    "arctan2": "x, y; i, x; !c, d",
+    "hypot": "x, y; x, row; special, special.flip(0); x.double(), y; !i, j; !c, d; !x, 2; !x, u",
+    "copysign": "x, y; x, -1; i, 2.0; i, j; special[:4], special[4:] # no-grad; x, -0.0; !c, d;"
+    "!x, u",
+    "nextafter": "x, y; x, row; special, special.flip(0); x.double(), y; !i, j; !c, d; !x, 2;!x, u",
+    "heaviside": "i, j; torch.tensor([-1.0, 0.0, 2.0]), torch.tensor(0.5);"
+    "special, special.flip(0); !x, i; !c, d; !x, 2; !x, u",
+    "logaddexp": "x, y; x, row; special, special.flip(0); big, x; c, d; !i, j; !x, 2; !x, u",
+    "logaddexp2": "x, y; x, row; special, special.flip(0); big, x; !c, d; !i, j; !x, 2; !x, u",
+    "float_power": "positive, y; x, 2; i, 2; 2.0, x; i, -1; c, 2; x, 0; !x, u; !2, 3",
+    "Tensor.float_power_": "x.double(), 2; cm.to(torch.complex128), 2; !x, 2; !i, 2",
+    "ldexp": "x, k; i, j; x, torch.tensor(3); special, torch.arange(8); i, x.double(); !x, truth;"
+    "!x, 2; !x, u",
+    "gcd": "i, j; small, small.flip(0); i, j[:1]; torch.tensor([0, 6]), torch.tensor(0); !x, y;"
+    "!i, 2; !truth, truth",
+    "lcm": "i, j; i, j[:1]; torch.tensor([0, 6]), torch.tensor(4); !x, y; !i, 2; !truth, truth",
+    "isclose": "x, y; x, x + 1e-6; i, j; special, special; special, special, equal_nan=True; c, c;"
+    "x, y, rtol=0.5; x, y, 0, 0.5; x, row; truth, other_truth; !x, i; !x, y, rtol=-1; !x, 2; !x, u",
+}

@@ -150,3 +150,23 @@ bitwise_left_shift_, bitwise_right_shift_ = map(inplace, (bitwise_left_shift, bi
 logical_and_, logical_or_, logical_xor_, logical_not_ = map(
     inplace, (logical_and, logical_or, logical_xor, logical_not)
 )
+
+
+SAMPLES = {
+    "bitwise_and": "i, j; i, 3; 6, i; truth, other_truth; small, 15; i, j[:1]; !x, y; !i, u;"
+    "!i, 0.5",
+    "bitwise_or": "i, j; i, 3; 6, i; truth, other_truth; small, 15; !x, y; !c, 1; !i, 0.5",
+    "bitwise_xor": "i, j; i, 3; 6, i; truth, other_truth; small, 15; !x, y; !c, 1; !i, 0.5",
+    "bitwise_left_shift": "i, k; i, 3; 2, k; small, 1; i, k[:1]; !x, y; !truth, other_truth",
+    "bitwise_right_shift": "i, k; i, 3; 64, k; small, 1; i, k[:1]; !x, y; !truth, other_truth",
+    "bitwise_not": "i; small; truth; torch.tensor(5); !x; !c; !2",
+    "logical_and": "i, j; x, i # no-grad; truth, x; special, special.flip(0) # no-grad;"
+    "c, x # no-grad; i, j[:1]; !x, 1; !i, u",
+    "logical_or": "i, j; x, i # no-grad; truth, x; special, special.flip(0) # no-grad;"
+    "c, x # no-grad; !x, 1; !i, u",
+    "logical_xor": "i, j; x, i # no-grad; truth, x; special, special.flip(0) # no-grad;"
+    "c, x # no-grad; !x, 1; !i, u",
+    "logical_not": "x # no-grad; i; truth; special # no-grad; c # no-grad; torch.tensor(0); !2",
+    "hash_tensor": "x; i; x, 1; x, (0, 1), keepdim=True; truth; half, 0; !c; !x, mode=1; !empty;"
+    "!empty, 0; !x, 2",
+}

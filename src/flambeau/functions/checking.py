@@ -9,6 +9,7 @@ from flambeau import dtypes
 from flambeau.functions.inplace import inplace, write_out
 from flambeau.functions.promotion import cast
 from flambeau.ir.reference import OutOfRangeError
+from flambeau.record.absent import is_absent
 from flambeau.record.macro import function, ops
 from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
@@ -25,8 +26,11 @@ def recording() -> bool:
 
 
 def known(t: Tensor) -> np.ndarray | None:
-    """The value of a tensor, which nobody may write to; None inside a function's body."""
-    return None if recording() else t._value()._array()
+    """The value of a tensor, which nobody may write to; None inside a function's body.
+
+    None, too, for a tensor on the meta device.
+    """
+    return None if recording() or is_absent(t) else t._value()._array()
 
 
 def check_range(index: Tensor, size: int, dim: int, lowest: int = 0) -> None:

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flambeau.functions.inplace import title as _title
-from flambeau.record.builder import Num
+from flambeau.record.builder import Num, shared
 from flambeau.record.refusal import no_tensor
 from flambeau.tensor import Tensor
 
@@ -36,9 +36,11 @@ def _tensors(f: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return f(*args, **kwargs)
-        except AttributeError:
+        except (AttributeError, TypeError) as error:
+            if shared["taken_over"](call, (*args, *kwargs.values())):
+                return call(*args, **kwargs)
             refusal = no_tensor(f, f.__name__, args, kwargs)
-            if refusal is None:
+            if refusal is None or isinstance(error, TypeError):
                 raise
         raise refusal
 

@@ -12,7 +12,7 @@ from flambeau.ir import numeric as _numeric  # noqa: F401  declares primitives u
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import alias
 from flambeau.record.macro import function, ops
-from flambeau.record.storage import Parts
+from flambeau.record.storage import parts
 from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
 
@@ -61,6 +61,10 @@ def polar(abs: Tensor, angle: Tensor) -> Tensor:
     return ops.complex(ops.mul(abs, ops.cos(angle)), ops.mul(abs, ops.sin(angle)))
 
 
+def _argument(x: Tensor) -> Tensor:
+    return ops.atan2(ops.imag(x), ops.real(x))
+
+
 @function
 def angle(input: Tensor) -> Tensor:
     r"""The argument of a number in :math:`[-\pi, \pi]`; of a real number 0 or :math:`\pi`.
@@ -70,10 +74,17 @@ def angle(input: Tensor) -> Tensor:
     """
     _need_tensor("angle", input)
     if input.dtype.is_complex:
-        return ops.atan2(ops.imag(input), ops.real(input))
+        made = _argument(ops.detach(input))
+        if not input._meta.requires_grad:
+            return made
+        # The gradient at 0 is 0.
+        some = ops.where(ops.eq(input, 0), ops.full(1, shape=(), dtype=input.dtype), input)
+        return ops.rebase(made, _argument(some))
     x = _in_floats(input)
-    # NaN stays; the gradient is zero elsewhere.
-    return ops.where(ops.lt(x, 0.0), math.pi, ops.where(ops.isnan(x), x, 0.0))
+    zero = ops.full(0.0, shape=(), dtype=x.dtype)
+    made = ops.where(ops.lt(x, 0.0), math.pi, ops.where(ops.isnan(x), math.nan, zero))
+    # Its gradient is zero, but there.
+    return ops.rebase(made, ops.mul(x, 0.0)) if x._meta.requires_grad else made
 
 
 def _parts_of(input: Tensor, first: int, prim: str, grad: str) -> Tensor:
@@ -82,7 +93,11 @@ def _parts_of(input: Tensor, first: int, prim: str, grad: str) -> Tensor:
     steps = tuple(2 * s for s in strides)
     if prim == "complex_to_pairs":
         shape, steps = (*shape, 2), (*steps, 1)
-    return alias.view(input, Parts((shape, steps, 2 * offset + first)), PRIMITIVES[prim], grad=grad)
+    turn = alias.turn_of(input)
+    if turn == "conj":
+        turn = "neg" if prim == "imag" else None
+    spec = parts((shape, steps, 2 * offset + first), None, turn)
+    return alias.view(input, spec, PRIMITIVES[prim], grad=grad)
 
 
 def view_as_real(input: Tensor) -> Tensor:
@@ -96,6 +111,12 @@ def view_as_real(input: Tensor) -> Tensor:
     _need_tensor("view_as_real", input)
     if not input.dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
+    if alias.turn_of(input) == "conj" and open_.trace.builder is None:
+        raise RuntimeError(
+            "view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate "
+            "tensor so you can view it as real, use self.resolve_conj(); however, be warned that "
+            "the resulting tensor will NOT alias the original."
+        )
     return _parts_of(input, 0, "complex_to_pairs", "ViewAsRealBackward0")
 
 
@@ -125,7 +146,8 @@ def view_as_complex(input: Tensor) -> Tensor:
         raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
     if offset % 2:
         raise RuntimeError("Tensor must have a storage_offset divisible by 2")
-    if open_.trace.builder is None and alias.immediate(input) and input.dtype is not dtypes.float16:
+    at_once = open_.trace.builder is None and alias.immediate(input)
+    if at_once and input.dtype is not dtypes.float16 and alias.turn_of(input) is None:
         spec = (shape[:-1], tuple(s // 2 for s in strides[:-1]), offset // 2)
         return alias.bits(input, spec, input.dtype.to_complex())
     return _joined(input)
@@ -136,7 +158,7 @@ def _joined(input: Tensor) -> Tensor:
     return ops.pairs_to_complex(input)
 
 
-@function(grad="ConjBackward0")
+@function(grad="ConjPhysicalBackward0")
 def _conj(input: Tensor) -> Tensor:
     return ops.conj(input)
 
@@ -150,10 +172,7 @@ def _imaginary(tensor: Tensor) -> Tensor:
     """The imaginary parts; ``RuntimeError`` for a real tensor."""
     if not tensor.dtype.is_complex:
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    found = _parts_of(tensor, 1, "imag", "ImagBackward0")
-    if tensor._conjugated:
-        found._negated = True
-    return found
+    return _parts_of(tensor, 1, "imag", "ImagBackward0")
 
 
 def real(input: Tensor) -> Tensor:
@@ -177,18 +196,29 @@ def imag(input: Tensor) -> Tensor:
 
 
 def conj(input: Tensor) -> Tensor:
-    """The complex conjugates; a real tensor itself.
+    """The complex conjugates, as a view; a real tensor itself.
 
-    >>> conj(tensor([1 + 2j]))
+    The numbers are conjugated where they are read: what is written to either is seen through the
+    other. ``is_conj`` tells such a view, ``resolve_conj`` gives its values memory of their own.
+
+    >>> z = tensor([1 + 2j])
+    >>> z.conj()
     tensor([1.-2.j])
+    >>> z.conj().imag.fill_(5.0), z
+    (tensor([5.]), tensor([1.-5.j]))
     """
-    _need_tensor("conj", input)
-    if not input.dtype.is_complex:
+    if not isinstance(input, Tensor):
+        _need_tensor("conj", input)
+    if not input._meta.dtype.is_complex:
         return input
-    result = _conj(input)
-    if open_.trace.builder is None:
-        result._conjugated = not input._conjugated
-    return result
+    if input._is_sparse_layout:
+        return _conj(input)
+    return alias.turn(input, "conj", "ConjBackward0")
+
+
+def _neg_view(input: Tensor) -> Tensor:
+    """The negatives, as a view like that of :func:`conj`."""
+    return alias.turn(input, "neg", "NegViewBackward0")
 
 
 def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -210,13 +240,36 @@ def conj_physical_(input: Tensor) -> Tensor:
     return _conj_into(input) if input.dtype.is_complex else input
 
 
+@function(grad="CloneBackward0")
+def _of_its_own(input: Tensor) -> Tensor:
+    return ops.clone(input)
+
+
 def resolve_conj(input: Tensor) -> Tensor:
     """The values of a conjugate (``is_conj``) in memory of their own; another tensor itself."""
     _need_tensor("resolve_conj", input)
-    return ops.clone(input) if input._conjugated else input
+    return _of_its_own(input) if input.is_conj() else input
 
 
 def resolve_neg(input: Tensor) -> Tensor:
     """The values of a negative (``is_neg``) in memory of their own; another tensor itself."""
     _need_tensor("resolve_neg", input)
-    return ops.clone(input) if input._negated else input
+    return _of_its_own(input) if input.is_neg() else input
+
+
+SAMPLES = {
+    "complex": "x, y; x, row; x.double(), y.double(); s, s; empty, empty; !i, j; !x, y.double();"
+    "!half, half; !x, 1.0",
+    "polar": "positive, y; positive, row; positive.double(), y.double(); !i, j; !x, y.double();"
+    "!x, 1.0",
+    "angle": "c; c * truth; x; special; i; truth; torch.zeros(2, dtype=torch.complex64); !2.0",
+    "view_as_real": "c; cv; cm.t(); cv[::2]; !x; !1j",
+    "view_as_complex": "torch.view_as_real(c); x[:, :2]; m[:, 2:]; !x; !i; !s; !x[:, ::2]",
+    "real": "c; cm.t(); x; i; !1j",
+    "imag": "c; cm.t(); cv[::2]; !x; !i; !1j",
+    "conj": "c; x; i; cm.t(); !1j",
+    "conj_physical": "c; x; i; cm.t(); !1j",
+    "conj_physical_": "c; x; i",
+    "resolve_conj": "c.conj(); c; x; cm.t().conj(); !1j",
+    "resolve_neg": "c.conj().imag; x; c; !1j",
+}

@@ -189,3 +189,16 @@ def cross(
             )
     result = _cross(input.expand(shape), other.expand(shape), d)
     return result if out is None else write_out(out, result, "cross", (input, other))
+
+
+SAMPLES = {
+    "tensordot": "x, y.t(), 1; x, y; x, y, ([0, 1], [0, 1]); cube, x, ([1], [0]); x, u, ([0], [0]);"
+    "x, y, 0; i, j.t(), dims=1; c, d.t(), 1; !x, y, 1; !x, y, 3; !x, i, 2; !x, y, ([0], [0, 1])",
+    "inner": "v, w; x, y; x, v; s, x; i, j; c, d; cube, x; !x, u; !x, i; !x, 2.0",
+    "outer": "v, w; u, v; v, torch.arange(3); cv, v; mask, mask; empty[:, 0], v; !x, v; !v, s;"
+    "!v, 2",
+    "ger": "v, u; !x, v",
+    "kron": "x, m; v, w; s, x; i, j; cube, cube; c, d; mask, mask; !x, 2",
+    "cross": "tall, tall.flip(0), 1; x, y, 0; x, y; x, u[:, None]; i, j, 0; c, d, 0; x, y, dim=-2;"
+    "!x, y, 1; !m, m; !x, u; !x, y.double(); !truth, truth, 0",
+}

@@ -8,11 +8,14 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.device import device as Device
-from flambeau.errors import NotSupportedError
 from flambeau.functions import creation, making
-from flambeau.functions.casting import _clone, clone
+from flambeau.functions.casting import _clone, clone, laid_out
+from flambeau.functions.checks import _need_tensor
 from flambeau.functions.geometry import _laid_out
 from flambeau.functions.inplace import title
+from flambeau.functions.memory_order import order_of
+from flambeau.layouts import preserve_format
+from flambeau.record.absent import NO_DATA, is_absent
 from flambeau.record.macro import function, ops
 from flambeau.record.trace import defaults
 from flambeau.tensor import Tensor
@@ -33,13 +36,11 @@ def _converted(input: Tensor, dtype: dtypes.dtype) -> Tensor:
 
 
 def _on(place: Any) -> None:
-    """Refuses devices other than the CPU, as a build of PyTorch without them does."""
+    """Refuses devices that are none of this machine, as a build of PyTorch without them does."""
     d = place if isinstance(place, Device) else Device(place)
     if d.type == "cuda":
         raise AssertionError("Torch not compiled with CUDA enabled")
-    if d.type == "meta":
-        raise NotSupportedError("tensors without values (device 'meta') are not supported")
-    if d.type != "cpu":
+    if d.type not in ("cpu", "meta"):
         raise RuntimeError(f"PyTorch is not linked with support for {d.type} devices")
 
 
@@ -84,7 +85,7 @@ def to(
                 "to() received an invalid combination of arguments - got "
                 f"({', '.join(type(a).__name__ for a in args)})"
             )
-    if len(rest) > 2:
+    if len(rest) > 2 or not all(isinstance(flag, bool) for flag in rest):
         raise TypeError("to() received an invalid combination of arguments")
     if len(rest) == 2:
         copy = bool(rest[1])
@@ -92,7 +93,29 @@ def to(
         _on(device)
     if other is not None:
         dtype = dtype or other._meta.dtype
-    return _moved(self, dtype, copy)
+        device = other.device
+    if memory_format is not None:
+        order_of(self, memory_format)
+    if device is not None and making.is_meta(device) is not is_absent(self):
+        if is_absent(self):
+            raise NotImplementedError(NO_DATA)
+        return _emptied(self, dtype or self._meta.dtype)
+    return _formatted(_moved(self, dtype, copy), memory_format)
+
+
+def _formatted(made: Tensor, memory_format: Any) -> Tensor:
+    """A converted tensor in a memory format; itself if it lies so."""
+    if memory_format is None or memory_format is preserve_format:
+        return made
+    if made.is_contiguous(memory_format):
+        return made
+    return laid_out(made, memory_format)
+
+
+def _emptied(self: Tensor, dtype: dtypes.dtype) -> Tensor:
+    """A tensor on the meta device of the shape and strides of ``self``."""
+    m = self._meta
+    return creation.empty_strided(m.shape, self.stride(), dtype=dtype, device="meta")
 
 
 def _named(kind: str) -> dtypes.dtype:
@@ -115,7 +138,8 @@ def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     'torch.FloatTensor'
     """
     if dtype is None:
-        return f"torch.{title(self._meta.dtype)}Tensor"
+        place = "meta." if is_absent(self) else ""
+        return f"torch.{place}{title(self._meta.dtype)}Tensor"
     if isinstance(dtype, str):
         dtype = _named(dtype)
     elif not isinstance(dtype, dtypes.dtype):
@@ -128,12 +152,13 @@ def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of another."""
+    _need_tensor("type_as", other, "other")
     return _moved(self, other._meta.dtype, False)
 
 
 def _to_dtype(name: str, dtype: dtypes.dtype) -> Callable:
     def convert(self: Tensor, memory_format: Any = None) -> Tensor:
-        return _moved(self, dtype, False)
+        return _formatted(_moved(self, dtype, False), memory_format)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The tensor as {dtype}; itself if it is."
@@ -141,7 +166,9 @@ def _to_dtype(name: str, dtype: dtypes.dtype) -> Callable:
 
 
 def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself: it is on the CPU."""
+    """The tensor itself: it is on the CPU. ``NotImplementedError`` if it has no values."""
+    if is_absent(self):
+        raise NotImplementedError(NO_DATA)
     return self
 
 
@@ -154,8 +181,14 @@ def cuda(
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if its elements lie in row-major order, else a copy where they do."""
-    if self.is_contiguous():
+    if memory_format is preserve_format and not self.is_contiguous():
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    if memory_format is not None:
+        order_of(self, memory_format)
+    if self.is_contiguous(memory_format):
         return self
+    if self._meta.order is not None or order_of(self, memory_format) is not None:
+        return laid_out(self, memory_format)
     laid = _laid_out(self)
     return clone(self) if laid is None else laid
 
@@ -175,8 +208,9 @@ def _new(name: str) -> Callable:
         **named: Any,
     ) -> Tensor:
         make = getattr(creation, name)
+        place = making.device_of(self, device)
         return make(
-            *size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, **named
+            *size, dtype=dtype or self.dtype, device=place, requires_grad=requires_grad, **named
         )
 
     new.__name__ = new.__qualname__ = f"new_{name}"
@@ -196,8 +230,9 @@ def new_full(
     pin_memory: bool = False,
 ) -> Tensor:
     """``full`` with the dtype of this tensor."""
+    place = making.device_of(self, device)
     return creation.full(
-        size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
+        size, fill_value, dtype=dtype or self.dtype, device=place, requires_grad=requires_grad
     )
 
 
@@ -212,8 +247,9 @@ def new_tensor(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of ``data`` with the dtype of this one."""
+    place = making.device_of(self, device)
     return creation.tensor(
-        data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
+        data, dtype=dtype or self.dtype, device=place, requires_grad=requires_grad
     )
 
 
@@ -233,16 +269,17 @@ def new_empty_strided(
     self: Tensor,
     size: Any,
     stride: Any,
-    dtype: dtypes.dtype | None = None,
     *,
+    dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
     """Uninitialised memory of a shape and strides, of this tensor's dtype."""
+    place = making.device_of(self, device)
     return creation.empty_strided(
-        size, stride, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
+        size, stride, dtype=dtype or self.dtype, device=place, requires_grad=requires_grad
     )
 
 
@@ -269,6 +306,7 @@ def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
 def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
     """Replaces each element by a Python function of it and that of another tensor."""
     _writable(self, "map_")
+    _need_tensor("map_", tensor, "other")
     if self.dtype is not tensor.dtype:
         raise TypeError(f"map_: expected {self.dtype} for 'tensor', got {tensor.dtype}")
     values = self._value()._array()
@@ -311,4 +349,41 @@ METHODS: dict[str, Callable] = {
             ("cdouble", dtypes.complex128),
         )
     },
+}
+
+
+SAMPLES = {
+    "Tensor.to": "x, torch.float64; x, torch.int64; i, 'cpu'; x, 'cpu', torch.float16; x, i; x, x;"
+    "x, dtype=torch.complex64; x, torch.float32, copy=True; c, torch.complex128; x, float;"
+    "!x, 'nowhere'; !x, x, x; !x, torch.int64, 'cpu'",
+    "Tensor.type": "x; i; half; x, torch.float64; x, 'torch.IntTensor'; x, torch.DoubleTensor;"
+    "!x, 'torch.NoTensor'",
+    "Tensor.type_as": "x, i; i, x; x, y; x, c; !x, 1",
+    "Tensor.cpu": "x; i",
+    "Tensor.cuda": "!x; !i",
+    "Tensor.contiguous": "x; x.t(); x[:, ::2]; s; image, memory_format=torch.contiguous_format",
+    "Tensor.new": "x, 0; i, 2, 0; x; x, [1, 2]; x, [[1.5], [2.5]]",
+    "Tensor.new_tensor": "x, [1, 2]; i, [1.5, 2.5]; x, 3; x, [1], dtype=torch.int32; !x; !x, 'a'",
+    "Tensor.new_full": "x, (2, 3), 1.5; i, (2,), 2; i, (2,), 1, dtype=torch.float64; x, (), 3;"
+    "!x, (2,); !x, (-1,), 0",
+    "Tensor.new_zeros": "x, 2, 3; i, (2,); x, (), dtype=torch.bool; x, 0; !x, -1; !x, 1.5",
+    "Tensor.new_ones": "x, 2, 3; i, (2,); x, (), dtype=torch.bool; x, 0; !x, -1; !x, 1.5",
+    "Tensor.new_empty": "x, 0, 3; i, (0,); x, (2, 0), dtype=torch.bool; !x, -1; !x, 1.5",
+    "Tensor.new_empty_strided": "x, (0, 3), (3, 1); i, (2, 0), (1, 2), dtype=torch.float64;"
+    "!x, (2, 3), (3,); !x, (2,), (-1,)",
+    "Tensor.apply_": "torch.arange(4.0), lambda a: 2 * a + 1; i, abs; truth, lambda a: not a;!x, 2",
+    "Tensor.map_": "torch.zeros(3, 4), y.detach(), lambda a, b: a + 2 * b; i, j, max;"
+    "!i, torch.zeros(3, 4), max; !i, 2, max",
+    "Tensor.double": "x; i; half; truth",
+    "Tensor.float": "x; i; c.real; half; x.double()",
+    "Tensor.half": "x; i; half; big.double()",
+    "Tensor.bfloat16": "x; i; big.double()",
+    "Tensor.long": "x; big; truth; small",
+    "Tensor.int": "x; big; i; truth",
+    "Tensor.short": "x; big; i; truth",
+    "Tensor.char": "x; big; i; truth",
+    "Tensor.byte": "positive; small; place; truth",
+    "Tensor.bool": "x; i; special; c; small",
+    "Tensor.cfloat": "x; i; c; c.to(torch.complex128)",
+    "Tensor.cdouble": "x; i; c; truth",
 }

@@ -1,8 +1,7 @@
-"""Tensors from nothing: values, constants, ranges."""
+"""Tensors from nothing: values, constants."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.functions.dims import as_shape, sizes_given
 from flambeau.functions.inplace import write_out
-from flambeau.functions.making import made, to_array
+from flambeau.functions.making import device_of, hollow, is_meta, made, to_array
+from flambeau.functions.memory_order import order_of
 from flambeau.ir.scalars import fitted
-from flambeau.layouts import strided
+from flambeau.layouts import preserve_format, strided
 from flambeau.record.meta import meta
 from flambeau.record.storage import Storage, contiguous_strides
 from flambeau.record.trace import defaults
@@ -89,6 +89,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         t._spec = (ndarray.shape, strides, offset)
         base = concrete(owner, dtype)
         base._storage = storage
+        base._hidden = True
         t._base = base
     storage.foreign = True
     storage.plain = False
@@ -114,39 +115,18 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     tensor([1, 2])
     """
     if isinstance(data, Tensor):
+        if device is not None:
+            return data.to(device, dtype)
         return data if dtype is None or data.dtype is dtype else data.to(dtype)
     if (
         isinstance(data, np.ndarray)
         and (dtype is None or dtypes.from_numpy_dtype(data.dtype) is dtype)
         and not any(s < 0 for s in data.strides)
     ):
-        return from_numpy(data)
+        t = from_numpy(data)
+        return t if device is None else t.to(device)
     array, dtype = to_array(data, dtype)
     return made(array, dtype, False, device)
-
-
-def asarray(
-    obj: Any,
-    *,
-    dtype: dtypes.dtype | None = None,
-    device: Any = None,
-    copy: bool | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """``obj`` as a tensor: shares memory unless ``copy`` or a change of dtype forbids it."""
-    if copy:
-        t = made(*to_array(obj, dtype), False, device)
-    else:
-        t = as_tensor(obj, dtype, device)
-        if copy is False and not (
-            isinstance(obj, (Tensor, np.ndarray))
-            and t.dtype
-            is (obj.dtype if isinstance(obj, Tensor) else dtypes.from_numpy_dtype(obj.dtype))
-        ):
-            raise ValueError("can't alias arbitrary sequence into a tensor.")
-    if t.requires_grad and not requires_grad and not isinstance(obj, Tensor):
-        t = t.detach()
-    return t.requires_grad_() if requires_grad else t
 
 
 def scalar_tensor(
@@ -185,7 +165,8 @@ def empty(
     """
     if layout is not None and layout is not strided:
         return _nothing_held("empty", size, named, layout, dtype, requires_grad)
-    return _filled(np.empty, size, named, out, dtype, device, requires_grad)
+    made = _filled(np.empty, size, named, out, dtype, device, requires_grad)
+    return made if memory_format is None else in_order(made, order_of(made, memory_format))
 
 
 def empty_strided(
@@ -219,6 +200,7 @@ def empty_strided(
     reach = sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
     base = empty(0 if 0 in shape else reach, dtype=dtype, device=device)
     base._storage.share()  # type: ignore[union-attr]
+    base._hidden = True
     t = object.__new__(Tensor)
     t._storage, t._spec, t._base = base._storage, (shape, strides, 0), base
     t._meta = meta(shape, base.dtype)
@@ -291,8 +273,17 @@ def _filled(
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
     if not isinstance(dtype, dtypes.dtype):
         raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
-    result = made(make(shape, dtype.numpy), dtype, requires_grad, device)
-    return result if out is None else write_out(out, result, "empty")
+    array = hollow(shape, dtype) if is_meta(device) else make(shape, dtype.numpy)
+    return _placed(array, dtype, requires_grad, device, out, "empty")
+
+
+def _placed(
+    array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, device: Any, out: Any, name: str
+) -> Tensor:
+    """A tensor of new values, or ``out`` with these values."""
+    if out is None:
+        return made(array, dtype, requires_grad, device)
+    return write_out(out, made(array, dtype, False, device), name).requires_grad_(requires_grad)
 
 
 def zeros(
@@ -371,12 +362,24 @@ def full(
             f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}"
         )
     shape = as_shape((size,))
+    _check_shape(shape)
     if shape or dtype is not dtypes.float16:
         fill_value = fitted(fill_value, dtype)
     with np.errstate(over="ignore"):
-        array = np.full(shape, fill_value, dtype.numpy)
-    result = made(array, dtype, requires_grad, device)
-    return result if out is None else write_out(out, result, "full")
+        array = hollow(shape, dtype) if is_meta(device) else np.full(shape, fill_value, dtype.numpy)
+    return _placed(array, dtype, requires_grad, device, out, "full")
+
+
+def _format_like(input: Tensor, memory_format: Any) -> Any:
+    return order_of(input, preserve_format if memory_format is None else memory_format)
+
+
+def in_order(made: Tensor, order: tuple[int, ...] | None) -> Tensor:
+    """A new tensor as one whose dimensions lie in this order in memory."""
+    if order is not None:
+        m = made._meta
+        made._meta = meta(m.shape, m.dtype, m.requires_grad, m.leaf, order)
+    return made
 
 
 def _like(name: str, make: Any) -> Any:
@@ -391,7 +394,10 @@ def _like(name: str, make: Any) -> Any:
         memory_format: Any = None,
     ) -> Tensor:
         dtype = dtype or input.dtype
-        return made(make(input._meta.shape, dtype.numpy), dtype, requires_grad, device)
+        device, shape = device_of(input, device), input._meta.shape
+        array = hollow(shape, dtype) if is_meta(device) else make(shape, dtype.numpy)
+        found = made(array, dtype, requires_grad, device)
+        return in_order(found, _format_like(input, memory_format))
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = f"``{name.removesuffix('_like')}`` with the shape and dtype of ``input``."
@@ -399,7 +405,11 @@ def _like(name: str, make: Any) -> Any:
 
 
 empty_like = _like("empty_like", np.empty)
+
+
 zeros_like = _like("zeros_like", np.zeros)
+
+
 ones_like = _like("ones_like", np.ones)
 
 
@@ -415,176 +425,14 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``full`` with the shape and dtype of ``input``."""
-    return full(
+    found = full(
         tuple(input.shape),
         fill_value,
         dtype=dtype or input.dtype,
-        device=device,
+        device=device_of(input, device),
         requires_grad=requires_grad,
     )
-
-
-def arange(
-    start: Any = 0,
-    end: Any = None,
-    step: Any = 1,
-    *,
-    out: Tensor | None = None,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """``start``, ``start + step``, … below ``end``; int64 for integers.
-
-    Raises ``RuntimeError`` if ``step`` is zero or points away from ``end``, or if one of them is
-    complex, infinite or NaN; ``ValueError`` if ``step`` is zero once made an integer.
-
-    >>> arange(1, 4)
-    tensor([1, 2, 3])
-    """
-    if end is None:
-        start, end = 0, start
-    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
-    if any(isinstance(x, complex) for x in (start, end, step)):
-        raise RuntimeError("value cannot be converted to type double without overflow")
-    if dtype is None:
-        if out is not None:
-            dtype = out.dtype
-        else:
-            whole = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
-            dtype = dtypes.int64 if whole else defaults.dtype
-    if not (step > 0 or step < 0):
-        raise RuntimeError("step must be nonzero")
-    if not (math.isfinite(start) and math.isfinite(end)):
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if dtype.category == 1:
-        start, end, step = int(start), int(end), int(step)
-        if step == 0:
-            raise ValueError("step must be nonzero")
-        n = max(0, -(-(end - start) // step))
-    else:
-        n = max(0, math.ceil((end - start) / step))
-    wide = np.float64 if dtype.category == 2 else np.int64
-    array = np.arange(n, dtype=wide)
-    if step != 1:
-        array *= wide(step)
-    if start != 0:
-        array += wide(start)
-    array = array.astype(dtype.numpy, copy=False)
-    result = made(array, dtype, requires_grad, device)
-    return result if out is None else write_out(out, result, "arange")
-
-
-def _need_count(name: str, steps: Any) -> None:
-    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
-        raise TypeError(
-            f"{name}(): argument 'steps' (position 3) must be int, not {type(steps).__name__}"
-        )
-
-
-def linspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    *,
-    out: Tensor | None = None,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """``steps`` values evenly spaced from ``start`` to ``end``, both included.
-
-    >>> linspace(0, 1, 3)
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
-    for argument, x in (("start", start), ("end", end)):
-        if not isinstance(x, (int, float, complex, np.number)):
-            raise TypeError(
-                f"linspace(): argument '{argument}' must be Number, not {type(x).__name__}"
-            )
-    _need_count("linspace", steps)
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    if dtype is None:
-        dtype = defaults.dtype
-        if isinstance(start, complex) or isinstance(end, complex):
-            dtype = dtype.to_complex()
-    # From both ends, as PyTorch does: symmetric, and exact at each.
-    if dtype.category == 1:
-        start, end = int(start), int(end)
-        i, half = np.arange(steps), steps // 2
-        step = (end - start) / (steps - 1) if steps > 1 else 0.0
-        low = start + step * i[:half]
-        array = np.concatenate((low, end - step * (steps - 1 - i[half:])))
-    else:
-        array = _even_steps(start, end, steps, dtype)
-    if steps == 1:
-        array = np.asarray([start])
-    array = array.astype(dtype.numpy, copy=False)
-    result = made(array, dtype, requires_grad, device)
-    return result if out is None else write_out(out, result, "linspace")
-
-
-# So many elements stay in the processor's cache from one operation to the next.
-_BLOCK = 1 << 14
-
-
-def _even_steps(start: Any, end: Any, steps: int, dtype: dtypes.dtype) -> np.ndarray:
-    """``start + i * step`` in the first half, ``end - (steps - 1 - i) * step`` in the second."""
-    number = np.dtype(dtype.numpy).type if dtype.itemsize > 2 else np.float64
-    out = np.empty(steps, number)
-    if not steps:
-        return out
-    first, last, half = number(start), number(end), steps // 2
-    step = (last - first) / number(max(steps - 1, 1))
-    places = np.arange(min(_BLOCK, steps), dtype=number)
-    for lead in range(0, half, _BLOCK):
-        part = out[lead : min(lead + _BLOCK, half)]
-        np.add(places[: len(part)], number(lead), out=part)
-        part *= step
-        part += first
-    for lead in range(half, steps, _BLOCK):
-        part = out[lead : lead + _BLOCK]
-        np.subtract(number(steps - 1 - lead), places[: len(part)], out=part)
-        part *= step
-        np.subtract(last, part, out=part)
-    return out
-
-
-def logspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    base: float = 10.0,
-    *,
-    out: Tensor | None = None,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """``base`` to the powers of ``linspace(start, end, steps)``.
-
-    >>> logspace(0, 2, 3)
-    tensor([  1.,  10., 100.])
-    """
-    _need_count("logspace", steps)
-    dtype = dtype or (out.dtype if out is not None else defaults.dtype)
-    if dtype.category == 1:
-        start, end = (int(x.item() if isinstance(x, Tensor) else x) for x in (start, end))
-    powers = linspace(
-        start, end, steps, dtype=dtypes.complex128 if dtype.is_complex else dtypes.float64
-    )._array()
-    array = np.power(base, powers)
-    result = made(np.array(array.astype(dtype.numpy)), dtype, requires_grad, device)
-    return result if out is None else write_out(out, result, "logspace")
+    return in_order(found, _format_like(input, memory_format))
 
 
 def eye(
@@ -608,8 +456,7 @@ def eye(
         if size < 0:
             raise RuntimeError(f"{what} must be greater or equal to 0, got {size}")
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
-    result = made(np.eye(n, m, dtype=dtype.numpy), dtype, requires_grad, device)
-    return result if out is None else write_out(out, result, "eye")
+    return _placed(np.eye(n, m, dtype=dtype.numpy), dtype, requires_grad, device, out, "eye")
 
 
 def legacy_constructor(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
@@ -627,4 +474,39 @@ def legacy_constructor(cls: type, *args: Any, device: Any = None, **kwargs: Any)
             t = made(*to_array(data, dtype), False)
     else:
         t = empty(0, dtype=dtype)
+    if cls is not Tensor and not hasattr(cls, "_legacy_dtype"):
+        # Nobody else has it: the class is all that differs.
+        t.__class__ = cls
     return t
+
+
+SAMPLES = {
+    "tensor": "[1, 2]; 1.5; [[1.0, 2], [3, 4]]; [True, False]; [1, 2j]; [];"
+    "[1, 2], dtype=torch.int8; np.arange(3); np.float64(2);"
+    "[x[0, 0].item(), 1], dtype=torch.float64; (1, [2][0]); ![[1, 2], [3]]; !'text'; !; ![1, 'a'];"
+    "!{1: 2}; ![1], dtype='float'",
+    "as_tensor": "[1, 2.5]; x; x, dtype=torch.float64; np.arange(4.0); np.arange(6)[::2]; 3;"
+    "i, dtype=i.dtype; !'text'; ![[1], [1, 2]]",
+    "from_numpy": "np.arange(4); np.ones((2, 3), np.float32)[:, ::2]; np.zeros(());"
+    "np.zeros((0, 2)); np.array([True]); np.arange(6).reshape(2, 3).T; ![1, 2];"
+    "!np.arange(3)[::-1]; !np.array('a')",
+    "scalar_tensor": "3; 2.5; True; 1, dtype=torch.int64; 1j, dtype=torch.complex64; !'a'; ![1]",
+    "empty": "0, 3; (2, 0); 0, dtype=torch.int64; size=(0,); !-1; !2.5; !(2, 'a')",
+    "empty_like": "empty; empty, dtype=torch.int32; torch.zeros(0, 2, dtype=torch.bool); !2",
+    "empty_strided": "(0, 3), (3, 1); (2, 0), (1, 2); (0,), (1,), dtype=torch.float64;"
+    "!(2, 3), (3,); !(2,), (-1,); !(-2,), (1,)",
+    "empty_permuted": "(0, 3), (1, 0); (2, 0), (0, 1), dtype=torch.int8; !(2, 3), (0, 0);"
+    "!(2, 3), (0,); !(2, 3), (0, 2)",
+    "zeros": "2, 3; (2,); []; 0; 2, dtype=torch.bool; 3, dtype=torch.complex64; size=(2, 2);"
+    "2, requires_grad=True; !-1; !2.5; !'a'",
+    "ones": "2, 3; (2,); []; 0; 2, dtype=torch.int64; 3, dtype=torch.float16; size=(2, 2); !-1;"
+    "!2.5",
+    "full": "(2, 3), 1.5; (2,), 3; [], True; (2,), 1j; (2,), 3, dtype=torch.float64; (0, 2), 1;"
+    "(2,), torch.tensor(4); (3,), inf; !(2,), 'a'; !(-1,), 0; !(2,), 1j, dtype=torch.float32;"
+    "!2, 3",
+    "full_like": "x, 2; i, 3; x, 2, dtype=torch.int64; truth, 1; c, 1 + 1j; s, nan; empty, 0; !x;"
+    "!2, 3; !x, 1j",
+    "zeros_like": "x; i; x, dtype=torch.int64; c; truth; s; empty; x.t(); !2",
+    "ones_like": "x; i; x, dtype=torch.int64; c; truth; s; empty; x.t(); !2",
+    "eye": "3; 2, 4; 4, 2, dtype=torch.int64; 0; 3, 0; 2, dtype=torch.bool; !-1; !2, -1; !2.5; !",
+}

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions import views
+from flambeau.functions import striding
 from flambeau.functions.dims import as_int, as_shape, wrap_dim
-from flambeau.functions.inplace import assign, title
+from flambeau.functions.inplace import assign, title, write_out
+from flambeau.functions.making import is_meta
 from flambeau.functions.promotion import cast
 from flambeau.record import alias
 from flambeau.record.macro import function, ops
@@ -69,11 +70,7 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
     if input.dim() not in (1, 2):
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D")
     result = diag_embed(input, diagonal) if input.dim() == 1 else _diagonal(input, diagonal)
-    if out is None:
-        return result
-    from flambeau.functions.inplace import write_out
-
-    return write_out(out, result, "diag")
+    return result if out is None else write_out(out, result, "diag")
 
 
 def _diagonal_spec(
@@ -101,9 +98,12 @@ def _diagonal(input: Tensor, offset: int, dim1: int = 0, dim2: int = 1) -> Tenso
     return ops.as_strided(input, start, shape=shape, strides=strides)
 
 
-def diagonal_copy(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal_copy(
+    input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1, *, out: Tensor | None = None
+) -> Tensor:
     """``diagonal`` as a copy."""
-    return _diagonal(input, offset, dim1, dim2)
+    result = _diagonal(input, offset, dim1, dim2)
+    return result if out is None else write_out(out, result, "diagonal_copy")
 
 
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
@@ -161,7 +161,7 @@ def _triangle_indices(
         raise RuntimeError(f"{what} must be non-negative, got{n}")
     dtype = dtype or dtypes.int64
     if dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(f"\"{name}\" not implemented for '{title(dtype)}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{title(dtype)}'")
     edges = np.clip(np.arange(row) + offset + lower, 0, col)
     first = np.zeros_like(edges) if lower else edges
     count = edges if lower else col - edges
@@ -190,7 +190,8 @@ def tril_indices(
     tensor([[0, 1, 1],
             [0, 0, 1]])
     """
-    return _triangle_indices("tril_indices", row, col, offset, dtype, lower=True)
+    found = _triangle_indices("tril_indices", row, col, offset, dtype, lower=True)
+    return found.to("meta") if is_meta(device) else found  # type: ignore[attr-defined]
 
 
 def triu_indices(
@@ -209,7 +210,8 @@ def triu_indices(
     tensor([[0, 0, 1],
             [0, 1, 1]])
     """
-    return _triangle_indices("triu_indices", row, col, offset, dtype, lower=False)
+    found = _triangle_indices("triu_indices", row, col, offset, dtype, lower=False)
+    return found.to("meta") if is_meta(device) else found  # type: ignore[attr-defined]
 
 
 @function
@@ -351,6 +353,24 @@ def _as_strided_scatter(
     return _replace("as_strided_scatter", input, src, size, stride, offset)
 
 
+def _scattered(
+    input: Tensor, src: Tensor, size: tuple[int, ...], stride: tuple[int, ...], offset: int
+) -> Tensor:
+    """``as_strided_scatter`` in memory where the elements do not lie one after another."""
+    from flambeau.functions.gathering import put
+
+    striding.as_strided(input.detach(), size, stride, offset)
+    if tuple(src.shape) != size:
+        raise RuntimeError(
+            "expected src to have a size equal to the slice of self. src size = "
+            f"{list(src.shape)}, slice size = {list(size)}"
+        )
+    at = striding.element_at(input, size, stride, offset).reshape(-1)
+    inside = concrete(np.flatnonzero(at >= 0), dtypes.int64)
+    places = concrete(np.ascontiguousarray(at[at >= 0]), dtypes.int64)
+    return put(input, places, cast(src.reshape(-1)[inside], input.dtype))
+
+
 def as_strided_scatter(
     input: Tensor,
     src: Tensor,
@@ -370,7 +390,9 @@ def as_strided_scatter(
     offset = alias.spec_of(input)[2]
     if storage_offset is not None:
         offset = as_int(storage_offset, "storage_offset")
-    views.check_strides(size, stride, offset, input.numel(), input.itemsize)
+    if not input.is_contiguous():
+        return _scattered(input, src, size, stride, offset)
+    striding.check_strides(size, stride, offset, input.numel(), input.itemsize)
     return _as_strided_scatter(input, src, size, stride, offset)
 
 
@@ -390,7 +412,39 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
         raise RuntimeError("all dimensions of input must be of equal length")
     count = min(shape)
     step = sum(strides)
-    views.as_strided(input, (count,), (step,), offset).fill_(fill_value)
+    striding.as_strided(input, (count,), (step,), offset).fill_(fill_value)
     if wrap and len(shape) == 2 and shape[0] > shape[1] + 1:
         fill_diagonal_(input[shape[1] + 1 :], fill_value, wrap)
     return input
+
+
+# PyTorch has no gradient of ``vander`` and a wrong one of ``as_strided_scatter``.
+SAMPLES = {
+    "diag_embed": "v; x; v, 1; x, -2; x, 0, 0, 2; x, 1, 2, 0; i; empty; !x, 0, 1, 1; !x, 0, 5, 1;"
+    "!s",
+    "diag": "v; m; x; x, 1; x, -1; v, 2; i, -3; x, 9; !cube; !s; !x, 0.5",
+    "diagonal_copy": "x; m, 1; cube, -1, 0, 2; cube, 0, -2, -1; x, 9; i; !v; !x, 0, 1, 1;"
+    "!x, 0, 0, 2",
+    "diagflat": "v; x; v, -1; i, 2; s; empty; !2",
+    "tril": "x; m, 1; batch, -1; tall; i; truth; x, -9; empty; c; !v; !s; !x, 0.5",
+    "triu": "x; m, 1; batch, -1; tall; i; truth; x, 9; empty; c; !v; !s; !x, 0.5",
+    "tril_indices": "3, 4; 4, 3, 1; 3, 3, -1; 0, 2; 3, 3, dtype=torch.int32; !-1, 2; !2, -1;"
+    "!2, 2, dtype=torch.float32",
+    "triu_indices": "3, 4; 4, 3, 1; 3, 3, -1; 0, 2; 3, 3, dtype=torch.int32; !-1, 2; !2, -1;"
+    "!2, 2, dtype=torch.float32",
+    "trace": "m; x; tall; i; c; torch.zeros(0, 0); !v; !cube; !s",
+    "vander": "v # no-grad; v, 3 # no-grad; v, 2, True # no-grad; labels, 4; v, 0; v, 1;"
+    "cv # no-grad; !x; !v, -1; !s",
+    "diagonal_scatter": "x, u; m, u, 1; m, u, -1; cube, torch.ones(4, 2), 0, 0, 1; i, labels;"
+    "x, labels; !x, v; !x, 1.0; !x, u, 0, 1, 1",
+    "select_scatter": "x, v, 0, 1; x, u, 1, -1; i, j[0], 0, 0; cube, x, 0, 1; !x, u, 0, 1;"
+    "!x, v, 0, 3; !x, v, 2, 0",
+    "slice_scatter": "x, torch.ones(2, 4), 0, 1; x, torch.ones(3, 2), 1, 0, 4, 2; x, y;"
+    "x, y, 1, -9, 9; i, j[:1], 0, 2; !x, v; !x, y, 0, 0, 1, 0; !x, y, 2",
+    "as_strided_scatter": "x, torch.ones(2, 2), (2, 2), (4, 1) # no-grad;"
+    "x, u, (3,), (5,), 1 # no-grad; x, s, (), () # no-grad; !x, u, (2,), (1,); !x, u, (3,), (9,);"
+    "!x, u, (3,), (-1,)",
+    "Tensor.fill_diagonal_": "torch.zeros(3, 4), 2; torch.zeros(5, 3), 1.5;"
+    "torch.zeros(7, 3), 1, wrap=True; i, 9; torch.zeros(2, 2, 2), 1; !torch.zeros(3), 1;"
+    "!torch.zeros(2, 3, 2), 1",
+}

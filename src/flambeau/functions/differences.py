@@ -135,7 +135,8 @@ def gradient(
     >>> gradient(tensor([1.0, 2.0, 4.0]))
     (tensor([1.0000, 1.5000, 2.0000]),)
     """
-    if input.dtype is dtypes.bool_:
+    at_points = isinstance(spacing, (tuple, list)) and isinstance(spacing[0], Tensor)
+    if input.dtype is dtypes.bool_ and not (at_points and edge_order == 2):
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
             "`logical_xor()` operator instead."
@@ -189,8 +190,7 @@ def _areas(y: Tensor, x: Tensor | None, dx: Number, dim: int, running: bool) -> 
     if not n or (n == 1 and running):
         shape = list(y._meta.shape)
         if running:
-            shape[dim] = 0
-            return _part(y, dim, 0, 0)
+            return _part(floating(y)[0], dim, 0, 0)
         del shape[dim]
         return ops.full(0, shape=tuple(shape), dtype=result_type(y, 1.0))
     if x is None and not running:
@@ -408,3 +408,23 @@ def corrcoef(input: Tensor) -> Tensor:
             f"{input.dim()} dimensions"
         )
     return _correlation(cov(input))
+
+
+SAMPLES = {
+    "diff": "x; x, 2; x, 1, 0; i; truth; v, prepend=s[None]; x, append=column; x, 0; v, 5;"
+    "x, dim=-2; x, 1, 0, row, row; !s; !x, -1; !x, 1, 2; !x, prepend=v; !x, append=row",
+    "gradient": "v; x; x, dim=1; x, dim=(0, 1), spacing=0.5; x, spacing=[1.0, 2.0];"
+    "cube, dim=2, edge_order=2; v, spacing=(torch.tensor([0.0, 1.0, 3.0, 4.5]),); i; c, dim=0;"
+    "v, spacing=(torch.tensor([0.0, 1.0, 3.0, 4.5]),), edge_order=2; !x, edge_order=3;"
+    "!x, spacing=[1.0]; !row; !x, dim=2",
+    "trapezoid": "v; x; x, dim=0; x, dx=0.5; x, y; x, torch.tensor([0.0, 1.0, 2.5, 3.0]); i; i, j;"
+    "empty; x, y, dim=0; column; !s; !truth; !x, u; !x, dim=2; !x, y, dx=1",
+    "trapz": "v; x, dim=0; x, dx=0.5; x, y; i; !s; !truth; !x, u",
+    "cumulative_trapezoid": "v; x; x, dim=0; x, dx=0.5; x, y;"
+    "x, torch.tensor([0.0, 1.0, 2.5, 3.0]); i; i, j; column; !s; !truth; !x, u; !x, dim=2;"
+    "!x, y, dx=1",
+    "cov": "x; v; tall; i; c; x, correction=0; x, fweights=torch.tensor([1, 2, 0, 1]);"
+    "x, aweights=unit[0]; x, fweights=torch.tensor([1, 2, 0, 1]), aweights=unit[0], correction=2;"
+    "!cube; !truth; !x, fweights=v; !x, aweights=labels; !x, aweights=u; !x, aweights=-unit[0]",
+    "corrcoef": "x; v; tall; i; c; s; !cube; !truth",
+}

@@ -251,3 +251,12 @@ def _contracted(
     made = ops.matmul(*lowered(a, b))
     order = [*batch, *left, *right]
     return ops.reshape(made, shape=tuple(sizes[c] for c in order)), order
+
+
+SAMPLES = {
+    "einsum": "'ij,jk->ik', x, m; 'ij->ji', x; 'ij,ij->', x, y; 'ii->i', m; 'ii', m;"
+    "'i,j->ij', u, v; 'bij,bjk->bik', batch, batch; '...ij,jk', batch, m; 'ij,j,i->', x, v, u;"
+    "'ij,ik', x, y; 'ij->', x; 'i...->...', cube; x, [0, 1], m, [1, 2], [0, 2];"
+    "'ij,jk->ik', i, j.t(); 'ij,jk', c, cm; ' i j , j -> i', x, v; 'ij,kj->ik', empty, x;"
+    "!'ij,jk', x, y; !'ij', cube; !'ij->k', x; !'ij,jk', x; !'i1', x; !'ij->ii', x; !x",
+}

@@ -243,6 +243,12 @@ fftn, ifftn, rfftn, irfftn, hfftn, ihfftn = map(
 )
 
 
+def _need_count(n: Any, name: str) -> None:
+    if not isinstance(n, (int, np.integer)):
+        given = type(n).__name__
+        raise TypeError(f"{name}(): argument 'n' (position 1) must be int, not {given}")
+
+
 def _frequencies(
     array: np.ndarray, dtype: Any, device: Any, requires_grad: bool, out: Any, name: str
 ) -> Tensor:
@@ -266,6 +272,7 @@ def fftfreq(
     >>> fftfreq(4)
     tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
+    _need_count(n, "fft_fftfreq")
     order = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
     return _frequencies(order * (1.0 / (n * d)), dtype, device, requires_grad, out, "fft_fftfreq")
 
@@ -285,6 +292,7 @@ def rfftfreq(
     >>> rfftfreq(4)
     tensor([0.0000, 0.2500, 0.5000])
     """
+    _need_count(n, "fft_rfftfreq")
     order = np.arange(n // 2 + 1)
     return _frequencies(order * (1.0 / (n * d)), dtype, device, requires_grad, out, "fft_rfftfreq")
 
@@ -319,3 +327,30 @@ def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     tensor([ 0,  1, -2, -1])
     """
     return _rolled(input, dim, True)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`.
+SAMPLES = {
+    "fft.fft": "x; c; x, 6; x, 3, 0; c, norm='ortho'; i; cube, dim=1, norm='forward'; !s; !x, 0",
+    "fft.ifft": "x; c; c, 6; c, 3, 0; c, norm='ortho'; i; !s; !x, dim=2; !x, norm='no'",
+    "fft.fft2": "x; c; cube, (3, 5); cube, dim=(0, 2); c, norm='ortho'; !v",
+    "fft.ifft2": "x; c; cube, (3, 5); cube, dim=(0, 2); c, norm='forward'; !v",
+    "fft.fftn": "x; c; cube; cube, (2, 5); cube, dim=(0, 2); c, norm='ortho'; !x, (2, 2), (0, 0)",
+    "fft.ifftn": "x; c; cube; cube, (2, 5); cube, dim=(0, 2); c, norm='ortho'; !x, dim=(0, 3)",
+    "fft.rfft": "x; x, 6; x, 3, 0; line; line, norm='ortho'; i; truth; !c",
+    "fft.irfft": "c; c, 5; c, 4, 0; c, norm='ortho'; x; !c, 0",
+    "fft.rfft2": "x; cube, (3, 5); cube, dim=(0, 2); x, norm='forward'; !c; !v",
+    "fft.irfft2": "c; c, (3, 5); c, dim=(1, 0); c, norm='forward'; !cv",
+    "fft.rfftn": "x; cube; cube, (2, 5); cube, dim=(0, 2); x, norm='ortho'; !c",
+    "fft.irfftn": "c; c, (3, 5); c, dim=(1, 0); c, norm='ortho'; !c, dim=(0, 0)",
+    "fft.hfft": "c; c, 5; c, 4, 0; c, norm='ortho'; x; !c, 0",
+    "fft.ihfft": "x; x, 6; x, 3, 0; x, norm='ortho'; i; !c",
+    "fft.hfft2": "c; c, (3, 5); c, dim=(1, 0); c, norm='forward'",
+    "fft.ihfft2": "x; cube, (3, 5); cube, dim=(0, 2); x, norm='forward'; !c",
+    "fft.hfftn": "c; c, (3, 5); c, dim=(1, 0); c, norm='ortho'",
+    "fft.ihfftn": "x; cube; cube, (2, 5); cube, dim=(0, 2); x, norm='ortho'; !c",
+    "fft.fftfreq": "5; 6, 0.5; 4, dtype=torch.float64; 1; !0.5",
+    "fft.rfftfreq": "5; 6, 0.5; 4, dtype=torch.float64; 1; !0.5",
+    "fft.fftshift": "x; x, 0; cube, (0, 2); i; empty; !x, 2",
+    "fft.ifftshift": "x; x, 0; cube, (0, 2); i; empty; !x, 2",
+}

@@ -103,10 +103,17 @@ def gather(
     return result if out is None else write_out(out, result, "gather", (input, index))
 
 
+@function
+def _counted_round(indices: Tensor, size: int) -> Tensor:
+    return ops.remainder(indices, max(size, 1))
+
+
 def take_along_dim(
     input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
 ) -> Tensor:
     """``gather`` with all other dimensions broadcast; of the flattened input without ``dim``.
+
+    Indices along ``dim`` count round: the last is followed by the first.
 
     >>> take_along_dim(tensor([[10, 30, 20]]), tensor([[1, 0]]), dim=1)
     tensor([[30, 10]])
@@ -133,7 +140,7 @@ def take_along_dim(
     both = list(
         broadcast_shapes(tuple(shape[:d] + [1] + shape[d + 1 :]), tuple(at[:d] + [1] + at[d + 1 :]))
     )
-    indices = wrapped(indices, shape[d], d)
+    indices = _counted_round(indices, shape[d])
     lead, rest = tuple(both[:d]), tuple(both[d + 1 :])
     whole, wanted = (*lead, shape[d], *rest), (*lead, at[d], *rest)
     x = input if input._meta.shape == whole else input.expand(whole)
@@ -314,7 +321,9 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     """
     d, index = _entry_index("index_select", input, dim, index)
     if not input.dim() and index.numel() != 1:
-        raise IndexError("index_select(): Index to scalar can have only 1 value")
+        raise RuntimeError(
+            f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)"
+        )
     check_range(index, (input._meta.shape or (1,))[d], d)
     result = _index_select(input, d, index)
     return result if out is None else write_out(out, result, "index_select", (input, index))
@@ -388,9 +397,7 @@ def _index_add_args(
     d, index = _entry_index("index_add", input, dim, index)
     _entry_shapes("index_add", input, d, index, source)
     if isinstance(alpha, float) and input.dtype.category < 2:
-        raise RuntimeError(
-            "For integral input tensors, argument alpha must not be a floating point number."
-        )
+        alpha = int(alpha if input.dtype.category else alpha != 0)
     check_range(index, (input._meta.shape or (1,))[d], d)
     return input, d, index, source, alpha
 
@@ -455,7 +462,7 @@ def _index_fill_args(input: Tensor, dim: int, index: Tensor, value: Tensor | Num
     if index.dtype is not dtypes.int64:
         raise IndexError("index_fill_(): Expected dtype int64 for index.")
     if index.dim() > 1:
-        raise IndexError("Index has to be a vector/scalar")
+        raise RuntimeError("Index has to be a vector/scalar")
     if isinstance(value, Tensor) and value.dim():
         raise RuntimeError(
             "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "

@@ -15,7 +15,7 @@ from flambeau.functions.promotion import Number
 from flambeau.record import alias
 from flambeau.record.macro import function, ops
 from flambeau.record.meta import meta
-from flambeau.record.storage import Parts, contiguous_strides
+from flambeau.record.storage import PLAIN_SPECS, contiguous_strides
 from flambeau.record.trace import open_
 from flambeau.tensor import Size, Tensor
 
@@ -72,7 +72,7 @@ def _is_view(made: Any, of: Tensor) -> bool:
         and made._storage is of._storage
         and made._base is alias.root(of)
         and not made._meta.requires_grad
-        and made._spec.__class__ is not Parts
+        and made._spec.__class__ in PLAIN_SPECS
     )
 
 
@@ -83,7 +83,7 @@ def _is_data(t: Tensor) -> bool:
         storage is not None
         and storage.trace is None
         and not t._meta.requires_grad
-        and t._spec.__class__ is not Parts
+        and t._spec.__class__ in PLAIN_SPECS
         and open_.trace.builder is None
     )
 

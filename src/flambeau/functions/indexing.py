@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions import views
+from flambeau.functions import slicing
 from flambeau.functions.geometry import _is_data, _Remembered, _row
 from flambeau.functions.inplace import inplace, title
 from flambeau.functions.promotion import cast
@@ -15,6 +15,7 @@ from flambeau.ir.indexing import result_shape
 from flambeau.ir.primitive import broadcast_shapes
 from flambeau.ir.scalars import fitted
 from flambeau.record import alias
+from flambeau.record.absent import is_absent
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
 
@@ -174,7 +175,7 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
             d += 1
     y = x
     if dims:
-        y = views.sliced(x, tuple(dims), tuple(starts), tuple(sizes), tuple(steps))
+        y = slicing.sliced(x, tuple(dims), tuple(starts), tuple(sizes), tuple(steps))
     if reshaped:
         y = _reshape_view(y, items, tuple(new), alias.spec_of(x))
     return y, left
@@ -243,6 +244,8 @@ def _prepared(x: Tensor, left: list[Any]) -> list[Tensor | None]:
 
 def checked(i: Tensor, n: int, d: int) -> Tensor:
     """An index tensor whose values lie in [-n, n), as int64 from 0."""
+    if is_absent(i):
+        return i.to(dtypes.int64)  # type: ignore[attr-defined]
     array = i._value()._array()
     if array.size:
         low, high = array.min(), array.max()
@@ -306,7 +309,7 @@ def _getitem(input: Tensor, index: Any) -> Tensor:
     if index.__class__ is int and input._meta.shape:
         n = input._meta.shape[0]
         if -n <= index < n:
-            return views.select(input, 0, index)
+            return slicing.select(input, 0, index)
         raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
     if index.__class__ is slice and index.step is None and input.__class__ is Tensor:
         shape = input._meta.shape
@@ -376,13 +379,20 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         y.copy_(value)
 
 
+def _is_mask(index: Any) -> bool:
+    return isinstance(index, Tensor) and index.dtype.name in ("bool", "uint8")
+
+
 def _put_args(name: str, input: Tensor, indices: Any, values: Tensor) -> tuple[Tensor, tuple]:
     if not isinstance(indices, (tuple, list)):
         raise TypeError(
             f"{name}(): argument 'indices' (position 2) must be tuple of Tensors, not "
             f"{type(indices).__name__}"
         )
-    if values.dtype is not input.dtype:
+    one_for_mask = len(indices) == 1 and values.numel() == 1 and _is_mask(indices[0])
+    if one_for_mask and values.dtype.is_complex and not input.dtype.is_complex:
+        raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+    if values.dtype is not input.dtype and not one_for_mask:
         raise RuntimeError(
             "Index put requires the source and destination dtypes match, got "
             f"{title(input.dtype)} for the destination and {title(values.dtype)} for the source."
@@ -417,3 +427,15 @@ def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: bool = F
     y, found = _put_args("index_put_", input, indices, values)
     _put_(y, found, values, bool(accumulate))
     return input
+
+
+SAMPLES = {
+    "index_put": "x, (torch.tensor([0, 2]), torch.tensor([1, 3])), u[:2];"
+    "x, (labels[:2] % 3,), v, True; x, (truth,), s; i, (place[:1], k[:1]), j[:1];"
+    "x, (torch.tensor([0, 2]),), row; x, [torch.tensor(1)], v; x, (torch.tensor([-1]),), v;"
+    "!x, (labels + 9,), v; !x, (labels % 3,), i[0]; !x, (v,), v; !x, (k, k, k), s; !x, labels, v",
+    "index_put_": "torch.zeros(3, 4), (torch.tensor([0, 2]),), row, True; i, (place[0],), j[:1];"
+    "torch.zeros(3, 4), (truth,), s;"
+    "torch.zeros(3, 4), (torch.tensor([0, 0]), torch.tensor([1, 1])), u[:2], True;"
+    "!i, (labels + 9,), j; !i, (labels % 3,), v",
+}

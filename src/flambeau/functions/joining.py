@@ -291,9 +291,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
     whole = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     for s in whole:
         if any(n < 0 for n in s):
-            raise RuntimeError(
-                f"Trying to create tensor with negative dimension ({min(s)}): ({min(s)})"
-            )
+            raise ValueError(f"Attempting to broadcast a dimension with negative length: {list(s)}")
     try:
         return Size(_broadcast_shapes(*whole))
     except RuntimeError as e:
@@ -301,15 +299,15 @@ def broadcast_shapes(*shapes: Any) -> Size:
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """Views of tensors in the shape that all broadcast to.
+    """Views of tensors in the shape that all broadcast to; those that have it are given back.
 
     >>> a, b = broadcast_tensors(zeros(2, 1), zeros(3))
     >>> a.shape
     torch.Size([2, 3])
     """
     found = given_tensors(tensors, "broadcast_tensors")
-    shape = _broadcast_shapes(*[t._meta.shape for t in found])
-    return tuple(t.expand(shape) for t in found)
+    shape = tuple(_broadcast_shapes(*[t._meta.shape for t in found]))
+    return tuple(t if t._meta.shape == shape else t.expand(shape) for t in found)
 
 
 @function
@@ -435,3 +433,33 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 @function(grad="IndexBackward0")
 def _chosen(input: Tensor, rows: Tensor) -> Tensor:
     return ops.index(input, rows, where=(0,))
+
+
+SAMPLES = {
+    "cat": "(x, y); [x, y], 1; (x, row, i), -2; (x,); (v, torch.zeros(0), w); (i, j.int());"
+    "(x, i), dim=1; (c, x); (x, x); (half, x); (empty, x); !(x, u); !(s, s); ![]; !x; !(x, y), 2;"
+    "!(x, 1)",
+    "concat": "(x, y); [x, y], 1; (x, i); !(x, u); ![]",
+    "concatenate": "(x, y); [x, y], 1; (x, i), axis=1; !(x, u); ![]",
+    "stack": "(x, y); [x, y], 1; (x, i), -1; (s, s); (x,), 2; (empty, empty); (c, x), dim=0;"
+    "!(x, u); ![]; !x; !(x, y), 3; !(x, 2)",
+    "hstack": "(x, y); (u, v); (s, s); [i, j]; (cube, cube); (x, column); !(x, row); ![]; !(x, v)",
+    "vstack": "(x, y); (v, w); (s, s); [i, j]; (x, row); (x, v); !(x, column); ![]; !(u, v)",
+    "row_stack": "(x, y); (v, w); (x, v); !(u, v); ![]",
+    "dstack": "(x, y); (v, w); (s, s); (cube, cube); !(x, row); ![]; !(u, v)",
+    "column_stack": "(x, y); (v, w); (s, s); (v, m); (u, x); !(x, v); ![]; !(u, v)",
+    "atleast_1d": "s; x; s, v; [s, v]; i; cube",
+    "atleast_2d": "s; v; x; s, v, x; [s, v]; cube",
+    "atleast_3d": "s; v; x; s, v, x; (s, v); cube",
+    "broadcast_shapes": "(3, 1), (4,); (2, 1, 4), (3, 1), (1,); (); (3,), 3; 3, (2, 1); (0,), (1,);"
+    "!(3,), (4,); !(-1,), (2,); !x",
+    "broadcast_tensors": "x, row; x, v, s; u[:, None], row; x; i, x; empty, row; !x, u; !x, 1;"
+    "!empty, x",
+    "block_diag": "x, m; x, v; s, x; i, j[:1]; x; v, s, column; c, i; truth, mask; !x, cube; !x, 1",
+    "meshgrid": "u, v, indexing='ij'; u, v, indexing='xy'; u, v, w; [labels, counts];"
+    "v, indexing='xy'; u, s, indexing='ij'; u, v, labels[:2].float(), indexing='xy';"
+    "!u, v, indexing='ji'; !u, x; !u, labels; !",
+    "cartesian_prod": "u, v; v; labels, counts[:2]; u, v, signs; u, v[:0]; !x, v; !u, labels;!s, u",
+    "combinations": "v; v, 3; v, 2, True; v, 1; v, 0; labels, r=2; v, 5;"
+    "u, 3, with_replacement=True; !x; !v, -1; !s",
+}

@@ -9,6 +9,8 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.device import device as Device
 from flambeau.ir.scalars import fitted
+from flambeau.record.absent import absent, is_absent
+from flambeau.record.meta import meta
 from flambeau.record.trace import defaults
 from flambeau.tensor import Tensor, concrete
 
@@ -24,10 +26,43 @@ def check_device(device: Any) -> None:
         raise RuntimeError(f"PyTorch is not linked with support for {d.type} devices")
 
 
+# Where tensors are made when no device is named: None, or one that is no other than the CPU.
+default_device: list[Any] = [None]
+
+
+def is_meta(device: Any) -> bool:
+    """Whether a tensor made on this device (None: where none is named) has no values."""
+    if device is None:
+        device = default_device[0]
+        if device is None:
+            return False
+    return (device if isinstance(device, Device) else Device(device)).type == "meta"
+
+
+def hollow(shape: tuple[int, ...], dtype: dtypes.dtype) -> np.ndarray:
+    """An array of this shape that takes no memory, to make a tensor without values of."""
+    return np.broadcast_to(np.zeros((), dtype.numpy), shape)
+
+
+def device_of(t: Tensor, device: Any) -> Any:
+    """The device to make a tensor on that is to be like ``t``, unless ``device`` is named."""
+    if device is not None:
+        return device
+    return t.device if is_absent(t) or default_device[0] is not None else None
+
+
 def made(array: np.ndarray, dtype: dtypes.dtype, requires_grad: bool, device: Any = None) -> Tensor:
-    """A fresh tensor on an array that is its own."""
+    """A fresh tensor on an array that is its own; without values on the meta device."""
+    if device is None:
+        device = default_device[0]
     if device is not None:
         check_device(device)
+        if is_meta(device):
+            if requires_grad and dtype.category < 2:
+                raise RuntimeError(
+                    "Only Tensors of floating point and complex dtype can require gradients"
+                )
+            return absent(meta(array.shape, dtype, requires_grad))
     if requires_grad and dtype.category < 2:
         raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     return concrete(array, dtype, requires_grad)

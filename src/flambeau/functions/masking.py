@@ -377,3 +377,37 @@ def _unravel(indices: Tensor, steps: tuple[int, ...], shape: tuple[int, ...]) ->
     return tuple(
         ops.remainder(ops.floor_divide(indices, s), n) for s, n in zip(steps, shape, strict=True)
     )
+
+
+SAMPLES = {
+    "masked_fill": "x, truth, 2.5; x, mask, 0; x, truth, s; i, truth, 7; column, truth, -1.0;"
+    "truth, other_truth, True; c, truth, 1j; x, truth[:1], inf; empty, mask, 1; s, truth, 1;"
+    "!x, i, 1; !x, truth, v; !i, truth, 1j; !x, truth[:2], 1",
+    "Tensor.masked_fill_": "torch.zeros(3, 4), truth, 2.5; i, mask, 9;"
+    "torch.ones(3, 4), truth, torch.tensor(3); i, truth, 2.7; !torch.zeros(1, 4), truth, 1;"
+    "!i, k, 1; !i, truth, labels",
+    "masked_select": "x, truth; x, mask; v, truth; i, truth; s, torch.tensor(True);"
+    "x, truth & ~truth; c, truth; x, truth[:1]; !x, i; !x, truth[:2]; !x, 1",
+    "masked_scatter": "x, truth, y; x, mask, y; i, truth, j; x, truth, tall;"
+    "x, truth & ~truth, y[:0]; row, truth, y; !x, truth, i; !x, i, y; !x, truth, y[:0];"
+    "!x, truth, 1.0",
+    "where": "truth, x, y; truth, x, 2.5; truth, 1, y; mask, x, row; truth, i, y; truth, 1.0, 0;"
+    "truth, i, 2.5; truth; x > 0, c, x; truth, x, y.double(); small, x, y; truth, s, x;"
+    "special > 0, special, 0.0; !i, x, y; !truth, x; !truth, u, x; x; mask",
+    "nonzero": "x; truth; i; s; torch.tensor(0); i, as_tuple=True; s, as_tuple=True; special;"
+    "empty; torch.zeros(3); c; cube > 0, as_tuple=True; !2",
+    "nonzero_static": "truth, size=4; truth, size=20; i, size=2, fill_value=9; s, size=1;"
+    "x, size=0; !truth; !truth, size=-1; !truth, 4",
+    "argwhere": "x; truth; i; s; torch.tensor(0); empty; cube > 0; !2",
+    "searchsorted": "sorted, v; sorted, x; sorted, x, right=True; sorted, 0.5;"
+    "sorted, x, out_int32=True; sorted, x, side='right'; sorted.reshape(3, 2), x, side='left';"
+    "v, w, sorter=v.argsort(); sorted[:0], v; sorted, v[:0]; torch.arange(0, 9, 2), i;"
+    "torch.arange(0, 9, 2), 4, right=True; !sorted.reshape(2, 3), x; !sorted, x, side='up';"
+    "!sorted, x, right=True, side='left'; !s, x; !x, 0.5; !v, w, sorter=labels; !v, w, sorter=v",
+    "bucketize": "x, sorted; x, sorted, right=True; 0.5, sorted;"
+    "i, torch.arange(-3, 4, 2), out_int32=True; s, sorted; x, sorted[:0]; !x, sorted.reshape(2, 3);"
+    "!x, s; !x, 1",
+    "unravel_index": "k, (3, 4); torch.tensor(5), (2, 3); labels, 4; counts, (5, 1);"
+    "torch.tensor([-1, -6]), (2, 3); k[:0], (2, 3); k, (2,); !x, (3, 4); !k, (-1, 4);"
+    "torch.tensor([6]), (2, 3)",
+}

@@ -7,11 +7,13 @@ from typing import Any
 import flambeau.ir.linalg  # noqa: F401  (declares primitives)
 from flambeau import return_types
 from flambeau.functions.inplace import title as _title
+from flambeau.functions.inplace import write_out
 from flambeau.functions.linalg import _common as _c
 from flambeau.functions.linalg import factors as _factors
 from flambeau.functions.linalg import products as _products
 from flambeau.functions.linalg import solving as _solving
 from flambeau.functions.linalg import spectral as _spectral
+from flambeau.functions.underived import _underived
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -198,6 +200,12 @@ def triangular_solve(
             f"have {input.dim()} and {A.dim()} dimensions instead"
         )
     _c.square(A, "triangular_solve")
+    if input._meta.shape[-2] != A._meta.shape[-1]:
+        raise RuntimeError(
+            "Incompatible matrix sizes for triangular_solve: each A matrix is "
+            f"{A._meta.shape[-1]} by {A._meta.shape[-1]} but each b matrix is "
+            f"{input._meta.shape[-2]} by {input._meta.shape[-1]}"
+        )
     _one_dtype(input, A)
     a = _c.mt(A) if transpose else A
     x = ops.solve_triangular(a, input, upper=upper != transpose, unit=unitriangular)
@@ -210,13 +218,17 @@ def lu(input: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = No
     >>> lu(tensor([[2.0]]))[0]
     tensor([[2.]])
     """
+    _c.need_kernel("lu_cpu", input)
     found = tuple(_factors.lu_factor_ex(input, pivot=pivot))
     found = found if get_infos else found[:2]
     if out is None:
-        return found
-    from flambeau.functions.inplace import write_out
-
+        return return_types._lu_with_info(found) if get_infos else found
     return write_out(out, found, "lu")
+
+
+def _method_lu(self: Tensor, pivot: bool = True, get_infos: bool = False) -> tuple:
+    """``lu`` as a method: a plain tuple."""
+    return tuple(lu(self, pivot, get_infos))
 
 
 @function(grad="LinalgLuSolveBackward0")
@@ -240,8 +252,8 @@ def _lu_unpack(LU: Tensor, pivots: Tensor, data: bool, swaps: bool) -> Any:
             "dtype.\nNote: this function is intended to be used with the output produced by "
             "torch.linalg.lu_factor"
         )
-    none = ops.full(0.0, shape=(0,), dtype=LU.dtype)
-    p, low, up = none, none, none
+    p = ops.full(0.0, shape=(0,), dtype=LU.dtype)
+    low = up = _c.part(ops.reshape(LU, shape=(LU.numel(),)), 0, 0, 0)
     if data:
         low, up = _factors._unpacked(LU)
     if swaps:
@@ -272,8 +284,10 @@ def geqrf(input: Tensor) -> Any:
     >>> geqrf(torch.ones(3, 2)).tau.shape
     torch.Size([2])
     """
+    _c.need_kernel("geqrf_cpu", input)
     _c.matrix(input, "torch.geqrf", "input")
-    return return_types.geqrf(ops.geqrf(input))
+    a, tau = ops.geqrf(input)
+    return return_types.geqrf((_underived("geqrf", a, input), _underived("geqrf", tau, input)))
 
 
 def orgqr(input: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -315,8 +329,11 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """
     if len(matrices) == 1 and isinstance(matrices[0], (list, tuple)):
         matrices = tuple(matrices[0])
+    for x in matrices:
+        if x.dim() != 2:
+            raise RuntimeError(f"Tensor dimension is {x.dim()}, expected 2 instead.")
     if len(matrices) == 1:
-        return matrices[0]
+        return matrices[0] if out is None else write_out(out, matrices[0], "chain_matmul")
     return _products.multi_dot(matrices, out=out)
 
 
@@ -363,3 +380,46 @@ def pca_lowrank(
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")
     return svd_lowrank(A - A.mean(dim=-2, keepdim=True) if center else A, q, niter=niter)
+
+
+SAMPLES = {
+    "cholesky": "spd; spds; spd, True; spd, upper=False; torch.zeros(0, 0); !x;"
+    "!m - 9 * torch.eye(4); !v; !i",
+    "cholesky_solve": "x.t(), spd.tril(); m, spd.triu(), True; batch, spds.tril(); m, spds.tril();"
+    "torch.zeros(0, 2), torch.zeros(0, 0); !x, spd.tril(); !v, spd; !i, i",
+    "cholesky_inverse": "torch.linalg.cholesky(spd); torch.linalg.cholesky(spd).mT, True;"
+    "torch.linalg.cholesky(spds); torch.zeros(0, 0); !x; !v; !i",
+    "inverse": "m; batch; spd; cm; m[:1, :1]; torch.zeros(0, 0); !x; !v; !torch.zeros(2, 2); !i",
+    "det": "m; batch; cm; m[:1, :1]; torch.zeros(0, 0); torch.zeros(2, 2) # no-grad; !x; !v; !i",
+    "logdet": "spd; spds; m[[1, 0, 2, 3]]; -torch.eye(3) # no-grad; torch.zeros(2, 2) # no-grad;"
+    "!x; !v",
+    "slogdet": "m; batch; cm; spd; torch.zeros(2, 2) # no-grad; !x; !v; !i",
+    "qr": "m # sign; tall # sign; wide # sign, no-grad; tall, False # sign, no-grad; batch # sign;"
+    "!v; !i",
+    "svd": "m # sign; tall # sign; wide # sign, no-grad; tall, False # sign, no-grad;"
+    "m, compute_uv=False; batch # sign; !v; !i",
+    "pinverse": "m; tall; wide; batch; tall, 0.1; torch.zeros(2, 3) # no-grad; cm; !v; !i",
+    "matrix_power": "m, 3; m, 0; m, 1; m, -2; batch, 2; i[:, :3], 2; cm, 5; !x, 2; !v, 2; !m, 0.5",
+    "matrix_exp": "0.3 * m.float(); 0.2 * batch.float(); 0.2 * cm; torch.zeros(2, 2);"
+    "m[:1, :1].float(); torch.zeros(0, 0); 3 * m.float() # loose; !x; !v; !i",
+    "triangular_solve": "x.t(), m; m, m, False; m, m, True, True; m, m, unitriangular=True;"
+    "batch, spds; m, batch; !x, m; !v, m; !m, x; !i, i",
+    "lu": "m; batch; tall; wide; m, get_infos=True # no-grad; !v; !i",
+    "lu_solve": "m, *torch.linalg.lu_factor(spd); x.t(), *torch.linalg.lu_factor(m);"
+    "batch, *torch.linalg.lu_factor(spds); !x, *torch.linalg.lu_factor(m); !m, m, k[0];"
+    "!v, *torch.linalg.lu_factor(m)",
+    "lu_unpack": "*torch.linalg.lu_factor(m); *torch.linalg.lu_factor(batch);"
+    "*torch.linalg.lu_factor(tall); *torch.linalg.lu_factor(m), unpack_data=False;"
+    "*torch.linalg.lu_factor(m), unpack_pivots=False; !m, k[0]; !m, v",
+    "geqrf": "m; tall; wide; batch; !v; !i",
+    "orgqr": "*torch.geqrf(tall.detach()); *torch.geqrf(m.detach()); m, 0.1 * v;"
+    "batch, 0.1 * cube[:, 0]; !x, v; !v, v; !m, u[:0].expand(2, 0)",
+    "ormqr": "*torch.geqrf(m.detach()), spd; *torch.geqrf(tall.detach()), tall;"
+    "*torch.geqrf(m.detach()), m, True, True; *torch.geqrf(m.detach()), x, False; !m, v, x;"
+    "!v, v, m; m, 0.1 * v, spd",
+    "chain_matmul": "x, m; x, m, spd; m, m, m, y.t(); x; i, k.t(); !x, y; !x, v; !",
+    "svd_lowrank": "tall, 2 # sign, no-grad; m # sign, no-grad; batch, 2, 1 # sign, no-grad;"
+    "tall, q=2, M=tall * 0.1 # sign, no-grad; !v",
+    "pca_lowrank": "tall, 2 # sign, no-grad; m # sign, no-grad; tall, 2, False # sign, no-grad;"
+    "!tall, 9; !i",
+}

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from flambeau.dtypes import of_type
+from flambeau.functions.overriding import install, overrides
 from flambeau.record.builder import Num, shared
 from flambeau.record.storage import Handle
 from flambeau.tensor import Tensor
@@ -19,7 +20,9 @@ FIRST = ("input", "self", "tensor")
 TENSORS = shared["TENSORS"]
 NUMBERS = {int, float, bool, complex, Num}
 # Modules whose functions are imported by the library's but are no names of the package.
-_HELPERS = frozenset(f"flambeau.functions.{m}" for m in ("promotion", "dims", "checks", "making"))
+_HELPERS = frozenset(
+    f"flambeau.functions.{m}" for m in ("promotion", "dims", "checks", "making", "memory_order")
+)
 
 
 def public(module: ModuleType) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def first_parameter(f: Any) -> str:
 def attach(module: ModuleType, *, leave: frozenset[str] = frozenset()) -> None:
     """Makes methods of a module's functions, but those named in ``leave``."""
     for name, f in public(module).items():
-        if name in leave or name in vars(Tensor):
+        if name in leave or hasattr(Tensor, name):
             continue
         if first_parameter(f) in FIRST:
             setattr(Tensor, name, f)
@@ -125,16 +128,25 @@ def operator(f: Any, reflected: bool = False) -> Any:
         kind = other.__class__
         if not (kind in TENSORS or kind in NUMBERS or isinstance(other, (Handle, int, float))):
             if not hasattr(other, "__array_interface__"):
-                return NotImplemented
-            if getattr(other, "ndim", 1):
+                if not overrides(kind):
+                    return NotImplemented
+                install()
+            elif getattr(other, "ndim", 1):
                 from flambeau.functions.creation import as_tensor
 
                 other = as_tensor(other)
-        if not reflected:
-            return f(self, other)
-        if not isinstance(self, Handle):
-            raise TypeError(f"a reflected operator of 'Tensor' was given a {type(self).__name__!r}")
-        return f(other, self)
+        try:
+            if not reflected:
+                return f(self, other)
+            if not isinstance(self, Handle):
+                given = type(self).__name__
+                raise TypeError(f"a reflected operator of 'Tensor' was given a {given!r}")
+            return f(other, self)
+        except TypeError as error:
+            # Nobody who was asked had an answer: it is the other side's turn.
+            if not hasattr(error, "unanswered"):
+                raise
+            return NotImplemented
 
     return method
 

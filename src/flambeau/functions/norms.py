@@ -62,8 +62,9 @@ def _pair(dim: Any, ndim: int, name: str) -> tuple[int, int]:
 
 def _singular(x: Tensor, rows: int, columns: int) -> Tensor:
     """Singular values of the matrices in two dimensions, at the end."""
-    from flambeau.functions.linalg._common import singular_values
+    from flambeau.functions.linalg._common import floating, singular_values
 
+    floating(x, "linalg.matrix_norm")
     rest = [d for d in range(x.dim()) if d not in (rows, columns)]
     stacked = ops.permute(x, dims=(*rest, rows, columns))
     if 0 in stacked._meta.shape[-2:]:
@@ -159,3 +160,10 @@ def norm(
     if isinstance(p, Tensor):
         p = p.item()
     return _vector_norm(input, p, dim, keepdim, dtype, out=out)
+
+
+SAMPLES = {
+    "norm": "x; x, 2; x, 'fro'; x, 'nuc'; x, 1; x, inf; x, -inf; x, 0; x, 3, 1; x, 2, (0, 1);"
+    "x, 'fro', dim=1, keepdim=True; c; s; x, dim=0; x, 1.5, dtype=torch.float64; cube, 2, (0, 2);"
+    "empty; x, -1, 0; v, 0.5; !i; !x, 2, 2; !x, 'other'; !i, 'fro'",
+}

@@ -36,6 +36,14 @@ def raised(*values: Any) -> tuple[Any, ...]:
     return values if open_.state.extra is None else _to(dtypes.float32, values)
 
 
+def wide(*values: Any) -> tuple[Any, ...]:
+    """Tensors of 16 bits in float32, others as they are."""
+    return tuple(
+        cast(x, dtypes.float32) if isinstance(x, Tensor) and x.dtype in _CAST[1:] else x
+        for x in values
+    )
+
+
 def widened(body: Callable, *, raises: bool = False) -> Callable:
     """A body that computes in float32 where its tensors have 16 bits, and rounds its result once.
 

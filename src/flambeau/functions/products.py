@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.dtypes import float32
+from flambeau.functions import dims as _dims
 from flambeau.functions import promotion as _promotion
 from flambeau.functions.checks import _need_real
 from flambeau.functions.inplace import inplace
@@ -60,6 +61,8 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 def _stacks(x: Tensor, y: Tensor, name: str) -> None:
     a, b = x._meta.shape, y._meta.shape
     for position, shape in (("batch1", a), ("batch2", b)):
+        if len(shape) < 3 and name != "bmm":
+            _dims.wrap_dim(2, len(shape))
         if len(shape) != 3:
             raise RuntimeError(f"{position} must be a 3D tensor")
     if a[0] != b[0] or a[2] != b[1]:
@@ -223,9 +226,9 @@ def addmm(
     if kind.category == 2 and kind.itemsize == 2 and input.dtype is mat2.dtype is kind:
         # Rounded once, at the end.
         wide = [ops.cast(t, dtype=float32) for t in (input, mat1, mat2)]
-        total = _plus(wide[0], _product(wide[1], wide[2]), beta, alpha, strict=True)
+        total = _plus(wide[0], _product(wide[1], wide[2]), beta, alpha)
         return ops.cast(total, dtype=kind)
-    return _plus(input, _product(mat1, mat2), beta, alpha, strict=True)
+    return _plus(input, _product(mat1, mat2), beta, alpha)
 
 
 @function
@@ -287,3 +290,30 @@ def baddbmm(
 
 
 addmm_, addmv_, addr_, addbmm_, baddbmm_ = map(inplace, (addmm, addmv, addr, addbmm, baddbmm))
+
+
+SAMPLES = {
+    "mm": "x, m; m, spd; x, y.t(); i, k.t(); c, cm; empty, m; empty.t(), empty; half, half.t();"
+    "!x, y; !x, v; !v, m; !x, i.t(); !x, batch",
+    "bmm": "batch, spds; cube, batch; cube, cube.mT; i[None], k.t()[None]; batch[:0], batch[:0];"
+    "c[None], cm[None]; !cube, cube; !x, m; !batch, batch[:1]; !batch, batch.double()",
+    "mv": "x, v; m, w; i, k[0]; c, cv; empty, v; half, half[0] # no-second; !x, u; !v, v; !x, m;"
+    "!x, i[0]",
+    "dot": "v, w; i[0], j[0]; cv, cv; v[:0], w[:0]; half[0], half[1]; u, signs; !v, u; !x, v;"
+    "!v, s; !v, i[0]; !v, 2.0",
+    "vdot": "v, w; i[0], j[0]; cv, c[0]; v[:0], w[:0]; !v, u; !x, v; !v, i[0]",
+    "addmm": "y, x, m; row, x, m; s, x, m; y, x, m, beta=0.5, alpha=2; y, x, m, beta=0;"
+    "i, k, i.t()[:, :1] * j[0]; c, c, cm, alpha=1j; x * nan, x, m, beta=0; empty, empty, m;"
+    "!x, x, y; !u, x, m; !x, i, m; i, i, k.t() @ k, beta=0.5; !x, v, m",
+    "addmv": "u, x, v; s, x, v; v, m, w, beta=0.5, alpha=2; u, x, v, beta=0; labels, i, k[0];"
+    "cv, cm, c[0]; u * nan, x, v, beta=0; !v, x, v; !u, x, u; !u, v, v; !u, x, i[0]",
+    "addr": "x, u, v; row, u, v; s, u, v; x, u, v, beta=0.5, alpha=2; x, u, v, beta=0;"
+    "i, labels, k[0]; d, c[:, 0], cv; !x, v, u; !x, x, v; !u, u, v; !i, labels, k[0], alpha=0.5",
+    "addbmm": "m, batch, spds; m, batch, spds, beta=0.5, alpha=2; m, batch, spds, beta=0;"
+    "x, cube, batch; j, i[None], k[None, :, :].mT @ k; m * nan, batch, batch, beta=0; !m, batch, x;"
+    "!x, batch, batch; !m, batch, batch[:1]; !m, i[None], j.t()[None]",
+    "baddbmm": "spds, batch, batch; m, batch, spds; spds, batch, batch, beta=0.5, alpha=2;"
+    "row, cube, batch; s, cube, batch; spds, batch, batch, beta=0;"
+    "j[None], i[None], (k.t() @ k)[None]; batch * nan, batch, spds, beta=0; !batch, batch, x;"
+    "!u, batch, batch; !batch, batch, batch[:1]",
+}

@@ -5,19 +5,29 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from flambeau.functions import conversion, special, ternary
-from flambeau.functions.complex import _imaginary, _part
+from flambeau.functions import conversion, matrices, special, ternary
+from flambeau.functions.checks import _need_tensor
+from flambeau.functions.complex import _imaginary, _part, conj
 from flambeau.functions.inplace import assign
 from flambeau.functions.promotion import Number, cast
-from flambeau.functions.views import adjoint, permute, transpose
+from flambeau.functions.transposing import adjoint, permute, transpose
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
+from flambeau.tensor.facts import _ORDERS
+
+
+def _warn_of_number(name: str, instead: str) -> None:
+    warnings.warn(
+        f"Tensor.{name} is deprecated on 0-D tensors. {instead}", UserWarning, stacklevel=3
+    )
 
 
 def _reversed(self: Tensor) -> Tensor:
     """All dimensions in reverse order; deprecated for other than matrices."""
     n = self.dim()
-    if n not in (0, 2):
+    if not n:
+        _warn_of_number("T", "This function is the identity in these cases.")
+    elif n != 2:
         warnings.warn(
             "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
             "deprecated and it will throw an error in a future release. Consider `x.mT` to "
@@ -31,6 +41,9 @@ def _reversed(self: Tensor) -> Tensor:
 
 def _matrices(self: Tensor) -> Tensor:
     """The last two dimensions exchanged."""
+    if not self.dim():
+        _warn_of_number("mT", "This function is the identity in these cases.")
+        return self
     if self.dim() < 2:
         raise RuntimeError(
             "tensor.mT is only supported on matrices or batches of matrices. Got "
@@ -41,15 +54,21 @@ def _matrices(self: Tensor) -> Tensor:
 
 def _hermitian(self: Tensor) -> Tensor:
     """A matrix transposed and conjugated."""
-    if self.dim() not in (0, 2):
+    if not self.dim():
+        _warn_of_number("H", "Consider using x.conj().")
+        return conj(self)
+    if self.dim() != 2:
         raise RuntimeError(
             f"tensor.H is only supported on matrices (2-D tensors). Got {self.dim()}-D tensor."
         )
-    return adjoint(self) if self.dim() else self
+    return adjoint(self)
 
 
 def _batch_hermitian(self: Tensor) -> Tensor:
     """The last two dimensions exchanged and conjugated."""
+    if not self.dim():
+        _warn_of_number("mH", "Consider using x.conj().")
+        return conj(self)
     if self.dim() < 2:
         raise RuntimeError(
             "tensor.mH is only supported on matrices or batches of matrices. Got "
@@ -104,9 +123,6 @@ def _dense_in(input: Tensor, order: tuple[int, ...]) -> bool:
     return True
 
 
-_ORDERS = {"channels_last": (0, 2, 3, 1), "channels_last_3d": (0, 2, 3, 4, 1)}
-
-
 def dim_order(input: Tensor, *, ambiguity_check: bool | list = False) -> tuple[int, ...]:
     """The dimensions from the widest stride to the narrowest.
 
@@ -139,6 +155,22 @@ def dim_order(input: Tensor, *, ambiguity_check: bool | list = False) -> tuple[i
     return tuple(next(ordered) if s else d for d, s in enumerate(strides))
 
 
+def is_set_to(input: Tensor, tensor: Tensor) -> bool:
+    """Whether two tensors are the same view of the same memory.
+
+    >>> x = torch.zeros(3)
+    >>> x.is_set_to(x.view(3)), x.is_set_to(x[1:])
+    (True, False)
+    """
+    _need_tensor("is_set_to", tensor, "tensor")
+    return (
+        input._value()._storage is tensor._value()._storage
+        and input.shape == tensor.shape
+        and input.stride() == tensor.stride()
+        and input.storage_offset() == tensor.storage_offset()
+    )
+
+
 _PROPERTIES = {
     "T": property(_reversed),
     "mT": property(_matrices),
@@ -149,6 +181,8 @@ _PROPERTIES = {
 }
 _METHODS = {
     "dim_order": dim_order,
+    "is_set_to": is_set_to,
+    "lu": matrices._method_lu,
     "where": ternary._method_where,
     "polygamma": special._method_polygamma,
     "polygamma_": special._method_polygamma_,
@@ -162,3 +196,16 @@ def attach_all() -> None:
 
 
 attach_all()
+
+
+SAMPLES = {
+    "Tensor.is_set_to": "x, x; x, y; x, x.view(3, 4); x, x[:]; x, x[:, :4]; x, x.t(); !x, 1",
+    "Tensor.T": "x; i; c; s; m.t(); v; cube",
+    "Tensor.mT": "x; cube; i; c; s; !v",
+    "Tensor.H": "x; c; s; cv[0]; i; !v; !cube",
+    "Tensor.mH": "x; cm; batch; i; cv[0]; !v",
+    "Tensor.real": "c; cm.t(); x; i",
+    "Tensor.imag": "c; cm.t(); !x; !i",
+    "Tensor.dim_order": "x; x.t(); cube.transpose(0, 2); s; u[:, None].expand(3, 4);"
+    "x, ambiguity_check=True; !row, ambiguity_check=True; !x, ambiguity_check=3",
+}

@@ -11,10 +11,15 @@ import numpy as np
 import flambeau.ir.variates  # noqa: F401  (declares primitives)
 from flambeau import dtypes
 from flambeau.device import CPU
+from flambeau.functions.creation import empty_like, empty_permuted
 from flambeau.functions.dims import as_int, as_shape, sizes_given
-from flambeau.functions.inplace import write_out
-from flambeau.functions.making import made
+from flambeau.functions.inplace import title, write_out
+from flambeau.functions.making import device_of, hollow, is_meta, made
+from flambeau.functions.memory_order import memory_order, restored
+from flambeau.ir.primitive import broadcast_shapes
+from flambeau.layouts import preserve_format
 from flambeau.record import alias
+from flambeau.record.absent import is_absent
 from flambeau.record.builder import check_writable
 from flambeau.record.macro import function, ops
 from flambeau.record.trace import defaults, open_
@@ -113,6 +118,8 @@ def rand(
     """
     shape = _shape("rand", size, named)
     dtype = _floating(dtype, out, "rand")
+    if is_meta(device):
+        return _given(hollow(shape, dtype), dtype, requires_grad, device, out, "rand")
     array = engine.uniform(twister(generator), shape, 0.0, 1.0, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "rand")
 
@@ -136,6 +143,8 @@ def randn(
     """
     shape = _shape("randn", size, named)
     dtype = _floating(dtype, out, "normal_kernel_cpu")
+    if is_meta(device):
+        return _given(hollow(shape, dtype), dtype, requires_grad, device, out, "rand")
     array = engine.normal(twister(generator), shape, 0.0, 1.0, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "randn")
 
@@ -198,7 +207,10 @@ def randint(
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
-    array = _checked(engine.randint, twister(generator), as_shape((size,)), low, high, dtype.numpy)
+    shape = as_shape((size,))
+    if is_meta(device):
+        return _given(hollow(shape, dtype), dtype, requires_grad, device, out, "randint")
+    array = _checked(engine.randint, twister(generator), shape, low, high, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "randint")
 
 
@@ -230,11 +242,15 @@ def randperm(
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got{n}")
     dtype = dtype or (out.dtype if out is not None else dtypes.int64)
+    if is_meta(device):
+        return _given(hollow((n,), dtype), dtype, requires_grad, device, out, "randperm")
     array = _checked(engine.randperm, twister(generator), n, dtype.numpy)
     return _given(array, dtype, requires_grad, device, out, "randperm")
 
 
-def _like(name: str, f: Any) -> Any:
+def _like(name: str, f: Any, fill: Any) -> Any:
+    """``f`` makes the tensor; ``fill`` fills one that lies in memory as ``input`` does."""
+
     def like(
         input: Tensor,
         *args: Any,
@@ -247,11 +263,17 @@ def _like(name: str, f: Any) -> Any:
         generator: Generator | None = None,
         **named: Any,
     ) -> Tensor:
+        dtype, shape = dtype or input.dtype, tuple(input.shape)
+        device = device_of(input, device)
+        order = memory_order(input)
+        if order is not None and (memory_format is None or memory_format is preserve_format):
+            result = empty_permuted(shape, order, dtype=dtype, device=device)
+            return fill(result, generator, *args, **named).requires_grad_(requires_grad)
         return f(
             *args,
             **named,
-            size=tuple(input.shape),
-            dtype=dtype or input.dtype,
+            size=shape,
+            dtype=dtype,
             device=device,
             requires_grad=requires_grad,
             generator=generator,
@@ -262,13 +284,16 @@ def _like(name: str, f: Any) -> Any:
     return like
 
 
-rand_like = _like("rand_like", rand)
-randn_like = _like("randn_like", randn)
+def _between(low: int, high: int | None = None) -> tuple[int, int]:
+    return (0, low) if high is None else (low, high)
+
+
+rand_like = _like("rand_like", rand, lambda t, generator: uniform_(t, generator=generator))
+randn_like = _like("randn_like", randn, lambda t, generator: normal_(t, generator=generator))
 randint_like = _like(
     "randint_like",
-    lambda low, high=None, *, size, **kw: (
-        randint(0, low, size, **kw) if high is None else randint(low, high, size, **kw)
-    ),
+    lambda low, high=None, *, size, **kw: randint(*_between(low, high), size, **kw),
+    lambda t, generator, low, high=None: random_(t, *_between(low, high), generator=generator),
 )
 
 
@@ -296,14 +321,19 @@ def normal(
         shape = as_shape((size,))
         dtype = _floating(dtype, out, "normal_kernel_cpu")
         _check_std(std)
+        if is_meta(device):
+            return _given(hollow(shape, dtype), dtype, requires_grad, device, out, "normal")
         array = engine.normal(twister(generator), shape, float(mean), float(std), dtype.numpy)
         return _given(array, dtype, requires_grad, device, out, "normal")
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
     if not tensors:
         raise TypeError("normal() received an invalid combination of arguments: numbers need size")
+    if any(is_absent(x) for x in tensors):
+        # Their sum, for its shape and dtype.
+        return empty_like(tensors[0] + tensors[-1])  # type: ignore[operator]
     for t in (std,):
         _check_std(t)
-    shape = np.broadcast_shapes(*[tuple(t.shape) for t in tensors])
+    shape = broadcast_shapes(*[tuple(t.shape) for t in tensors])
     kind = _floating(tensors[0].dtype, None, "normal_kernel_cpu")
     draw = engine.normal(twister(generator), shape, 0.0, 1.0, kind.numpy)
     values = [x._value()._array() if isinstance(x, Tensor) else x for x in (mean, std)]
@@ -320,6 +350,8 @@ def _drawn(values: Tensor, parameters: Sequence[Tensor]) -> Tensor:
 
 def _check_std(std: Any) -> None:
     if isinstance(std, Tensor):
+        if std.dtype.is_complex:
+            raise RuntimeError("normal expects standard deviation to be non-complex")
         if std.numel() and std._value()._array().real.min() < 0:
             raise RuntimeError("normal expects all elements of std >= 0.0")
     elif std < 0:
@@ -343,6 +375,8 @@ def bernoulli(
     >>> torch.bernoulli(torch.ones(3))
     tensor([1., 1., 1.])
     """
+    if is_absent(input):
+        return empty_like(input)
     if p is not None:
         array = engine.bernoulli(twister(generator), tuple(input.shape), p, input.dtype.numpy)
     else:
@@ -376,6 +410,8 @@ def multinomial(
             "multinomial only supports floating-point dtypes for input, got: "
             + str(input.dtype).replace("torch.", "")
         )
+    if is_absent(input):
+        return input.new_empty((*input._meta.shape[:-1], num_samples), dtype=dtypes.int64)  # type: ignore[attr-defined]
     array = _checked(
         engine.multinomial, twister(generator), input.detach()._value()._array(), num_samples,
         replacement,
@@ -389,19 +425,22 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     >>> torch.poisson(torch.zeros(2))
     tensor([0., 0.])
     """
-    return concrete(
-        np.array(_checked(engine.poisson, twister(generator), input.detach()._value()._array())),
-        input.dtype,
-    )
+    array = _checked(engine.poisson, twister(generator), input.detach()._value()._array())
+    return _drawn(concrete(np.array(array), input.dtype), (input,))
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
-    """Binomial counts."""
+    """Binomial counts. ``ValueError`` for other dtypes than floating ones."""
+    for name, x in (("count", count), ("prob", prob)):
+        if x.dtype.category != 2:
+            raise ValueError(
+                f"binomial only supports floating-point dtypes for {name}, got: {title(x.dtype)}"
+            )
     array = _checked(
         engine.binomial, twister(generator), count.detach()._value()._array(),
         prob.detach()._value()._array(),
     )  # fmt: skip
-    return concrete(np.array(array), count.dtype)
+    return _drawn(concrete(np.array(array), count.dtype), (count, prob))
 
 
 @function(grad="StandardGammaBackward0")
@@ -440,6 +479,7 @@ def overwrite(input: Tensor, array: np.ndarray) -> Tensor:
         and not tr.closed
         and (tr.node is tr.root and not tr.inputs)
         and input._meta.leaf
+        and alias.turn_of(input) is None
     ):
         storage.writable()
         input._array()[...] = array
@@ -451,10 +491,14 @@ def overwrite(input: Tensor, array: np.ndarray) -> Tensor:
 def _filler(name: str, draw: Any, text: str) -> Any:
     def fill(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         generator = kwargs.pop("generator", None)
-        array = _checked(
-            lambda: draw(twister(generator), tuple(input.shape), input, *args, **kwargs)
-        )
-        return overwrite(input, array)
+        if is_absent(input):
+            check_writable(input)
+            return input
+        shape, order = tuple(input.shape), memory_order(input)
+        if order is not None:
+            shape = tuple([shape[d] for d in order])
+        array = _checked(lambda: draw(twister(generator), shape, input, *args, **kwargs))
+        return overwrite(input, array if order is None else array.transpose(restored(order)))
 
     fill.__name__ = fill.__qualname__ = name
     fill.__doc__ = text
@@ -473,6 +517,9 @@ def _uniform(e: Any, shape: tuple, t: Tensor, a: float = 0.0, b: float = 1.0, **
 
 
 def _normal(e: Any, shape: tuple, t: Tensor, mean: float = 0.0, std: float = 1.0) -> Any:
+    for name, value in (("mean", mean), ("std", std)):
+        if isinstance(value, Tensor) and value.dim():
+            raise TypeError(f"normal_(): argument '{name}' must be float, not Tensor")
     _check_std(std)
     dtype = _floating(t.dtype, None, "normal_kernel_cpu")
     return engine.normal(e, shape, float(mean), float(std), dtype.numpy, t.is_contiguous())
@@ -480,7 +527,8 @@ def _normal(e: Any, shape: tuple, t: Tensor, mean: float = 0.0, std: float = 1.0
 
 def _bernoulli(e: Any, shape: tuple, t: Tensor, p: Any = 0.5) -> Any:
     if isinstance(p, Tensor):
-        probabilities = np.broadcast_to(p.detach()._value()._array(), shape)
+        probabilities = np.broadcast_to(p.detach()._value()._array(), tuple(t.shape))
+        probabilities = probabilities.transpose(memory_order(t) or range(t.dim()))
         return engine.bernoulli_array(e, probabilities, t.dtype.numpy)
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.functions import views
+from flambeau.functions import slicing, views
+from flambeau.functions.checks import _refuse
 from flambeau.functions.dims import as_int, sizes_given, wrap_dim
 from flambeau.functions.geometry import _remembered
 from flambeau.functions.inplace import write_out
@@ -92,7 +93,7 @@ def repeat_interleave(
         if repeats.dim() > 1:
             raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
         if repeats.dtype.category != 1:
-            raise RuntimeError("repeats has to be Long or Int tensor")
+            _refuse("repeat_interleave_cpu", repeats.dtype)
         repeats = int(repeats.item())
     if not isinstance(repeats, Tensor):
         repeats = as_int(repeats, "repeats")
@@ -118,7 +119,7 @@ def _positions(repeats: Tensor, output_size: int | None) -> np.ndarray:
     if repeats.dim() != 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if repeats.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError("repeats has to be Long or Int tensor")
+        _refuse("repeat_interleave_cpu", repeats.dtype)
     counts = repeats._value()._array()
     if counts.size and counts.min() < 0:
         raise RuntimeError("repeats can not be negative")
@@ -219,14 +220,11 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if n < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {n}")
-    if dims[0] == dims[1] or abs(dims[0] - dims[1]) == n:
+    a, b = (wrap_dim(d, n) for d in dims)
+    if a == b:
         raise RuntimeError(
             f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
         )
-    for at, d in enumerate(dims):
-        if not -n <= d < n:
-            raise RuntimeError(f"Rotation dim{at} out of range, dim{at} = {d}")
-    a, b = (d % n for d in dims)
     k %= 4
     if k == 1:
         return _flip(input, (b,)).transpose(a, b)
@@ -287,7 +285,7 @@ def tensor_split(
         starts, ends = [0, *places], [*places, n]
         sizes = [max(e - s, 0) for s, e in zip(starts, ends, strict=True)]
     return tuple(
-        views.sliced(input, (d,), (s if k else 0,), (k,), (1,))
+        slicing.sliced(input, (d,), (s if k else 0,), (k,), (1,))
         for s, k in zip(starts, sizes, strict=True)
     )
 
@@ -362,22 +360,22 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     >>> split_with_sizes(arange(3), [1, 2])
     (tensor([0]), tensor([1, 2]))
     """
-    return views.split(input, list(split_sizes), dim)
+    return slicing.split(input, list(split_sizes), dim)
 
 
 def unsafe_split(input: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     """``split``, whose pieces PyTorch lets be written to freely."""
-    return views.split(input, split_size, dim)
+    return slicing.split(input, split_size, dim)
 
 
 def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple:
     """``split_with_sizes``, whose pieces PyTorch lets be written to freely."""
-    return views.split(input, list(split_sizes), dim)
+    return slicing.split(input, list(split_sizes), dim)
 
 
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """``chunk``, whose pieces PyTorch lets be written to freely."""
-    return views.chunk(input, chunks, dim)
+    return slicing.chunk(input, chunks, dim)
 
 
 @_remembered
@@ -436,4 +434,37 @@ def renorm(
 
 def renorm_(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """In-place ``renorm``."""
-    return input.copy_(renorm(input, p, dim, maxnorm))
+    # The gradient reads what is written over.
+    return input.copy_(renorm(input.clone(), p, dim, maxnorm))
+
+
+SAMPLES = {
+    "Tensor.repeat": "x, 2, 1; v, 2, 3; x, (1, 2); s, 3; i, 2, 1, 1; x, 0, 1; v, (2,); x, [2, 2];"
+    "!x, 2; !x, -1, 1; !x, 1.5, 1; !x",
+    "tile": "x, (2,); x, (2, 1, 2); v, (3,); s, (2, 2); i, (1, 2); x, (0,); x, (); !x, (-1,)",
+    "repeat_interleave": "v, 2; x, 2, 0; x, labels, dim=0; x, torch.tensor([2]), 1; x, 3;"
+    "i, labels, 0; x, 0, 1; x, labels, 0, output_size=x.shape[0] * 0 + int(labels.sum()); s, 3;"
+    "!x, -1; !x, labels, 1; !x, v, 1; !x, 2, 2; !x, k",
+    "roll": "x, 1; x, 1, 0; x, (1, -2), (0, 1); v, -1, 0; i, 5, 1; x, 0, 1; empty, 1, 0;"
+    "x, [1, 1], [0, 0]; s, 0; !x, (1, 2), 0; !x, 1, 2; !x, 1.5",
+    "flip": "x, (0,); x, (0, 1); cube, (-1,); i, [1]; x, (); s, (); empty, (0,); c, (1,);"
+    "!x, (0, 0); !x, (2,); !x, 0.5",
+    "fliplr": "x; i; cube; empty; !v; !s",
+    "flipud": "x; i; v; cube; empty; !s",
+    "rot90": "x; x, 2; x, 3, (0, 1); x, -1; cube, 1, (1, 2); x, 4, [1, 0]; i, 1, (0, -1); !v;"
+    "!x, 1, (0,); !x, 1, (0, 0); !x, 1, (0, 2)",
+    "tensor_split": "x, 2; x, 3, 1; x, (1, 3), dim=1; v, [1]; x, 5; i, torch.tensor([1, 2]), 1;"
+    "x, torch.tensor(2); x, (0, -1), 1; x, (9,); !x, 0; !s, 1; !x, 2, 2; !x, torch.ones(1); !x, k",
+    "hsplit": "x, 2; x, (1, 3); v, 2; cube, [1]; i, 4; !x, 3; !s, 1; !x, 0",
+    "vsplit": "x, 3; x, (1, 2); cube, 2; i, [1]; !x, 2; !v, 1; !x, 0",
+    "dsplit": "cube, 2; cube, (1, 3); image, 3; !x, 2; !cube, 3; !cube, 0",
+    "split_with_sizes": "x, [1, 2]; x, (1, 3), 1; i, [0, 4], -1; x, [3]; !x, [1, 1]; !x, [-1, 4];"
+    "!x, [2, 1], 2; !s, [1]",
+    "unsafe_split": "x, 2; x, 3, 1; i, 2, -1; x, 9; !x, -1; !x, 0; !x, 2, 2",
+    "unsafe_split_with_sizes": "x, [1, 2]; x, (1, 3), 1; i, [0, 4], -1; !x, [1, 1]; !x, [-1, 4]",
+    "unsafe_chunk": "x, 2; x, 3, 1; i, 5, -1; v, 1; !x, 0; !x, 2, 2; !s, 1",
+    "ravel": "x; s; i; x.t(); cube; empty; c; !2",
+    "renorm": "x, 2, 0, 1.0; x, 1, 1, 0.5; cube, 2, -1, 1.0; x, inf, 0, 0.7 # no-grad;"
+    "x, 0.5, 1, 2.0; c, 2, 0, 1.0; x, 2, 0, 100.0; !x, 0, 0, 1.0; !x, 2, 0, -1.0; !x, 2, 2, 1.0;"
+    "!v, 2, 0, 1.0; !i, 2, 0, 1.0",
+}

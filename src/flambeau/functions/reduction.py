@@ -1,4 +1,4 @@
-"""Sums, products, extremes and truths over dimensions."""
+"""Sums, means, products, truths over dimensions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import flambeau.ir.scattering
 import flambeau.ir.statistics  # noqa: F401  (declares primitives)
-from flambeau import dtypes, return_types
+from flambeau import dtypes
 from flambeau.functions import dims as _dims
 from flambeau.functions import inplace as _inplace
 from flambeau.functions import promotion as _promotion
-from flambeau.functions.checks import _need_order
 from flambeau.functions.precision import raised
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -24,7 +23,10 @@ if TYPE_CHECKING:
 
     Dims = int | Sequence[int] | None
 
+
 _cast = _promotion.cast
+
+
 _16_BIT = (dtypes.float16, dtypes.bfloat16)
 
 
@@ -52,9 +54,6 @@ def _not_empty(name: str, input: Tensor, dims: tuple[int, ...] | None) -> None:
     for d in dims:
         if shape[d] == 0:
             raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
-
-
-# --------------------------------------------------------------------------- sums and means
 
 
 def _summed(input: Tensor, dim: Any, keepdim: bool, dtype: dtypes.dtype | None) -> Tensor:
@@ -228,297 +227,13 @@ def prod(
     return _prod_dim(input, dim, keepdim, dtype, out=out)
 
 
-# ---------------------------------------------------------------------------------- extremes
-
-
-def _extreme(input: Tensor, name: str) -> Tensor:
-    _not_empty(name, input, None)
-    x = ops.detach(input) if input._meta.requires_grad else input
-    value = getattr(ops, "a" + name)(x, dims=tuple(range(x.dim())), keepdim=False)
-    return ops.rebase(value, _evenly(input, value)) if input._meta.requires_grad else value
-
-
-def _evenly(x: Tensor, value: Tensor) -> Tensor:
-    """The mean of the elements equal to ``value``, or NaN as it is: the history of a selection."""
-    same = ops.or_(ops.eq(x, value), ops.and_(ops.isnan(x), ops.isnan(value)))
-    weight = _promotion.cast(same, x.dtype)
-    dims = tuple(range(x.dim()))
-    total = ops.sum(ops.mul(x, weight), dims=dims, keepdim=False)
-    return ops.div(total, ops.sum(weight, dims=dims, keepdim=False))
-
-
-def _tensors_only(name: str, *operands: Any) -> None:
-    """``TypeError`` in the words that PyTorch has for no fitting form of max and min."""
-    if builtins.all(isinstance(x, Tensor) for x in operands):
-        return
-    given = ", ".join("Tensor" if isinstance(x, Tensor) else type(x).__name__ for x in operands)
-    raise TypeError(
-        f"{name}() received an invalid combination of arguments - got ({given}), but expected one "
-        "of:\n * (Tensor input, *, Tensor out = None)\n"
-        " * (Tensor input, Tensor other, *, Tensor out = None)\n"
-        " * (Tensor input, int dim, bool keepdim = False, *, tuple of Tensors out = None)\n"
-    )
-
-
-def _no_complex(name: str, input: Tensor) -> None:
-    if input.dtype.is_complex:
-        raise RuntimeError(f"{name}(): does not support complex input")
-
-
-def _extreme_at(input: Tensor, dim: int, keepdim: bool, name: str) -> Any:
-    """The extreme along a dimension and the first place it is at, which gets the gradient."""
-    _tensors_only(name, input)
-    _no_complex(name, input)
-    return getattr(return_types, name)(_gathered(input, "arg" + name, name, dim, keepdim))
-
-
-def _gathered(
-    input: Tensor, primitive: str, name: str, dim: int, keepdim: bool, **attrs: Any
-) -> tuple[Tensor, Tensor]:
-    """Values at the positions that a primitive of one index a row finds."""
-    shape = input._meta.shape
-    d = _dims.wrap_dim(dim, len(shape))
-    x = input if shape else ops.reshape(input, shape=(1,))
-    _not_empty(name, x, (d,))
-    if primitive in ("argmax", "argmin"):
-        attrs["keepdim"] = True
-    at = getattr(ops, primitive)(x, dim=d, **attrs)
-    values = ops.gather(x, at, dim=d)
-    if shape and keepdim:
-        return values, at
-    final = tuple(n for i, n in enumerate(shape) if i != d)
-    return ops.reshape(values, shape=final), ops.reshape(at, shape=final)
-
-
-@function(grad="MaxBackward1")
-def _max_all(input: Tensor) -> Tensor:
-    _need_order("max_all", input)
-    return _extreme(input, "max")
-
-
-@function(grad="MaxBackward0")
-def _max_dim(input: Tensor, dim: int, keepdim: bool = False) -> Any:
-    return _extreme_at(input, dim, keepdim, "max")
-
-
-@function(grad="MinBackward1")
-def _min_all(input: Tensor) -> Tensor:
-    _need_order("min_all", input)
-    return _extreme(input, "min")
-
-
-@function(grad="MinBackward0")
-def _min_dim(input: Tensor, dim: int, keepdim: bool = False) -> Any:
-    return _extreme_at(input, dim, keepdim, "min")
-
-
-@function(grad="MaximumBackward0")
-def _larger(input: Tensor, other: Tensor) -> Tensor:
-    _tensors_only("max", input, other)
-    return ops.maximum(*_promotion.promoted(input, other))
-
-
-@function(grad="MinimumBackward0")
-def _smaller(input: Tensor, other: Tensor) -> Tensor:
-    _tensors_only("min", input, other)
-    return ops.minimum(*_promotion.promoted(input, other))
-
-
-def max(
-    input: Tensor,
-    dim: int | Tensor | None = None,
-    keepdim: bool = False,
-    *,
-    other: Tensor | None = None,
-    out: Any = None,
-    axis: int | None = None,
-    keepdims: bool = False,
-) -> Any:
-    """The largest element; along ``dim``: (values, indices); with a tensor: the larger of each.
-
-    NaN wins. The gradient of the first form is shared evenly among equals, that of the second
-    goes to the index given back. Raises ``IndexError`` or ``RuntimeError`` for no elements.
-
-    >>> max(tensor([[1, 5], [4, 2]]), 1).indices
-    tensor([1, 0])
-    """
-    dim, keepdim = _common(dim, keepdim, axis, keepdims)
-    other = dim if isinstance(dim, Tensor) else other
-    if other is not None:
-        return _larger(input, other, out=out)
-    if dim is None:
-        return _max_all(input, out=out)
-    return _max_dim(input, dim, keepdim, out=out)
-
-
-def min(
-    input: Tensor,
-    dim: int | Tensor | None = None,
-    keepdim: bool = False,
-    *,
-    other: Tensor | None = None,
-    out: Any = None,
-    axis: int | None = None,
-    keepdims: bool = False,
-) -> Any:
-    """The smallest element; along ``dim``: (values, indices); with a tensor: the smaller of each.
-
-    As ``max`` in all else.
-
-    >>> min(tensor([[1, 5], [4, 2]]), 1).values
-    tensor([1, 2])
-    """
-    dim, keepdim = _common(dim, keepdim, axis, keepdims)
-    other = dim if isinstance(dim, Tensor) else other
-    if other is not None:
-        return _smaller(input, other, out=out)
-    if dim is None:
-        return _min_all(input, out=out)
-    return _min_dim(input, dim, keepdim, out=out)
-
-
-@function
-def _amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-    return _extreme_over(input, dim, keepdim, "amax")
-
-
-@function
-def _amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-    return _extreme_over(input, dim, keepdim, "amin")
-
-
-def _extreme_over(input: Tensor, dim: Any, keepdim: bool, name: str) -> Tensor:
-    dims = _dims.wrap_dims(dim, input.dim())
-    _not_empty(name, input, None if dim in ((), None) else dims)
-    return getattr(ops, name)(input, dims=dims, keepdim=keepdim)
-
-
-def amax(
-    input: Tensor,
-    dim: Dims = (),
-    keepdim: bool = False,
-    *,
-    out: Tensor | None = None,
-    axis: Dims = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The largest elements over dimensions; the gradient is shared evenly among equals.
-
-    >>> amax(tensor([[1, 5], [4, 2]]), (0, 1))
-    tensor(5)
-    """
-    dim, keepdim = _common(dim, keepdim, axis, keepdims)
-    return _amax(input, dim, keepdim, out=out)
-
-
-def amin(
-    input: Tensor,
-    dim: Dims = (),
-    keepdim: bool = False,
-    *,
-    out: Tensor | None = None,
-    axis: Dims = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The smallest elements over dimensions; the gradient is shared evenly among equals.
-
-    >>> amin(tensor([[1, 5], [4, 2]]), 0)
-    tensor([1, 2])
-    """
-    dim, keepdim = _common(dim, keepdim, axis, keepdims)
-    return _amin(input, dim, keepdim, out=out)
-
-
-@function
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The smallest and the largest element, of all or along ``dim``.
-
-    >>> aminmax(tensor([3, 1, 2])).max
-    tensor(3)
-    """
-    _need_order("aminmax_cpu", input)
-    dims = _dims.wrap_dims(dim, input.dim())
-    if 0 in input._meta.shape:
-        if dim is None:
-            raise RuntimeError(
-                "aminmax(): cannot compute aminmax over an empty dimension as the operation has "
-                "no identity."
-            )
-        _not_empty("aminmax", input, dims)
-    low = ops.amin(input, dims=dims, keepdim=keepdim)
-    return return_types.aminmax((low, ops.amax(input, dims=dims, keepdim=keepdim)))
-
-
-def _position(input: Tensor, dim: Any, keepdim: bool, name: str) -> Tensor:
-    _no_complex(name, input)
-    if input.dtype is dtypes.bool_:
-        raise RuntimeError(f"{name}(): does not support bool input")
-    x = input
-    shape = x._meta.shape
-    if dim is None:
-        _not_empty(name, x, None)
-        at = getattr(ops, name)(_line(x), dim=0, keepdim=False)
-        return ops.reshape(at, shape=(1,) * len(shape)) if keepdim and shape else at
-    d = _dims.wrap_dim(dim, len(shape))
-    if not shape:
-        return ops.full(0, shape=(), dtype=dtypes.int64)
-    _not_empty(name, x, (d,))
-    return getattr(ops, name)(x, dim=d, keepdim=keepdim)
-
-
-@function
-def _argmax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return _position(input, dim, keepdim, "argmax")
-
-
-@function
-def _argmin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return _position(input, dim, keepdim, "argmin")
-
-
-def argmax(
-    input: Tensor,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    out: Tensor | None = None,
-    axis: int | None = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The position of the largest element, of all (flattened) or along ``dim``.
-
-    >>> argmax(tensor([[1, 5], [4, 2]]), dim=1)
-    tensor([1, 0])
-    """
-    dim, keepdim = _common(dim, keepdim, axis, keepdims)
-    return _argmax(input, dim, keepdim, out=out)
-
-
-def argmin(
-    input: Tensor,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    out: Tensor | None = None,
-    axis: int | None = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The position of the smallest element, of all (flattened) or along ``dim``.
-
-    >>> argmin(tensor([[1, 5], [4, 2]]), dim=1)
-    tensor([0, 1])
-    """
-    dim, keepdim = _common(dim, keepdim, axis, keepdims)
-    return _argmin(input, dim, keepdim, out=out)
-
-
-# ------------------------------------------------------------------------------------ truths
-
-
 def _truth(input: Tensor, dim: Any, keepdim: bool, name: str) -> Tensor:
     # PyTorch answers in uint8 when it is asked in uint8.
     kind = dtypes.uint8 if input.dtype is dtypes.uint8 else dtypes.bool_
     x = input if input.dtype is dtypes.bool_ else ops.ne(input, 0)
+    if isinstance(dim, (tuple, list)) and not dim:
+        # No dimension, where sums mean all of them.
+        return _cast(x, kind)
     found = getattr(ops, name)(x, dims=_dims.wrap_dims(dim, x.dim()), keepdim=keepdim)
     return _cast(found, kind)
 
@@ -627,3 +342,27 @@ def allclose(
     True
     """
     return builtins.bool(input.isclose(other, rtol, atol, equal_nan).all().item())
+
+
+SAMPLES = {
+    "sum": "x; x, 1; x, (0, 1), keepdim=True; x, -1, True; i; i, 0; truth; x, dtype=torch.float64;"
+    "s; empty; empty, 0; c; x, []; cube, (0, 2); special; i, 0, dtype=torch.float32; half, 1;"
+    "x, axis=1; !x, 2; !x, (0, 0); !s, 1; !2",
+    "mean": "x; x, 1; x, (0, 1), keepdim=True; c; i, dtype=torch.float32;"
+    "x, -1, dtype=torch.float64; s; empty; empty, 0; half, 1; cube, [0, 2]; !i; !truth; !x, 2;"
+    "!x, (0, 0); !x, dtype=torch.int64",
+    "nansum": "special; x; x, 1; i; x, (0, 1), True; special, dtype=torch.float64; empty, 0; truth;"
+    "!c; !x, 2",
+    "nanmean": "special; x; x, 1; x, (0, 1), True; x.where(truth, nan), 1; !i; !x, 2",
+    "prod": "x; x, 1; x, 0, keepdim=True; i; i, 1; truth; x * truth; x * truth, 1;"
+    "x, dtype=torch.float64; s; empty; empty, 0; c, 0; half # no-second; !x, 2; !x, (0, 1); !s, 1",
+    "all": "truth; truth, 1; x; i, 0, True; truth, (0, 1); empty; empty, 0; c; small; s; special;"
+    "x, (); !x, 2; !2",
+    "any": "truth; truth, 1; x; i, 0, True; truth, (0, 1); empty; empty, 0; c; small; s; special;"
+    "x, (); !x, 2; !2",
+    "count_nonzero": "i; x; i, 0; i, (0, 1); truth, -1; c; empty; special; s; !i, 2; !2",
+    "equal": "x, x; x, y; i, i; x, u; special, special; c, c; truth, other_truth; empty, empty;"
+    "!x, 1; x, i",
+    "allclose": "x, x; x, y; x, x + 1e-6; special, special; special, special, equal_nan=True;"
+    "x, x + 0.1, rtol=0, atol=0.5; i, i; c, c; x, row; !x, i; !x, 1.0; !x, u; !x, x, rtol=-1",
+}

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.functions import views
+from flambeau.functions import striding, transposing, views
 from flambeau.functions.dims import as_shape
 from flambeau.functions.inplace import resize as resize_storage
 from flambeau.functions.inplace import settled
 from flambeau.record import alias
+from flambeau.record.absent import absent, is_absent
 from flambeau.record.builder import check_writable
 from flambeau.record.meta import meta
 from flambeau.record.storage import Storage, contiguous_strides
@@ -49,6 +50,7 @@ def become(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
     # What the tensor was goes on as the base of the view that it becomes.
     old = Tensor.__new__(Tensor)
     _move(t, old)
+    old._hidden = old._base is None
     new = make(old)
     if new._storage is None:
         new._value()
@@ -77,11 +79,11 @@ def _becoming(f: Callable) -> Callable:
 
 squeeze_ = _becoming(views.squeeze)
 unsqueeze_ = _becoming(views.unsqueeze)
-t_ = _becoming(views.t)
-transpose_ = _becoming(views.transpose)
-swapaxes_ = _becoming(views.swapaxes)
-swapdims_ = _becoming(views.swapdims)
-as_strided_ = _becoming(views.as_strided)
+t_ = _becoming(transposing.t)
+transpose_ = _becoming(transposing.transpose)
+swapaxes_ = _becoming(transposing.swapaxes)
+swapdims_ = _becoming(transposing.swapdims)
+as_strided_ = _becoming(striding.as_strided)
 
 
 def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
@@ -102,10 +104,15 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     if input.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     settled(input)
+    if is_absent(input):
+        _move(absent(meta(shape, input.dtype)), input)
+        return input
     storage, offset = input._storage, alias.spec_of(input)[2]
     count = math.prod(shape)
     if offset + count <= storage.memory.size and (storage.shared or input._spec is not None):
         spec = (shape, contiguous_strides(shape), offset)
+        if alias.turn_of(input) is not None:
+            spec = input._spec.like(spec)  # type: ignore[union-attr]
         base = alias.root(input)
         if base is input:
             # What it was goes on as the base of what it becomes: never a base of itself.
@@ -157,10 +164,20 @@ def set_(
     if size is not None:
         size = as_shape((size,))
         stride = contiguous_strides(size) if stride is None else tuple(stride)
-        view = views.as_strided(view, size, stride, storage_offset)
+        view = striding.as_strided(view, size, stride, storage_offset)
     m = input._meta
     view._value()
     _move(view, input)
     if m.requires_grad:
         input._meta = meta(view._meta.shape, m.dtype, True, m.leaf)
     return input
+
+
+SAMPLES = {
+    "resize_as_": "torch.zeros(2), torch.zeros(2, 0); torch.arange(4.0), torch.ones(2, 2);"
+    "i, labels; !torch.zeros(2), 3",
+    "Tensor.resize_": "torch.arange(6.0), 2, 3; torch.arange(6), (2,); torch.zeros(3), 0;"
+    "torch.arange(4), (2, 2); !torch.zeros(2), -1; !torch.zeros(2), 1.5",
+    "Tensor.set_": "torch.zeros(2), i.float(); torch.zeros(3), torch.ones(2, 2); torch.zeros(2);"
+    "torch.zeros(0), torch.arange(6.0), 1, (2, 2), (1, 2); !torch.zeros(2), i; !torch.zeros(2), 3",
+}

@@ -10,7 +10,7 @@ import flambeau.ir.statistics  # noqa: F401  (declares primitives)
 from flambeau import dtypes, return_types
 from flambeau.functions import dims as _dims
 from flambeau.functions import promotion as _promotion
-from flambeau.functions import reduction as _reduction
+from flambeau.functions.checks import _need_order, _refuse
 from flambeau.functions.inplace import inplace
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -71,12 +71,25 @@ def cumprod(
     return _cumprod(input, _along("cumprod", dim, axis), dtype, out=out)
 
 
+def _own(input: Tensor, dtype: Any, name: str) -> dtypes.dtype:
+    """The dtype of what is written to a tensor: its own, in which there must be numbers."""
+    own = input._meta.dtype
+    if dtype not in (None, own):
+        raise RuntimeError(
+            f"Bad in-place call: input tensor dtype {own.name} and output tensor dtype "
+            f"{dtype.name} should match"
+        )
+    if own.category == 0:
+        _refuse(f"{name}_out_cpu", own)
+    return own
+
+
 @function(grad="CumsumBackward0")
 def cumsum_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """In-place ``cumsum``, in the dtype of the tensor."""
     from flambeau.functions.inplace import assign
 
-    return assign(input, _running(input, dim, dtype or input.dtype, "cumsum"))
+    return assign(input, _running(input, dim, _own(input, dtype, "cumsum"), "cumsum"))
 
 
 @function(grad="CumprodBackward0")
@@ -84,7 +97,7 @@ def cumprod_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """In-place ``cumprod``, in the dtype of the tensor."""
     from flambeau.functions.inplace import assign
 
-    return assign(input, _running(input, dim, dtype or input.dtype, "cumprod"))
+    return assign(input, _running(input, dim, _own(input, dtype, "cumprod"), "cumprod"))
 
 
 @function
@@ -105,7 +118,8 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def _best_so_far(input: Tensor, dim: int, name: str) -> Any:
-    _reduction._no_complex(name, input)
+    if input._meta.shape:
+        _need_order(f"{name}_cpu", input)
     d = _dims.wrap_dim(dim, input.dim())
     if not input._meta.shape:
         at = ops.full(0, shape=(), dtype=dtypes.int64)
@@ -135,3 +149,17 @@ def cummin(input: Tensor, dim: int) -> Any:
 
 
 logcumsumexp_ = inplace(logcumsumexp)
+
+
+SAMPLES = {
+    "cumsum": "x, 0; x, -1; i, 1; truth, 0; x, 1, dtype=torch.float64; s, 0; empty, 0; c, 1;"
+    "special, 0; half, 1; i, 0, dtype=torch.float32; !x, 2; !x; !s, 1",
+    "cumprod": "x, 0; x, -1; i, 1; truth, 0; i, 1, dtype=torch.float64; s, 0; empty, 0; c, 1;"
+    "x * truth, 1; half, 1 # no-grad; !x, 2; !x; !s, 1",
+    "cummax": "x, 0; x, -1; i, 1; special, 0; s, 0; truth, 1; empty, 0; half, 1;"
+    "torch.tensor([1, 3, 3, 2, 3]), 0; !x, 2; !x; !c, 0",
+    "cummin": "x, 0; x, -1; i, 1; special, 0; s, 0; truth, 1; empty, 0; half, 1;"
+    "torch.tensor([3, 1, 1, 2, 1]), 0; !x, 2; !x; !c, 0",
+    "logcumsumexp": "x, 0; x, -1; big, 1; s, 0; special, 0; empty, 0; half, 1; c, 1; !i, 0; !x, 2;"
+    "!x",
+}

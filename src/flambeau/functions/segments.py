@@ -101,3 +101,18 @@ def segment_reduce(
     if initial is not None:
         many = many.clamp(min=1)
     return found / many
+
+
+SAMPLES = {
+    "segment_reduce": "x, 'sum', lengths=torch.tensor([2, 1]);"
+    "x, 'mean', lengths=torch.tensor([1, 2]); x, 'max', lengths=torch.tensor([3]);"
+    "v, 'min', lengths=torch.tensor([1, 3]); positive, 'prod', lengths=torch.tensor([2, 0, 1]);"
+    "v, 'sum', offsets=torch.tensor([0, 1, 4]);"
+    "x, 'sum', lengths=torch.tensor([[2, 2], [1, 3], [4, 0]]), axis=1;"
+    "x, 'max', lengths=torch.tensor([3, 0]), initial=0.5;"
+    "x, 'mean', lengths=torch.tensor([1, 2]), axis=0;"
+    "v, 'sum', lengths=torch.tensor([1, 1]), unsafe=True; !x, 'sum';"
+    "!x, 'sum', lengths=torch.tensor([1, 1]); !x, 'sum', lengths=torch.tensor([-1, 4]);"
+    "!x, 'other', lengths=torch.tensor([3]); !i, 'sum', lengths=torch.tensor([3]);"
+    "!x, 'sum', lengths=u",
+}

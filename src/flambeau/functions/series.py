@@ -58,3 +58,9 @@ def range(
     array = (np.arange(count, dtype=wide) * wide(step) + wide(start)).astype(dtype.numpy)
     result = made(array, dtype, requires_grad, device)
     return result if out is None else write_out(out, result, "range")
+
+
+SAMPLES = {
+    "range": "1, 4; 1, 2, 0.25; 5, 1, -2; 0.5, 3; 1, 4, dtype=torch.int64; 2, 2; !1, 4, 0;"
+    "!1, 4, -1; !0, inf; !",
+}

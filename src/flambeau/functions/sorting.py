@@ -11,16 +11,18 @@ import flambeau.ir.scattering
 import flambeau.ir.sorting  # noqa: F401  (declares primitives)
 from flambeau import dtypes, return_types
 from flambeau.functions import dims as _dims
+from flambeau.functions import extremes as _extremes
 from flambeau.functions import inplace as _inplace
 from flambeau.functions import reduction as _reduction
 from flambeau.functions.checks import _need_order, _refuse
+from flambeau.functions.underived import _underived
 from flambeau.ir import reference
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
 
 
 def _ordered(input: Tensor, dim: int, descending: bool, stable: bool, name: str = "sort") -> tuple:
-    _reduction._no_complex(name, input)
+    _extremes._no_complex(name, input)
     shape = input._meta.shape
     d = _dims.wrap_dim(dim, len(shape))
     x = input if shape else ops.reshape(input, shape=(1,))
@@ -97,7 +99,9 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     >>> topk(tensor([3, 1, 2]), 2).values
     tensor([3, 2])
     """
-    _reduction._no_complex("topk", input)
+    _extremes._no_complex("topk", input)
+    if input.dtype.category == 0:
+        raise RuntimeError("topk does not support bool dtypes on CPU")
     shape = input._meta.shape
     d = _dims.wrap_dim(dim, len(shape))
     k = _dims.as_int(k, "k")
@@ -121,18 +125,19 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     >>> kthvalue(tensor([3, 1, 2]), 2).values
     tensor(2)
     """
-    _reduction._no_complex("kthvalue", input)
+    if input._meta.shape:
+        _need_order("kthvalue_cpu", input)
     shape = input._meta.shape
     d = _dims.wrap_dim(dim, len(shape))
     n, k = shape[d] if shape else 1, _dims.as_int(k, "k")
-    if input.dtype is dtypes.bool_:
+    if shape and input.dtype is dtypes.bool_:
         _refuse("kthvalue_cpu", input.dtype)
     if shape and n == 0:
         raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     return return_types.kthvalue(
-        _reduction._gathered(input, "argkth", "kthvalue", dim, keepdim, k=k)
+        _extremes._gathered(input, "argkth", "kthvalue", dim, keepdim, k=k)
     )
 
 
@@ -147,11 +152,12 @@ def _middle(input: Tensor, name: str) -> Tensor:
     x = _reduction._line(input)
     if not x._meta.shape[0]:
         empty = float("nan") if input.dtype.category == 2 else -(2**63)
-        return ops.full(empty, shape=(), dtype=input.dtype)
+        none = ops.full(empty, shape=(), dtype=input.dtype)
+        return ops.rebase(none, _extremes._evenly(x, none)) if x._meta.requires_grad else none
     at = getattr(ops, "arg" + name)(x, dim=0)
     value = ops.reshape(ops.gather(ops.detach(x), at, dim=0), shape=())
     # The gradient is shared evenly among the elements equal to it.
-    return ops.rebase(value, _reduction._evenly(x, value)) if x._meta.requires_grad else value
+    return ops.rebase(value, _extremes._evenly(x, value)) if x._meta.requires_grad else value
 
 
 @function(grad="MedianBackward0")
@@ -162,9 +168,9 @@ def _median_all(input: Tensor) -> Tensor:
 
 @function(grad="MedianBackward1")
 def _median_dim(input: Tensor, dim: int, keepdim: bool) -> Any:
-    _reduction._no_complex("median", input)
+    _extremes._no_complex("median", input)
     _middle_of("median_out", input)
-    return return_types.median(_reduction._gathered(input, "argmedian", "median", dim, keepdim))
+    return return_types.median(_extremes._gathered(input, "argmedian", "median", dim, keepdim))
 
 
 def median(
@@ -197,7 +203,7 @@ def _nanmedian_all(input: Tensor) -> Tensor:
 def _nanmedian_dim(input: Tensor, dim: int, keepdim: bool) -> Any:
     _middle_of("median_out", input)
     return return_types.nanmedian(
-        _reduction._gathered(input, "argnanmedian", "median", dim, keepdim)
+        _extremes._gathered(input, "argnanmedian", "median", dim, keepdim)
     )
 
 
@@ -221,8 +227,9 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     >>> mode(tensor([2, 1, 2])).values
     tensor(2)
     """
-    _need_order("mode_cpu", input)
-    return return_types.mode(_reduction._gathered(input, "argmode", "mode", dim, keepdim))
+    if input._meta.shape:
+        _need_order("mode_cpu", input)
+    return return_types.mode(_extremes._gathered(input, "argmode", "mode", dim, keepdim))
 
 
 # --------------------------------------------------------------------------- distinct values
@@ -232,8 +239,9 @@ def _array(t: Tensor) -> np.ndarray:
     return np.asarray(t.detach()._value()._array())
 
 
-def _results(found: tuple, dtype: dtypes.dtype, return_inverse: bool, return_counts: bool) -> Any:
-    values = concrete(np.array(found[0], order="C"), dtype)
+def _results(found: tuple, input: Tensor, return_inverse: bool, return_counts: bool) -> Any:
+    values = concrete(np.array(found[0], order="C"), input.dtype)
+    values = _underived("_unique2", values, input)
     parts = [values]
     for wanted, array in ((return_inverse, found[1]), (return_counts, found[2])):
         if wanted:
@@ -257,9 +265,10 @@ def unique(
     d = None if dim is None else _dims.wrap_dim(dim, input.dim())
     _need_order("unique", input)
     if d is None and not (return_inverse or return_counts):
-        return concrete(reference.distinct(_array(input)), input.dtype)
+        values = concrete(reference.distinct(_array(input)), input.dtype)
+        return _underived("_unique2", values, input)
     found = reference.unique(_array(input), d)
-    return _results(found, input.dtype, return_inverse, return_counts)
+    return _results(found, input, return_inverse, return_counts)
 
 
 def unique_consecutive(
@@ -276,7 +285,7 @@ def unique_consecutive(
     d = None if dim is None else _dims.wrap_dim(dim, input.dim())
     _need_order("unique", input)
     found = reference.unique_consecutive(_array(input), d)
-    return _results(found, input.dtype, return_inverse, return_counts)
+    return _results(found, input, return_inverse, return_counts)
 
 
 def isin(
@@ -294,8 +303,41 @@ def isin(
     """
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): one of the arguments must be a Tensor")
+    for v in (elements, test_elements):
+        if isinstance(v, Tensor) and v.dtype.category in (0, 3):
+            raise RuntimeError(
+                f"Unsupported input type encountered for isin(): {_inplace.title(v.dtype)}"
+            )
     x, y = (
         _array(v) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
     )
     found = concrete(np.asarray(np.isin(x, y, invert=invert)), dtypes.bool_)
     return found if out is None else _inplace.write_out(out, found, "isin")
+
+
+SAMPLES = {
+    "sort": "x; x, 0; x, 1, True; i; i, 1, True; special; special, descending=True; s; empty;"
+    "truth, 1; x, dim=-2; i, stable=True; i, dim=0, descending=True, stable=True; half; !c; !x, 2;"
+    "!2",
+    "argsort": "x; x, 0; x, 1, True; special; i, stable=True;"
+    "i, dim=0, descending=True, stable=True; s; empty; !c; !x, 2",
+    "msort": "x; i; v; cube; special; s; !c",
+    "topk": "x, 2; x, 2, 0; x, 3, 1, False; i, 2; special, 3; x, 2, largest=False, sorted=True;"
+    "x, 0; s, 1; x, 4, -1; !x, 5; !x, 2, 2; !x, -1; !c, 1; !truth, 1",
+    "kthvalue": "x, 2; x, 1, 0; x, 3, 1, True; v, 4; special, 8; s, 1; big, 2, -1; !x, 5; !x, 0;"
+    "!x, 1, 2; !c, 1; !empty, 1, 0",
+    "median": "x; x, 1; x, 0, True; v; i; i, 1; special; special, 0; s; s, 0; empty; u, -1; !c;"
+    "!truth; !x, 2; !empty, 0",
+    "nanmedian": "x; x, 1; special; special, 0; i, 1; s; x.where(truth, nan), 0, True; x * nan;"
+    "empty; !c; !truth; !x, 2; !empty, 0",
+    "mode": "i; k, 1; labels; truth, 0; x; counts, -1, True; s; special, 0; !c; !x, 2; !empty, 0",
+    "isin": "i, j[0]; i, 3; 3, i; x, x[0]; i, j[0], invert=True;"
+    "i, torch.tensor([1, 2, 3]), assume_unique=True; i, j[:0]; i, counts.int();"
+    "k, torch.arange(50); empty, v; !c, c; !truth, truth; !3, 4",
+    "unique": "i; counts, return_inverse=True; counts, return_counts=True; i, True, True, True;"
+    "k, dim=0; i, dim=1, return_inverse=True, return_counts=True; truth; x; special; empty; s;"
+    "i, sorted=False; small; !c; !i, dim=2",
+    "unique_consecutive": "counts; counts, True, True; i; k, dim=1; counts, return_counts=True; x;"
+    "empty; s; torch.tensor([1, 1, 2, 2, 1]), return_inverse=True;"
+    "k[[0, 0, 1]], dim=0, return_counts=True; !i, dim=2",
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flambeau.layouts import (
@@ -143,6 +144,20 @@ def dense_dim(self: Tensor) -> int:
     return self.dim()
 
 
+def smm(self: Tensor, mat: Tensor) -> Tensor:
+    """``torch.smm`` of the tensor."""
+    from flambeau.sparse import products  # upward: sparse tensors are made of functions
+
+    return products.smm(self, mat)
+
+
+def sspaddmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``torch.sspaddmm`` of the tensor."""
+    from flambeau.sparse import products  # upward: sparse tensors are made of functions
+
+    return products.sspaddmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
+
 _EXPECTED = {
     "indices": "sparse coordinate",
     "coalesce": "sparse coordinate",
@@ -155,8 +170,23 @@ _EXPECTED = {
 }
 
 
+def _of_layout(f: Any) -> Any:
+    """A method that, taken from ``Tensor``, is a sparse tensor's own where that has one."""
+    name = f.__name__
+
+    @functools.wraps(f)
+    def method(self: Tensor, *args: Any, **options: Any) -> Any:
+        own = getattr(type(self), name)
+        return (f if own is method else own)(self, *args, **options)
+
+    return method
+
+
 def _expecting(name: str, what: str) -> Any:
-    def refused(self: Tensor) -> NoReturn:
+    def refused(self: Tensor) -> Any:
+        own = getattr(type(self), name)
+        if own is not refused:
+            return own(self)
         kind = getattr(self, "_kind", "Strided")
         raise RuntimeError(f"{name} expected {what} tensor layout but got {kind}")
 
@@ -179,11 +209,39 @@ def attach() -> None:
     """Gives strided tensors these methods."""
     own = (
         to_sparse, to_sparse_coo, to_sparse_csr, to_sparse_csc, to_sparse_bsr, to_sparse_bsc,
-        to_dense, sparse_mask, sparse_dim, dense_dim,
+        to_dense, sparse_mask, sparse_dim, dense_dim, smm, sspaddmm,
     )  # fmt: skip
     for f in own:
-        setattr(Tensor, f.__name__, f)
+        setattr(Tensor, f.__name__, _of_layout(f))
     for name, what in _EXPECTED.items():
         setattr(Tensor, name, _expecting(name, what))
     for name in ("_nnz", "_indices", "_values"):
         setattr(Tensor, name, _absent(name))
+
+
+SAMPLES = {
+    "Tensor.to_sparse": "x; x * truth; i; m, 1; truth; x * truth, layout=torch.sparse_csr;"
+    "!s.float(), 5",
+    "Tensor.to_sparse_coo": "x * truth; i; v",
+    "Tensor.to_sparse_csr": "x * truth; i; batch",
+    "Tensor.to_sparse_csc": "x * truth; i; batch",
+    "Tensor.to_sparse_bsr": "m, (2, 2); i[:2], (1, 2); !m, (3, 2)",
+    "Tensor.to_sparse_bsc": "m, (2, 2); i[:2], (1, 2); !m, (3, 2)",
+    "Tensor.to_dense": "x; (x * truth).to_sparse(); i.to_sparse_csr(); x, torch.float64;"
+    "truth.to_sparse()",
+    "Tensor.coalesce": "torch.sparse_coo_tensor(torch.tensor([[0, 0, 1]]), u, (2,)); i.to_sparse();"
+    "!x",
+    "Tensor.is_coalesced": "torch.sparse_coo_tensor(torch.tensor([[0, 0, 1]]), u, (2,));"
+    "i.to_sparse(); !x",
+    "Tensor.indices": "i.to_sparse(); (x * truth).to_sparse(); !x;"
+    "!torch.sparse_coo_tensor(torch.tensor([[0, 0, 1]]), u, (2,))",
+    "Tensor.values": "i.to_sparse(); (x * truth).to_sparse(); i.to_sparse_csr(); !x",
+    "Tensor.crow_indices": "i.to_sparse_csr(); !i.to_sparse(); !x",
+    "Tensor.col_indices": "i.to_sparse_csr(); !i.to_sparse(); !x",
+    "Tensor.ccol_indices": "i.to_sparse_csc(); !i.to_sparse(); !x",
+    "Tensor.row_indices": "i.to_sparse_csc(); !i.to_sparse(); !x",
+    "Tensor.dense_dim": "i.to_sparse(); i.to_sparse(1); x",
+    "Tensor.sparse_dim": "i.to_sparse(); i.to_sparse(1); x",
+    "Tensor.sparse_mask": "x, truth.to_sparse(); x.detach(), i.to_sparse(); !x, truth;"
+    "!x, m.detach().to_sparse()",
+}

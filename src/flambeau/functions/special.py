@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from flambeau.dtypes import bool_
 from flambeau.functions.checks import _need_one_tensor, _need_tensor, _refuse
 from flambeau.functions.inplace import inplace
 from flambeau.functions.pointwise import _in_floats
@@ -118,7 +119,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 
     .. math:: \frac{p (p - 1)}{4} \ln \pi + \sum_{j=0}^{p-1} \ln \Gamma(x - j / 2)
 
-    Raises ``RuntimeError`` for ``p`` below 1.
+    Raises ``RuntimeError`` for ``p`` below 1 and for booleans.
 
     >>> mvlgamma(tensor([2.0]), 1)
     tensor([0.])
@@ -126,6 +127,10 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     _need_tensor("mvlgamma", input)
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
+    if input.dtype is bool_:
+        raise RuntimeError("The input tensor may not be a boolean tensor.")
+    if input.dtype.is_complex:
+        _refuse("mvlgamma_cpu", input.dtype)
     x = _in_floats(input)
     total = ops.lgamma(x)
     for j in range(1, p):
@@ -161,7 +166,11 @@ igammac = _incomplete("igammac", r"Regularised upper incomplete gamma function :
 def _with_number(name: str, meaning: str, example: str, grad: str | None = None) -> Any:
     def compute(input: Tensor | Number, other: Tensor | Number) -> Tensor:
         _need_one_tensor(name, input, other)
-        return getattr(ops, name)(*floating(input, other))
+        operands = floating(input, other)
+        for x in operands:
+            if isinstance(x, Tensor) and x.dtype.is_complex:
+                _refuse(f"{name}_cpu", x.dtype)
+        return getattr(ops, name)(*operands)
 
     compute.__name__ = compute.__qualname__ = name
     compute.__doc__ = f"""{meaning}, element by element. Either operand may be a number.
@@ -179,13 +188,13 @@ xlogy = _with_number(
 _xlog1py = _with_number(
     "xlog1py",
     r":math:`x \ln(1 + y)`, 0 where x is 0",
-    "special.xlog1py(tensor([0.0]), tensor([-1.0]))\n    tensor([0.])",
+    "torch.special.xlog1py(tensor([0.0]), tensor([-1.0]))\n    tensor([0.])",
     "SpecialXlog1PyBackward0",
 )
 _zeta = _with_number(
     "zeta",
     r"Hurwitz's zeta function: :math:`\sum_k (y + k)^{-x}` [DLMF 25.11]",
-    "special.zeta(tensor([2.0]), tensor([1.0]))\n    tensor([1.6449])",
+    "torch.special.zeta(tensor([2.0]), tensor([1.0]))\n    tensor([1.6449])",
     "SpecialZetaBackward0",
 )
 
@@ -193,3 +202,21 @@ erf_, erfc_, erfinv_, lgamma_, digamma_, i0_ = map(
     inplace, (erf, erfc, erfinv, lgamma, digamma, i0)
 )
 mvlgamma_, igamma_, igammac_, xlogy_ = map(inplace, (mvlgamma, igamma, igammac, xlogy))
+
+# Calls that the tests make in PyTorch too: `tests/generated/`. At infinities PyTorch's Bessel
+# functions are none of a number.
+SAMPLES = {
+    "erf": "x; big; special; i; !c",
+    "erfc": "x; big; special; i; !c",
+    "erfinv": "unit; -unit; special; 2 * x; !c",
+    "lgamma": "x; positive; 20 * unit; special[2:6]; i; !c",
+    "digamma": "x; positive; special[2:6]; i + 0.5; !c",
+    "i0": "x; big / 5; special[:2]; special[4:]; i; !c",
+    "polygamma": "0, positive; 1, positive; 3, x; 2, i.abs() + 1; !-1, x; !1, c",
+    "Tensor.polygamma": "positive, 1; x, 2; !x, -1",
+    "Tensor.polygamma_": "positive, 1; x, 2; !i, 1",
+    "mvlgamma": "positive + 2, 3; positive, 1; i.abs() + 1, 2; !positive, 0; !c, 1",
+    "igamma": "positive, unit; positive, 9 * unit; u.abs()[:, None], positive; !c, d",
+    "igammac": "positive, unit; positive, 9 * unit; u.abs()[:, None], positive; !c, d",
+    "xlogy": "x, positive; x, 2.0; 0.5, unit; i, k; special, special; !c, d",
+}

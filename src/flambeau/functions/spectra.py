@@ -297,3 +297,18 @@ def _check_overlap(
     low = np.abs(total[start : start + kept]).min(initial=np.inf)
     if not low > 1e-11:
         raise RuntimeError(f"window overlap add min: {low:g}")
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`.
+SAMPLES = {
+    "stft": "line[0], 4, return_complex=True; line[0], 6, 2, return_complex=True;"
+    "line[0], 6, 2, 4, torch.hann_window(4), return_complex=True;"
+    "line[0], 4, center=False, return_complex=True; line[0], 4, return_complex=False;"
+    "line[0], 4, pad_mode='constant', normalized=True, return_complex=True;"
+    "line[0], 4, onesided=False, return_complex=True; c, 4, return_complex=True;"
+    "line[0, 0], 4, pad_mode='replicate', return_complex=True; !line[0], 4; !line, 4;"
+    "!line[0], 40, return_complex=True; !line[0], 4, 0, return_complex=True",
+    "istft": "c, 4; c, 4, 2; c, 4, 1, 3, torch.ones(3); c, 4, 1, normalized=True;"
+    "c, 4, 1, length=5; cm, 4, onesided=False; cm, 4, onesided=False, return_complex=True; !c, 6;"
+    "!x, 4; !c, 4, 5; !c, 4, 1, center=False, window=torch.hann_window(4)",
+}

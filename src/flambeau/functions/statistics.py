@@ -15,8 +15,9 @@ from flambeau.functions import dims as _dims
 from flambeau.functions import inplace as _inplace
 from flambeau.functions import promotion as _promotion
 from flambeau.functions import reduction as _reduction
-from flambeau.functions.checks import _refuse
+from flambeau.functions.checks import _need_tensor, _refuse
 from flambeau.functions.promotion import Number
+from flambeau.functions.underived import _underived
 from flambeau.ir import reference
 from flambeau.record.builder import Num
 from flambeau.record.macro import function, ops
@@ -197,6 +198,13 @@ def dist(input: Tensor, other: Tensor, p: float = 2, *, out: Tensor | None = Non
     >>> dist(tensor([0.0, 0.0]), tensor([3.0, 4.0]))
     tensor(5.)
     """
+    _need_tensor("dist", other, "other", 2)
+    common = dtypes.promote(input.dtype, other.dtype)
+    if common.category < 2:
+        raise RuntimeError(
+            "norm(): input dtype should be either floating point or complex. Got "
+            f"{_inplace.title(common)} instead."
+        )
     return _dist(input, other, float(p), out=out)
 
 
@@ -352,7 +360,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if weights is not None and tuple(weights.shape) != tuple(input.shape):
         raise RuntimeError("weights should be 1-d and have the same length as input")
     found = reference.bincount(x, None if weights is None else _array(weights), minlength)
-    return concrete(np.ascontiguousarray(found), dtypes.from_numpy_dtype(found.dtype))
+    counts = concrete(np.ascontiguousarray(found), dtypes.from_numpy_dtype(found.dtype))
+    return counts if weights is None else _underived("bincount", counts, weights)
 
 
 def histc(
@@ -440,13 +449,43 @@ def histogram(
     >>> histogram(tensor([1.0, 2.0, 1.0]), bins=2, range=(0.0, 4.0)).hist
     tensor([2., 1.])
     """
-    if input.dtype not in (dtypes.float32, dtypes.float64):
-        raise RuntimeError(f"\"histogram_cpu\" not implemented for '{_inplace.title(input.dtype)}'")
+    _need_bins_of(input, bins, range)
+    if isinstance(bins, Tensor) and bins.dim() != 1:
+        raise RuntimeError(
+            "torch.histogramdd: bins tensor should have one dimension, but got "
+            f"{bins.dim()} dimensions in the bins tensor for dimension 0"
+        )
+    _check_range(range)
+    if weight is not None and weight.numel() != input.numel():
+        raise RuntimeError(
+            "torch.histogramdd: if weight tensor is provided it should have the same shape as the "
+            "input tensor excluding its innermost dimension, but got input with shape "
+            f"{[input.numel(), 1]} and weight with shape {[weight.numel()]}"
+        )
     x = _array(input).reshape(-1, 1)
     edges = _edges(x, bins, range, 1, "histogram")
     hist = _count(x, edges, None if weight is None else _array(weight), density)
-    result = return_types.histogram((concrete(hist, input.dtype), concrete(edges[0], input.dtype)))
+    counts = _underived("histogram", concrete(hist, input.dtype), input)
+    borders = _underived("histogram", concrete(edges[0], input.dtype), input)
+    result = return_types.histogram((counts, borders))
     return result if out is None else _inplace.write_out(out, result, "histogram")
+
+
+def _need_bins_of(input: Tensor, bins: Any, range: Any) -> None:
+    first = bins[0] if isinstance(bins, (tuple, list)) else bins
+    known = range is not None or isinstance(first, Tensor)
+    # The range of other dtypes cannot be found out.
+    if input.dtype not in (dtypes.float32, dtypes.float64, *[dtypes.bfloat16] * known):
+        _refuse("histogramdd", input.dtype)
+
+
+def _check_range(range: Sequence[float] | None) -> None:
+    for i, (low, high) in enumerate(zip(range[::2], range[1::2], strict=True) if range else ()):
+        if low > high:
+            raise RuntimeError(
+                "torch.histogramdd: min should not exceed max, but got "
+                f"min {low} max {high} for dimension {i}"
+            )
 
 
 def _check_boxes(input: Tensor, bins: Any, range: Any, weight: Tensor | None) -> None:
@@ -454,9 +493,7 @@ def _check_boxes(input: Tensor, bins: Any, range: Any, weight: Tensor | None) ->
     shape = tuple(input.shape)
     if len(shape) < 2:
         raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
-    if input.dtype not in (dtypes.float32, dtypes.float64):
-        title = _inplace.title(input.dtype)
-        raise NotImplementedError(f"\"histogramdd\" not implemented for '{title}'")
+    _need_bins_of(input, bins, range)
     dims = shape[-1]
     if not isinstance(bins, int):
         bins = list(bins)
@@ -481,12 +518,7 @@ def _check_boxes(input: Tensor, bins: Any, range: Any, weight: Tensor | None) ->
             f"torch.histogramdd: for a {dims}-dimensional histogram range should have {2 * dims} "
             f"elements, but got {len(range)}"
         )
-    for i, (low, high) in enumerate(zip(range[::2], range[1::2], strict=True) if range else ()):
-        if low > high:
-            raise RuntimeError(
-                "torch.histogramdd: min should not exceed max, but got "
-                f"min {low} max {high} for dimension {i}"
-            )
+    _check_range(range)
     if weight is not None and tuple(weight.shape) != shape[:-1]:
         raise RuntimeError(
             "torch.histogramdd: if weight tensor is provided it should have the same shape as the "
@@ -517,6 +549,40 @@ def histogramdd(
     x = x.reshape(-1, n)
     edges = _edges(x, bins, range, n, "histogramdd")
     hist = _count(x, edges, None if weight is None else _array(weight), density)
-    return return_types.histogramdd(
-        (concrete(hist, input.dtype), tuple(concrete(e, input.dtype) for e in edges))
-    )
+    counts = _underived("histogramdd", concrete(hist, input.dtype), input)
+    borders = (_underived("histogramdd", concrete(e, input.dtype), input) for e in edges)
+    return return_types.histogramdd((counts, tuple(borders)))
+
+
+SAMPLES = {
+    "std": "x; x, 1; x, (0, 1), keepdim=True; x, 1, correction=0; x, False; x, 0, True, True; c;"
+    "column; s # no-second; x, dim=-1, correction=0.5; cube, (0, 2), correction=2; empty, 0;"
+    "x, unbiased=False; !i; !x, 2; !x, (0, 0)",
+    "var": "x; x, 1; x, (0, 1), keepdim=True; x, 1, correction=0; x, False; x, 0, True, True; c;"
+    "column; s # no-second; x, dim=-1, correction=0.5; cube, (0, 2), correction=2; empty, 0;"
+    "x, unbiased=False; !i; !x, 2; !x, (0, 0)",
+    "std_mean": "x; x, 1; x, (0, 1), keepdim=True; x, 1, correction=0; x, False; c, 0; !i; !x, 2",
+    "var_mean": "x; x, 1; x, (0, 1), keepdim=True; x, 1, correction=0; x, False; c, 0; !i; !x, 2",
+    "logsumexp": "x, 1; x, 0, True; x, (0, 1); big, -1; special, 0; i, 1; s, 0; empty, 0;"
+    "special[:4], 0; !x, 2; !x, (0, 0)",
+    "dist": "x, y; x, y, 1; x, y, 0; x, y, inf; x, y, p=3; x, row; x, y, -inf; x, y, 0.5; x, x;"
+    "c, d; !i, j; !x, 1.0; !x, u",
+    "quantile": "x, 0.5; x, 0.3, 1; x, torch.tensor([0.1, 0.6]), dim=0, keepdim=True;"
+    "v, 0.4, interpolation='nearest'; v, 0.4, interpolation='lower';"
+    "v, 0.4, interpolation='higher'; v, 0.4, interpolation='midpoint'; x, 0.0; x, 1.0; s, 0.5;"
+    "special, 0.5; x.double(), 0.25, -1; !i, 0.5; !x, 1.5; !x, -0.1; !empty, 0.5; !x, 0.5, 2;"
+    "!x, torch.ones(2, 2); !x, 0.5, interpolation='cubic'; !x, torch.ones(2, dtype=torch.float64)",
+    "nanquantile": "x, 0.5; special, 0.5; x.where(truth, nan), 0.3, 1;"
+    "x, torch.tensor([0.1, 0.6]), dim=0, keepdim=True; special, 0.4, interpolation='nearest';"
+    "x * nan, 0.5; !i, 0.5; !x, 1.5; !empty, 0.5; !x, 0.5, 2",
+    "bincount": "counts; counts, minlength=9; counts, sorted; counts, counts; counts[:0];"
+    "counts[:0], minlength=3; small[0]; !v; !k; !counts, v; !i[0] - 9; !counts, minlength=-1",
+    "histc": "x.double(); x, 5; x, 4, -1.0, 1.0; x, bins=3, min=-1; sorted, 6; column * 0, 3;"
+    "x, 4, 2, 2; empty; big, 10, -50, 50; !x, 0; !x, 4, 2, 1; !i, 3; !x, 3, -inf, inf",
+    "histogram": "x, 5; x, 4, range=(-1.0, 1.0); x, sorted; x, 3, weight=positive;"
+    "x, 4, density=True; x, sorted, weight=positive, density=True; big, 10, range=(-50.0, 50.0);"
+    "v * 0, 3; !x, 0; !i, 3; !x, 3, range=(1.0, -1.0); !x, sorted.reshape(2, 3); !x, 3, weight=u",
+    "histogramdd": "tall, 2; tall, [2, 3, 2]; tall, (sorted, sorted, sorted);"
+    "tall, 2, range=(-1.0, 1.0, -2.0, 2.0, 0.0, 1.0); tall, 2, weight=torch.ones(5), density=True;"
+    "!tall, [2, 3]; !v, 2; !i, 2",
+}

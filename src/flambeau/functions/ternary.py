@@ -161,6 +161,10 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """
     _need_tensor("lerp", input)
     _need_tensor("lerp", end, "end", 2)
+    if isinstance(weight, Tensor) and not weight._meta.shape and end.dtype is input.dtype:
+        kind = result_type(input, weight)
+        if input.dtype.category < 2 <= kind.category:
+            input, end = cast(input, kind), cast(end, kind)
     if input.dtype.category < 2:
         raise NotImplementedError(f"\"lerp_kernel\" not implemented for '{title(input.dtype)}'")
     for value, name in ((end, "end"), (weight, "weight")):
@@ -196,6 +200,12 @@ def _times(x: Tensor, value: Any) -> Tensor:
     return ops.mul(x, fit(literal(value, x.dtype), x.dtype))
 
 
+def _need_three(name: str, input: Any, tensor1: Any, tensor2: Any) -> None:
+    _need_tensor(name, input)
+    _need_tensor(name, tensor1, "tensor1", 2)
+    _need_tensor(name, tensor2, "tensor2", 3)
+
+
 @function
 @widened
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
@@ -206,7 +216,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     >>> addcmul(tensor([1.0]), tensor([2.0]), tensor([3.0]), value=2)
     tensor([13.])
     """
-    _need_tensor("addcmul", input)
+    _need_three("addcmul", input, tensor1, tensor2)
     x, a, b = promoted(input, tensor1, tensor2)
     _need_real(x.dtype, value)
     return ops.add(x, ops.mul(_times(a, value), b))
@@ -222,7 +232,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     >>> addcdiv(tensor([1.0]), tensor([2.0]), tensor([4.0]), value=2)
     tensor([2.])
     """
-    _need_tensor("addcdiv", input)
+    _need_three("addcdiv", input, tensor1, tensor2)
     if tensor1.dtype.category < 2 and tensor2.dtype.category < 2:
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future  release "
@@ -238,3 +248,21 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 
 lerp_, addcmul_, addcdiv_ = map(inplace, (lerp, addcmul, addcdiv))
+
+
+SAMPLES = {
+    "clamp": "x, -0.5, 0.5; x, max=0.3; x, min=0.1; i, -1, 2; x, row, row + 1; special, -1, 1;"
+    "i, 0.5; x, 0.5, -0.5; x, s; i, max=torch.tensor(2); x, None, y; x, v, None; !x; !c, 0, 1;"
+    "truth, 0, 1; !x, 'a'; !x, u",
+    "clip": "x, -0.5, 0.5; x, max=0.3; i, -1, 2; x, y; !x; !c, 0, 1",
+    "clamp_min": "x, 0.1; x, y; i, 2; x, row; special, 0.0; i, 0.5; !c, 1; !x, u; !x",
+    "clamp_max": "x, 0.1; x, y; i, 2; x, row; special, 0.0; i, 0.5; !c, 1; !x, u; !x",
+    "lerp": "x, y, 0.3; x, y, z; x, row, s; x, y, 0.7; x, y, 2; c, d, 0.5; x, y, torch.tensor(0.5);"
+    "special[:4], special[4:], 0.5; !i, j, 1; !x, i, 0.5; !x, y, i; !x, 1.0, 0.5; !x, u, 0.5",
+    "addcmul": "x, y, z; x, y, z, value=0.5; x, row, column; i, j, k; i, j, k, value=2; s, x, y;"
+    "c, d, c, value=1j; x, i, y; !x, y, u; i, j, k, value=0.5; !x, y, 2.0; !x, y, z, value=1j",
+    "addcdiv": "x, y, positive; x, y, positive, value=0.5; x, row, column; s, x, positive; c, d, c;"
+    "x, y, 1 + place; !i, j, k; !x, y, u; !x, y, 2.0; !x, y, z, value=1j",
+    "Tensor.where": "x, truth, y; x, mask, 0.5; i, truth, 2; x, truth[:1], row; i, truth, x;"
+    "!x, i, y; !x, truth; !x, truth, u",
+}

@@ -147,3 +147,15 @@ def kaiser_window(
     """
     line = _line("kaiser_window", window_length, periodic, _kaiser(beta))
     return _made(line, "kaiser_window", dtype, layout, device, requires_grad)
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`.
+SAMPLES = {
+    "hann_window": "5; 6, False; 1; 0; 4, dtype=torch.float64; 4, requires_grad=True; !-1",
+    "hamming_window": "5; 6, False; 6, True, 0.4; 6, False, 0.4, 0.3; 0; 1; 4, dtype=torch.float64;"
+    "!-1",
+    "blackman_window": "5; 6, False; 1; 0; 4, dtype=torch.float64; !-1; !4, dtype=torch.int64",
+    "bartlett_window": "5; 6, False; 1; 0; 4, dtype=torch.float64; !-1",
+    "kaiser_window": "5; 6, False; 6, True, 3.0; 6, False, beta=20.0; 0; 1; 4, dtype=torch.float64;"
+    "!-1",
+}

@@ -53,6 +53,19 @@ primitive(
 )
 
 
+primitive(
+    "underived",
+    "zeros with the history of an operand, of which there is no derivative",
+    rule=lambda x, *, name, shape, dtype: Aval(shape, dtype),
+    reference=lambda x, *, name, shape, dtype: np.zeros(shape, dtype.numpy),
+    gradient=(
+        lambda g, x, *, out, name, shape, dtype: P["absent_gradient"](
+            g, name=name, shape=x.shape, dtype=x.dtype
+        ),
+    ),
+)
+
+
 def undefined(name: str, position: int) -> Callable:
     """The gradient of an operand that has none: computing it is an error."""
 
@@ -355,8 +368,7 @@ primitive(
 
 def _heaviside(x: np.ndarray, y: Any) -> np.ndarray:
     x = np.asarray(x)
-    # NaN counts as above zero.
-    return np.where(x == 0, y, np.where(x < 0, 0, 1).astype(x.dtype)).astype(x.dtype)
+    return np.where(x == 0, y, (x > 0).astype(x.dtype)).astype(x.dtype)
 
 
 primitive(

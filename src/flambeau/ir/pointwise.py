@@ -1,4 +1,7 @@
-"""Pointwise primitives: operands broadcast; their dtypes are already equal (functions promote)."""
+"""Pointwise primitives: operands broadcast; their dtypes are already equal (functions promote).
+
+Those of two operands are in ``binary.py``.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.ir.derive import ZERO
 from flambeau.ir.graph import Aval, Var
-from flambeau.ir.primitive import (
-    PRIMITIVES,
-    broadcast_shapes,
-    conj,
-    like_operand,
-    primitive,
-    unbroadcast,
-)
-from flambeau.ir.scalars import wrapped
+from flambeau.ir.primitive import PRIMITIVES, broadcast_shapes, conj, primitive, unbroadcast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,8 +76,6 @@ def _log10(x: np.ndarray) -> np.ndarray:
 
 P = PRIMITIVES
 
-# ------------------------------------------------------------------ arithmetic, one operand
-
 unary("neg", "-x", np.negative, lambda g, x, *, out: -g)
 unary(
     "abs",
@@ -102,7 +95,8 @@ def _sign(x: np.ndarray) -> np.ndarray:
     if x.dtype.kind == "b":
         return x
     # NaN has sign 0.
-    return np.sign(x) if x.dtype.kind in "iu" else np.nan_to_num(np.sign(x))
+    made = np.sign(x)
+    return made if x.dtype.kind in "iu" else np.where(np.isnan(x), 0, made).astype(x.dtype)
 
 
 unary("sign", "-1, 0 or 1, and 0 for NaN", _sign, _flat)
@@ -133,9 +127,6 @@ unary(
     lambda x: x.imag.copy(),
     lambda g, x, *, out: P["complex"](g * 0.0, g),
     rule=real_of,
-)
-unary(
-    "angle", "argument of a number", lambda x: np.angle(x).astype(x.real.dtype), None, rule=real_of
 )
 unary("reciprocal", "1 / x", lambda x: 1 / x, lambda g, x, *, out: -g * conj(out * out))
 unary("square", "x * x", np.square, lambda g, x, *, out: g * (conj(x) * 2.0))
@@ -192,12 +183,15 @@ unary(
     widened(np.arcsinh),
     lambda g, x, *, out: g * conj(P["rsqrt"](x * x + 1.0)),
 )
-unary(
-    "acosh",
-    "inverse hyperbolic cosine",
-    widened(np.arccosh),
-    lambda g, x, *, out: g * conj(P["rsqrt"](x - 1.0) * P["rsqrt"](x + 1.0)),
-)
+
+
+def _grad_acosh(g: Var, x: Var, *, out: Var) -> Var:
+    if x.dtype.is_complex:
+        return g * conj(P["rsqrt"](x - 1.0) * P["rsqrt"](x + 1.0))
+    return g * P["rsqrt"](x * x - 1.0)
+
+
+unary("acosh", "inverse hyperbolic cosine", widened(np.arccosh), _grad_acosh)
 unary(
     "atanh",
     "inverse hyperbolic tangent",
@@ -230,302 +224,6 @@ unary("not", "bitwise (bool: logical) complement", np.invert)
 unary("isnan", "whether not a number", np.isnan, rule=truth)
 unary("isfinite", "whether neither infinite nor NaN", np.isfinite, rule=truth)
 unary("signbit", "whether the sign bit is set", np.signbit, rule=truth)
-
-# ----------------------------------------------------------------- arithmetic, two operands
-
-
-def binary(
-    name: str,
-    meaning: str,
-    reference: Callable,
-    gradient: tuple[Callable | None, ...] | None = None,
-    rule: Callable = same,
-) -> None:
-    primitive(name, meaning, rule=rule, reference=reference, gradient=gradient)
-
-
-binary(
-    "add",
-    "x + y",
-    np.add,
-    (lambda g, x, y, *, out: like_operand(g, x), lambda g, x, y, *, out: like_operand(g, y)),
-)
-
-
-def _sub(x: Any, y: Any) -> np.ndarray:
-    return np.subtract(x, y)
-
-
-binary(
-    "sub",
-    "x - y",
-    np.subtract,
-    (lambda g, x, y, *, out: like_operand(g, x), lambda g, x, y, *, out: like_operand(-g, y)),
-)
-
-
-def _conj(x: Any) -> Any:
-    return conj(x) if isinstance(x, Var) else (x.conjugate() if isinstance(x, complex) else x)
-
-
-binary(
-    "mul",
-    "x * y",
-    np.multiply,
-    (
-        lambda g, x, y, *, out: like_operand(g * _conj(y), x),
-        lambda g, x, y, *, out: like_operand(g * _conj(x), y),
-    ),
-)
-binary(
-    "div",
-    "x / y (true division)",
-    np.true_divide,
-    (
-        lambda g, x, y, *, out: like_operand(g / _conj(y), x),
-        # From the operands: what backward keeps is no result, which may be written to.
-        lambda g, x, y, *, out: like_operand(-g * conj(x / y / y), y),
-    ),
-)
-
-
-def _integer_division(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if (
-        np.asarray(x).dtype.kind in "iub"
-        and np.asarray(y).dtype.kind in "iub"
-        and np.any(np.equal(y, 0))
-    ):
-        raise RuntimeError("ZeroDivisionError")
-    return np.floor_divide(x, y)
-
-
-def _floor_divide(x: Any, y: Any) -> np.ndarray:
-    if np.result_type(x, y).kind in "iu":
-        return _integer_division(x, y)
-    # Division by zero gives infinities, as the hardware's division does; NumPy's gives NaN.
-    with np.errstate(all="ignore"):
-        quotient = np.floor_divide(x, y)
-        return np.where(np.equal(y, 0), np.true_divide(x, y), quotient).astype(np.result_type(x, y))
-
-
-def _trunc_divide(x: Any, y: Any) -> np.ndarray:
-    kind = np.result_type(x, y)
-    if kind.kind in "iu":
-        floor = _integer_division(x, y)
-        inexact = (np.remainder(x, y) != 0) & ((np.less(x, 0)) != (np.less(y, 0)))
-        return (floor + inexact).astype(kind)
-    return np.trunc(np.true_divide(x, y)).astype(kind)
-
-
-# Flat almost everywhere: the gradient is zero, but there.
-_FLAT = (
-    lambda g, x, y, *, out: unbroadcast(g * 0.0, x),
-    lambda g, x, y, *, out: unbroadcast(g * 0.0, y),
-)
-binary("floor_divide", "floor(x / y)", _floor_divide, _FLAT)
-binary("trunc_divide", "x / y rounded towards zero", _trunc_divide, _FLAT)
-
-
-def _remainder(x: Any, y: Any) -> np.ndarray:
-    if np.result_type(x, y).kind in "iub" and np.any(np.equal(y, 0)):
-        raise RuntimeError("ZeroDivisionError")
-    return np.remainder(x, y)
-
-
-def _fmod(x: Any, y: Any) -> np.ndarray:
-    if np.result_type(x, y).kind in "iub" and np.any(np.equal(y, 0)):
-        raise RuntimeError("ZeroDivisionError")
-    return np.fmod(x, y)
-
-
-binary(
-    "remainder",
-    "x - y * floor(x / y)",
-    _remainder,
-    (
-        lambda g, x, y, *, out: unbroadcast(g, x),
-        lambda g, x, y, *, out: unbroadcast(-g * P["floor_divide"](x, y), y),
-    ),
-)
-binary(
-    "fmod",
-    "x - y * trunc(x / y)",
-    _fmod,
-    (
-        lambda g, x, y, *, out: unbroadcast(g, x),
-        lambda g, x, y, *, out: unbroadcast(-g * P["trunc_divide"](x, y), y),
-    ),
-)
-
-
-def _pow(x: Any, y: Any) -> np.ndarray:
-    if type(y) in (int, float):
-        if y == 2:
-            return np.square(x)
-        if y == 0.5:
-            return np.sqrt(x)
-        if y == 3 and getattr(x, "dtype", None) is not None and x.dtype.kind == "f":
-            return x * x * x
-    kind = np.result_type(x, y)
-    if kind.kind in "iu" and np.any(np.less(y, 0)):
-        # Integers to negative powers: 1, -1 or 0 as C++ integer division gives.
-        xs, ys = np.broadcast_arrays(x, y)
-        safe = np.power(xs, np.maximum(ys, 0))
-        odd = np.where(ys % 2 == 0, 1, -1)
-        negative = np.where(xs == 1, 1, np.where(xs == -1, odd, 0))
-        return np.where(ys < 0, negative, safe).astype(kind)
-    return np.power(x, y)
-
-
-def _pow_base(g: Var, x: Var, y: Any, *, out: Var) -> Var | None:
-    if not isinstance(x, Var):
-        return None
-    if isinstance(y, (int, float, complex)):
-        if y == 0:
-            return g * 0.0
-        if y == 1:
-            return like_operand(g, x)
-        if y == 2:
-            return g * (conj(x) * 2.0)
-        if isinstance(y, int):
-            y = float(y)
-        return g * (conj(P["pow"](x, y - 1)) * (y.conjugate() if isinstance(y, complex) else y))
-    if y.dtype is None:
-        return like_operand(g * P["mul"](P["pow"](x, y - 1.0), y), x)
-    power = P["pow"](x, y - 1.0) * y
-    zero = P["eq"](y, 0.0)
-    return like_operand(g * conj(P["where"](zero, 0.0, power)), x)
-
-
-def _pow_exponent(g: Var, x: Any, y: Var, *, out: Var) -> Var | None:
-    if not isinstance(y, Var) or y.dtype is None:
-        return None
-    if not isinstance(x, Var):
-        if x == 0:
-            return like_operand(P["where"](P["ge"](y, 0.0), g * 0.0, g * out * -math.inf), y)
-        import cmath
-
-        log = (
-            cmath.log(x)
-            if isinstance(x, complex) or (x < 0 and y.dtype.is_complex)
-            else (math.log(x) if x > 0 else math.nan)
-        )
-        return like_operand(g * conj(out * log), y)
-    if x.dtype is None:
-        x = P["full"](x, shape=(), dtype=y.dtype)
-    product = out * P["log"](x)
-    if x.dtype.is_complex:
-        return like_operand(g * conj(product), y)
-    settled = P["mul"](P["eq"](x, 0.0), P["ge"](y, 0.0))
-    return like_operand(g * P["where"](settled, 0.0, product), y)
-
-
-binary("pow", "x to the y", _pow, (_pow_base, _pow_exponent))
-
-
-def _extremum(comparison: str) -> tuple[Callable, Callable]:
-    """Gradients of max and min: none to the loser, half to each of equals; all where one is NaN.
-
-    ``comparison`` is what the loser is.
-    """
-
-    def share(g: Var, mine: Any, theirs: Any) -> Var:
-        loses = P["cast"](P[comparison](mine, theirs), dtype=g.dtype)
-        ties = P["cast"](P["eq"](mine, theirs), dtype=g.dtype)
-        return unbroadcast(g * (1.0 - (loses + ties * 0.5)), mine)
-
-    return (
-        lambda g, x, y, *, out: share(g, x, y),
-        lambda g, x, y, *, out: share(g, y, x),
-    )
-
-
-binary("maximum", "the larger, NaN if either is", np.maximum, _extremum("lt"))
-binary("minimum", "the smaller, NaN if either is", np.minimum, _extremum("gt"))
-
-
-def _atan2_gradient(sign: float, position: int) -> Callable:
-    def rule(g: Var, y: Var, x: Var, *, out: Var) -> Var:
-        mine, other = (y, x) if position == 0 else (x, y)
-        return unbroadcast(g * other * sign / (x * x + y * y), mine)
-
-    return rule
-
-
-binary(
-    "atan2",
-    "angle of the point (x, y)",
-    np.arctan2,
-    (_atan2_gradient(1.0, 0), _atan2_gradient(-1.0, 1)),
-)
-
-
-def _copysign(x: Any, y: Any) -> np.ndarray:
-    return np.copysign(x, y)
-
-
-binary(
-    "copysign",
-    "|x| with the sign of y",
-    _copysign,
-    (
-        lambda g, x, y, *, out: unbroadcast(g * P["sign"](x) * P["sign"](out), x),
-        lambda g, x, y, *, out: unbroadcast(g * 0.0, y),
-    ),
-)
-binary(
-    "nextafter",
-    "the next number from x towards y",
-    np.nextafter,
-    (
-        lambda g, x, y, *, out: unbroadcast(P["where"](P["ne"](x, y), g, 0.0), x),
-        lambda g, x, y, *, out: _flat(g, y, out=out),
-    ),
-)
-binary("and", "bitwise (bool: logical) and", np.bitwise_and)
-binary("or", "bitwise (bool: logical) or", np.bitwise_or)
-binary("xor", "bitwise (bool: logical) exclusive or", np.bitwise_xor)
-
-
-def _shift(f: Callable) -> Callable:
-    def reference(x: np.ndarray, y: Any) -> np.ndarray:
-        bits = np.result_type(x).itemsize * 8
-        inside = np.less(y, bits) & np.greater_equal(y, 0)
-        kept = f(x, np.where(inside, y, 0).astype(np.result_type(x)))
-        over = np.less(x, 0) * -1 if f is np.right_shift else 0
-        return np.where(inside, kept, over).astype(np.result_type(x))
-
-    return reference
-
-
-binary("shift_left", "x * 2**y, bits dropped", _shift(np.left_shift))
-binary("shift_right", "x / 2**y, rounded down", _shift(np.right_shift))
-binary("gcd", "greatest common divisor", np.gcd)
-
-
-def _in_dtype(f: Callable) -> Callable:
-    """A comparison in the dtype of its arrays: a number that this does not hold wraps."""
-
-    def reference(x: Any, y: Any) -> np.ndarray:
-        if y.__class__ is int and x.dtype.kind in "iu":
-            y = wrapped(y, x.dtype)
-        elif y.__class__ in (int, float) and x.dtype.kind == "V":
-            # NumPy would compare a bfloat16 as float32.
-            y = x.dtype.type(y)
-        return f(x, y)
-
-    return reference
-
-
-for _name, _meaning, _f in (
-    ("eq", "x == y", np.equal),
-    ("ne", "x != y", np.not_equal),
-    ("lt", "x < y", np.less),
-    ("le", "x <= y", np.less_equal),
-    ("gt", "x > y", np.greater),
-    ("ge", "x >= y", np.greater_equal),
-):
-    binary(_name, _meaning, _in_dtype(_f), rule=truth)
 
 
 def _where(condition: np.ndarray, x: Any, y: Any) -> np.ndarray:

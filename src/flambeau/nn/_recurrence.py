@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import flambeau  # upward: functions by their public names, when called
+from flambeau.functions.precision import wide
 from flambeau.nn import functional as F
 from flambeau.nn._packing import Padded, Places, places_of
 from flambeau.record.macro import function, ops
@@ -86,6 +87,13 @@ def _whole(
     """A layer in one direction over all its steps, as one edge."""
     step, given, at = STEPS[kind], Weights(*weights), tuple(state)
     # One large product for all steps: only the recurrent part has to wait for the step before.
+    if kind == "LSTM" and _is_narrow(sequence, at, given):
+        # Gates, cells and states are rounded once: PyTorch's kernel keeps the first two wide, too.
+        (whole,) = wide(sequence)
+        found = _recurrence(kind, reverse, whole, wide(*at), Weights(*wide(*weights)))
+        found = tuple(x.to(sequence.dtype) for x in found[:2])
+        last = 0 if reverse else sequence.size(0) - 1
+        return (found[0], *[x.select(0, last) for x in found])
     if _is_one_primitive(sequence, at, given):
         found = _recurrence(kind, reverse, sequence, at, given)
         if kind == "LSTM" and flambeau.is_autocast_enabled("cpu"):
@@ -123,6 +131,16 @@ def _is_one_primitive(sequence: Tensor, state: State, weights: Weights) -> bool:
         )
     wide = sequence.dtype in (flambeau.float32, flambeau.float64)
     return wide and all(x.dtype is sequence.dtype for x in given)
+
+
+def _is_narrow(sequence: Tensor, state: State, weights: Weights) -> bool:
+    """Whether all is of 16 bits, without projection: no matter of autocast's."""
+    given = (sequence, *state, *[w for w in weights if w is not None])
+    return (
+        weights.hr is None
+        and not flambeau.is_autocast_enabled("cpu")
+        and all(x.dtype is sequence.dtype and x.dtype.itemsize == 2 for x in given)
+    )
 
 
 def run_all_steps(

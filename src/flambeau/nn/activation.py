@@ -514,3 +514,31 @@ class Tanhshrink(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.tanhshrink(input)
+
+
+SAMPLES = {
+    "nn.Threshold": "0.1, 20.0 | x; 0.5, -1.0, True | x * 1; !0.1",
+    "nn.ReLU": "| x; inplace=True | x * 1; !| truth",
+    "nn.RReLU": "| x; 0.1, 0.4 | x; 0.2, 0.3, inplace=True | x * 1; !0.5, 0.1 | x",
+    "nn.Hardtanh": "| x; -0.5, 2.0 | big; -1, 3, True | x * 1; !1.0, -1.0",
+    "nn.ReLU6": "| big; True | x * 9; !| truth",
+    "nn.Sigmoid": "| x; | big; | s; | i",
+    "nn.Hardsigmoid": "| x; inplace=True | x * 4; !| i",
+    "nn.Tanh": "| x; | big; | c; | empty",
+    "nn.SiLU": "| x; inplace=True | x * 1; !| i",
+    "nn.Mish": "| x; inplace=True | x * 1; !| i",
+    "nn.Hardswish": "| x; inplace=True | x * 4; !| i",
+    "nn.ELU": "| x; 0.3 | x; alpha=2.0, inplace=True | x * 1; !| i",
+    "nn.CELU": "| x; 0.3 | x; alpha=2.0, inplace=True | x * 1; !0.0 | x",
+    "nn.SELU": "| x; inplace=True | x * 1; !| i",
+    "nn.GLU": "| x; 1 | image; dim=-2 | batch; !0 | x",
+    "nn.GELU": "| x; 'tanh' | x; approximate='none' | big; !'erf' | x",
+    "nn.Hardshrink": "| x; 1.0 | x; lambd=0 | s; !| i",
+    "nn.LeakyReLU": "| x; 0.2 | x; negative_slope=0.5, inplace=True | x * 1; !| i",
+    "nn.LogSigmoid": "| x; | big; !| i",
+    "nn.Softplus": "| x; 2 | x; beta=0.5, threshold=0.25 | x; 1.5 | big; !| i",
+    "nn.Softshrink": "| x; 0.25 | x; lambd=0 | s; !-1.0 | x",
+    "nn.PReLU": "| x; 4 | image; 4, 0.5 | x; init=0.1, dtype=torch.float64 | x.double(); !3 | x",
+    "nn.Softsign": "| x; | big; | i",
+    "nn.Tanhshrink": "| x; | big",
+}

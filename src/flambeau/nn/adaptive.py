@@ -164,3 +164,10 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         if bool((output < self.shortlist_size).all()):
             return output
         return self._get_full_log_prob(input, head_output).argmax(dim=1)
+
+
+SAMPLES = {
+    "nn.AdaptiveLogSoftmaxWithLoss": "4, 12, [3, 7] | x, labels; 4, 12, [2], 2.0, True | x, labels;"
+    " 4, 8, (3, 5), div_value=1.5 | v, labels[0]; !4, 12, [7, 3]; !4, 12, [3, 12];"
+    " !4, 12, [3] | x, labels + 12; !4, 12, [3] | cube, labels",
+}

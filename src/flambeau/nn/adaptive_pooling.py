@@ -112,3 +112,13 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """
 
     _ndim = 3
+
+
+SAMPLES = {
+    "nn.AdaptiveAvgPool1d": "4 | line; (3,) | line[0]; output_size=1 | line; !2 | v",
+    "nn.AdaptiveAvgPool2d": "3 | image; (4, None) | image; (1, 7) | image[0]; !2 | x",
+    "nn.AdaptiveAvgPool3d": "2 | volume; (None, 1, 3) | volume; (5, 2, 2) | volume[0]; !2 | x",
+    "nn.AdaptiveMaxPool1d": "4 | line; 2, return_indices=True | line; (3,) | line[0]; !2 | v",
+    "nn.AdaptiveMaxPool2d": "3 | image; (4, None) | image; (2, 3), True | image[0]; !2 | x",
+    "nn.AdaptiveMaxPool3d": "2 | volume; (None, 1, 3), return_indices=True | volume; !2 | x",
+}

@@ -204,3 +204,16 @@ def _swapped(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor,
     """Batch and length exchanged; what was one tensor stays one, for one projection to do."""
     swapped = {id(t): t.transpose(1, 0) for t in (query, key, value)}
     return swapped[id(query)], swapped[id(key)], swapped[id(value)]
+
+
+SAMPLES = {
+    "nn.MultiheadAttention": "4, 2 | sequence, sequence, sequence;"
+    " 4, 1, bias=False, batch_first=True | sequence, sequence * 2, sequence, need_weights=False;"
+    " 4, 4, add_bias_kv=True, add_zero_attn=True | x, y, y, average_attn_weights=False;"
+    " 4, 2, kdim=3, vdim=5 | x, tall[:, :3], torch.cat([wide, wide[:2]]);"
+    " 4, 2 | sequence, sequence, sequence, key_padding_mask=tokens > 6;"
+    " 4, 2 | x, y, y, attn_mask=wide[:, :3];"
+    " 4, 2 | x, x, x, attn_mask=torch.ones(3, 3).triu(1).bool(), is_causal=True;"
+    " 4, 2, 0.25 | x, y, y; !4, 3; !0, 2; !4, 2 | x, y, sequence; !4, 2 | wide, wide, wide;"
+    " !4, 2 | x, x, x, is_causal=True",
+}

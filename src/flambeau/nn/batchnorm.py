@@ -324,3 +324,17 @@ class LazyBatchNorm3d(_LazyNormBase, BatchNorm3d):
     """
 
     cls_to_become = BatchNorm3d
+
+
+SAMPLES = {
+    "nn.BatchNorm1d": "4 | x; 4 | line; 4, 0.1, 0.5, False | x; 4, momentum=None | line;"
+    " 4, track_running_stats=False | x; 4, affine=False, track_running_stats=False | line;"
+    " !4 | image; !3 | x; !4 | v",
+    "nn.BatchNorm2d": "4 | image; 4, 1e-3, None | image; 4, affine=False | image;"
+    " 4, track_running_stats=False | image; !4 | x; !4 | line",
+    "nn.BatchNorm3d": "2 | volume; 2, momentum=0.5 | volume; 2, affine=False | volume; !2 | image",
+    "nn.SyncBatchNorm": "4 | x; 4, momentum=None | image; 4, affine=False | line; !4 | v",
+    "nn.LazyBatchNorm1d": "| x; 0.1, 0.5, False | line; track_running_stats=False | x; !| image",
+    "nn.LazyBatchNorm2d": "| image; momentum=None | image; !| x",
+    "nn.LazyBatchNorm3d": "| volume; affine=False | volume; !| x",
+}

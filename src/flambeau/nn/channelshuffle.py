@@ -28,3 +28,8 @@ class ChannelShuffle(Module):
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"
+
+
+SAMPLES = {
+    "nn.ChannelShuffle": "2 | image; 4 | line; 1 | volume; !3 | image; !2 | v",
+}

@@ -268,3 +268,31 @@ class CTCLoss(_Loss):
             self.reduction,
             self.zero_infinity,
         )
+
+
+SAMPLES = {
+    "nn.NLLLoss": "| x, labels; mask + 0.5 | x, labels;"
+    " ignore_index=1, reduction='sum' | x, labels;"
+    " reduction='none' | line, place[:2].repeat(1, 3)[:, :9]; !reduction='nothing' | x, labels;"
+    " !| x, u",
+    "nn.NLLLoss2d": "| image, k[:2, :1, None].expand(2, 6, 5);"
+    " mask + 0.5, reduction='sum' | image, k[:2, :1, None].expand(2, 6, 5); !| image, labels",
+    "nn.CrossEntropyLoss": "| x, labels; mask + 0.5, label_smoothing=0.1 | x, labels;"
+    " ignore_index=1 | x, labels; reduction='none' | line, place[:2].repeat(1, 3)[:, :9];"
+    " | x, y.softmax(1); !reduction='nothing' | x, labels; !| x, u;"
+    " !label_smoothing=2.0 | x, labels",
+    "nn.BCELoss": "| unit, truth.float(); mask * 2.0 | unit, truth.float();"
+    " reduction='none' | unit, truth.float(); !reduction='nothing' | unit, unit; !| unit, v",
+    "nn.BCEWithLogitsLoss": "| x, truth.float(); mask * 2.0, pos_weight=mask + 0.5 | x, unit;"
+    " reduction='sum' | big, unit; !reduction='nothing' | x, unit; !| x, v",
+    "nn.MultiLabelMarginLoss": "| x, place - 1; reduction='none' | x, k; reduction='sum' | v, k[0];"
+    " !| x, labels",
+    "nn.MultiLabelSoftMarginLoss": "| x, truth.float(); mask + 0.5 | x, unit;"
+    " reduction='none' | x, unit; !| x, tall",
+    "nn.MultiMarginLoss": "| x, labels; 2, 0.5 | x, labels;"
+    " weight=mask + 0.5, reduction='sum' | x, labels; reduction='none' | v, labels[0]; !3; !| x, u",
+    "nn.CTCLoss": "| sequence.log_softmax(2), torch.tensor([[1, 2], [3, 3]]), (5, 4), (2, 1);"
+    " 3, 'sum' | sequence.log_softmax(2), torch.tensor([[0, 2], [1, 1]]), (5, 5), (2, 2);"
+    " zero_infinity=True, reduction='none' | sequence.log_softmax(2), torch.tensor([[1, 1, 1, 1],"
+    " [1, 2, 3, 1]]), (5, 5), (4, 4); !| sequence, torch.tensor([[1, 2], [3, 3]]), (6, 4), (2, 1)",
+}

@@ -340,3 +340,15 @@ def add_entries(target: Any, entries: Any, kind: str) -> None:
                 f"{kind} update sequence element #{i} has length {len(pair)}; 2 is required"
             )
         target[pair[0]] = pair[1]
+
+
+SAMPLES = {
+    "nn.Sequential": "| x; nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2, bias=False) | x;"
+    " nn.Sequential(nn.Linear(4, 4), nn.Sigmoid()), nn.Identity() | x;"
+    " nn.BatchNorm1d(4), nn.Dropout(0.25) | x; !nn.Linear(4, 3), nn.Linear(4, 3) | x; !3; !nn.ReLU",
+    "nn.ModuleList": "; [nn.Linear(4, 3), nn.ReLU()]; [nn.Linear(2, 2) for _ in range(3)]; !3;"
+    " ![nn.ReLU]; ![nn.ReLU()] | x",
+    "nn.ModuleDict": "; {'a': nn.Linear(4, 3), 'b': nn.ReLU()}; [('one', nn.Conv1d(2, 2, 1))]; !3;"
+    " !{'a': 1}; !{'keys': nn.ReLU()}; !{'a.b': nn.ReLU()}; !{'a': nn.ReLU()} | x",
+    "nn.Container": "a=nn.Linear(2, 3); a=nn.ReLU(), b=nn.Linear(1, 1); !a=3",
+}

@@ -367,3 +367,28 @@ class ConvTranspose3d(_ConvTransposeNd):
     """
 
     _ndim = 3
+
+
+SAMPLES = {
+    "nn.Conv1d": "4, 6, 3 | line; 4, 2, (2,), 2, 1, 2, bias=False | line;"
+    " 4, 4, 3, padding='same', groups=2 | line; 4, 2, 3, padding=2, padding_mode='circular' | line;"
+    " 4, 2, 3, padding='same', padding_mode='reflect' | line; 4, 2, 1 | line[0]; !3, 2, 2 | line;"
+    " !4, 3, 2, groups=2; !4, 2, 3, padding='full'; !4, 2, 3, 2, padding='same';"
+    " !4, 2, 3, padding_mode='mirror'",
+    "nn.Conv2d": "4, 3, 2 | image; 4, 6, (3, 2), 2, (1, 0), groups=2 | image;"
+    " 4, 4, 3, padding='same', groups=4, bias=False | image;"
+    " 4, 2, 2, dilation=(2, 1), padding='valid' | image[0];"
+    " 4, 2, 3, padding=(2, 1), padding_mode='replicate' | image; !3, 2, 2 | image; !4, 2, 2 | x;"
+    " !4, 2, 2, stride=0 | image; !4, 2, 9 | image; !5, 4, 2, groups=2",
+    "nn.Conv3d": "2, 3, 2 | volume; 2, 4, (2, 1, 3), (2, 1, 1), (0, 1, 1), groups=2 | volume;"
+    " 2, 2, 3, padding=1, padding_mode='zeros', bias=False | volume[0];"
+    " 2, 1, 2, padding='same', padding_mode='circular' | volume; !2, 2, 2 | x",
+    "nn.ConvTranspose1d": "4, 3, 3 | line; 4, 2, 3, 2, 1, 1 | line;"
+    " 4, 6, 2, groups=2, bias=False, dilation=3 | line; 4, 2, 3, 2 | line, (20,);"
+    " !4, 2, 3, padding_mode='reflect'; !4, 2, 3, 2 | line, (99,); !3, 2, 3 | line",
+    "nn.ConvTranspose2d": "4, 3, 3 | image; 4, 2, (2, 3), (2, 1), (1, 0), (1, 0) | image;"
+    " 4, 4, 2, groups=4, dilation=2 | image[0]; 4, 2, 3, stride=2 | image, output_size=(14, 12);"
+    " !4, 2, 3 | x",
+    "nn.ConvTranspose3d": "2, 3, 2 | volume; 2, 2, (1, 2, 3), 2, (0, 1, 1), 1, 2, False | volume;"
+    " 2, 1, 2, dilation=(1, 1, 2) | volume[0]; !2, 2, 2 | x",
+}

@@ -49,3 +49,9 @@ class CosineSimilarity(Module):
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return F.cosine_similarity(x1, x2, self.dim, self.eps)
+
+
+SAMPLES = {
+    "nn.PairwiseDistance": "| x, y; 1.0, 0.1, True | x, y; p=inf | x, row; | v, w; !| x, u",
+    "nn.CosineSimilarity": "| x, y; 0, 0.5 | x, y; dim=-1 | x, row; !2 | x, y",
+}

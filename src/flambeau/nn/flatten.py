@@ -88,3 +88,12 @@ def _check_named_sizes(sizes: Any) -> None:
                 "unflattened_size must be tuple of tuples, but found element of type "
                 f"{type(pair).__name__} at pos {i}"
             )
+
+
+SAMPLES = {
+    "nn.Flatten": "| image; 0 | x; 1, 2 | image; start_dim=-2 | cube; | v[:, None]; !3 | x;"
+    " !2, 1 | image",
+    "nn.Unflatten": "1, (2, 2) | x; -1, (3, -1) | line;"
+    " dim=1, unflattened_size=torch.Size([4, 1]) | x; !1, (3, 2) | x; !1, 4; !'c', (2, 2) | x;"
+    " !4, (2, 2) | x",
+}

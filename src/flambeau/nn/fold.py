@@ -82,3 +82,11 @@ class Unfold(Module):
             f"kernel_size={self.kernel_size}, dilation={self.dilation}, "
             f"padding={self.padding}, stride={self.stride}"
         )
+
+
+SAMPLES = {
+    "nn.Fold": "(4, 4), 2 | line; (6, 6), 2, 1, 0, 2 | line;"
+    " (4, 4), (2, 2), padding=1, stride=2 | line[0]; !(5, 5), 2 | line",
+    "nn.Unfold": "2 | image; (3, 2), 2, 1 | image; kernel_size=2, stride=(2, 1) | image[0];"
+    " !7 | image",
+}

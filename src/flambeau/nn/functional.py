@@ -40,6 +40,17 @@ from flambeau.functions.nn.attention import (  # noqa: F401
     multi_head_attention_forward,
     scaled_dot_product_attention,
 )
+from flambeau.functions.nn.average_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+)
 from flambeau.functions.nn.classes import (
     cross_entropy,
     linear_cross_entropy,
@@ -106,6 +117,23 @@ from flambeau.functions.nn.margins import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from flambeau.functions.nn.max_pooling import (
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
+    max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d,
+    max_pool2d_with_indices,
+    max_pool3d,
+    max_pool3d_with_indices,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
 from flambeau.functions.nn.normalization import (
     batch_norm,
     group_norm,
@@ -126,32 +154,6 @@ from flambeau.functions.nn.patches import (
     pixel_unshuffle,
     unfold,
 )
-from flambeau.functions.nn.pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool1d_with_indices,
-    adaptive_max_pool2d,
-    adaptive_max_pool2d_with_indices,
-    adaptive_max_pool3d,
-    adaptive_max_pool3d_with_indices,
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    lp_pool1d,
-    lp_pool2d,
-    lp_pool3d,
-    max_pool1d,
-    max_pool1d_with_indices,
-    max_pool2d,
-    max_pool2d_with_indices,
-    max_pool3d,
-    max_pool3d_with_indices,
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
-)
 from flambeau.functions.nn.resampling import (
     affine_grid,
     grid_sample,
@@ -171,6 +173,12 @@ from flambeau.functions.nn.softmax import (
     softmin,
 )
 from flambeau.functions.pointwise import sigmoid, tanh
+from flambeau.overrides import (  # noqa: F401
+    handle_torch_function,
+    has_torch_function,
+    has_torch_function_unary,
+    has_torch_function_variadic,
+)
 
 __all__ = [
     "adaptive_avg_pool1d",

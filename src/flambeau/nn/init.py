@@ -408,3 +408,45 @@ kaiming_uniform = _deprecated(kaiming_uniform_)
 kaiming_normal = _deprecated(kaiming_normal_)
 orthogonal = _deprecated(orthogonal_)
 sparse = _deprecated(sparse_)
+
+
+SAMPLES = {
+    "nn.init.calculate_gain": "'linear'; 'conv2d'; 'sigmoid'; 'tanh'; 'relu'; 'leaky_relu';"
+    " 'leaky_relu', 0.2; 'selu'; !'softmax'; !'leaky_relu', 'a'",
+    "nn.init.uniform_": "torch.empty(3, 4); torch.empty(3, 4), -1.0, 2.0; torch.empty(0);"
+    " torch.empty(20, dtype=torch.float64), b=3; !torch.empty(3), 2.0, 1.0; !i",
+    "nn.init.normal_": "torch.empty(3, 4); torch.empty(20), 2.0, 0.5; torch.empty(5), std=0.0;"
+    " !torch.empty(3), 0.0, -1.0; !i",
+    "nn.init.trunc_normal_": "torch.empty(3, 4); torch.empty(20), 1.0, 2.0, -1.0, 1.5;"
+    " torch.empty(3, 4), std=0.02",
+    "nn.init.constant_": "torch.empty(3, 4), 0.3; torch.empty(2, dtype=torch.int64), 7;"
+    " !torch.empty(2)",
+    "nn.init.ones_": "torch.empty(3, 4); torch.empty(2, dtype=torch.int64)",
+    "nn.init.zeros_": "torch.empty(3, 4); torch.empty(2, dtype=torch.bool)",
+    "nn.init.eye_": "torch.empty(3, 4); torch.empty(4, 3); !torch.empty(3); !torch.empty(2, 3, 4)",
+    "nn.init.dirac_": "torch.empty(3, 4, 5); torch.empty(4, 2, 3, 3), 2;"
+    " torch.empty(2, 2, 1, 2, 3); !torch.empty(3, 4); !torch.empty(3, 2, 3), 2",
+    "nn.init.xavier_uniform_": "torch.empty(3, 4); torch.empty(3, 4, 2), 2.0; !torch.empty(3)",
+    "nn.init.xavier_normal_": "torch.empty(3, 4); torch.empty(3, 4, 2, 2), gain=0.5;"
+    " !torch.empty(3)",
+    "nn.init.kaiming_uniform_": "torch.empty(3, 4); torch.empty(3, 4, 2), 0.2, 'fan_out';"
+    " torch.empty(3, 4), nonlinearity='tanh'; torch.empty(0, 4); !torch.empty(3);"
+    " !torch.empty(3, 4), mode='fan'; !torch.empty(3, 4), nonlinearity='abs'",
+    "nn.init.kaiming_normal_": "torch.empty(3, 4); torch.empty(3, 4, 2), 0.2, 'fan_out';"
+    " torch.empty(3, 4), nonlinearity='relu'; !torch.empty(3); !torch.empty(3, 4), mode='fan'",
+    "nn.init.orthogonal_": "torch.empty(3, 4); torch.empty(4, 3), 2.0; torch.empty(3, 2, 2);"
+    " torch.empty(4, 4), gain=0.5; !torch.empty(3)",
+    "nn.init.sparse_": "torch.empty(5, 4), 0.4; torch.empty(4, 3), sparsity=0.25, std=1.0;"
+    " !torch.empty(3), 0.1; !torch.empty(2, 2, 2), 0.1",
+    "nn.init.uniform": "torch.empty(3, 4), -1.0, 2.0",
+    "nn.init.normal": "torch.empty(3, 4), 2.0, 0.5",
+    "nn.init.constant": "torch.empty(3, 4), 0.3",
+    "nn.init.eye": "torch.empty(3, 4); !torch.empty(3)",
+    "nn.init.dirac": "torch.empty(3, 4, 5); !torch.empty(3, 4)",
+    "nn.init.xavier_uniform": "torch.empty(3, 4), 2.0; !torch.empty(3)",
+    "nn.init.xavier_normal": "torch.empty(3, 4); !torch.empty(3)",
+    "nn.init.kaiming_uniform": "torch.empty(3, 4), 0.2; !torch.empty(3)",
+    "nn.init.kaiming_normal": "torch.empty(3, 4), mode='fan_out'; !torch.empty(3)",
+    "nn.init.orthogonal": "torch.empty(3, 4); !torch.empty(3)",
+    "nn.init.sparse": "torch.empty(5, 4), 0.4; !torch.empty(3), 0.1",
+}

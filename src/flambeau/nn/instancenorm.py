@@ -187,3 +187,17 @@ class LazyInstanceNorm3d(_LazyInstanceNorm, InstanceNorm3d):
     """
 
     cls_to_become = InstanceNorm3d
+
+
+SAMPLES = {
+    "nn.InstanceNorm1d": "4 | line; 4, 0.1, affine=True | line; 4, track_running_stats=True | line;"
+    " 4, momentum=0.5, track_running_stats=True, affine=True | line[0]; !4 | image;"
+    " !4 | line[:, :, :1]",
+    "nn.InstanceNorm2d": "4 | image; 4, affine=True | image[0]; 4, 1e-3, 0.5, True, True | image;"
+    " !4 | x",
+    "nn.InstanceNorm3d": "2 | volume; 2, affine=True, track_running_stats=True | volume[0]; !2 | x",
+    "nn.LazyInstanceNorm1d": "| line; affine=True | line; track_running_stats=True | line;"
+    " !| image",
+    "nn.LazyInstanceNorm2d": "| image; affine=True, track_running_stats=True | image; !| x",
+    "nn.LazyInstanceNorm3d": "| volume; affine=True | volume; !| x",
+}

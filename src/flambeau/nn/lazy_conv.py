@@ -171,3 +171,13 @@ class LazyConvTranspose3d(_LazyConvTranspose, conv.ConvTranspose3d):
     """
 
     cls_to_become = conv.ConvTranspose3d
+
+
+SAMPLES = {
+    "nn.LazyConv1d": "6, 3 | line; 4, 3, padding='same', groups=2, bias=False | line; !3, 2 | x[0]",
+    "nn.LazyConv2d": "3, 2 | image; 4, (3, 2), 2, (1, 0), groups=4 | image; !3, 2 | x",
+    "nn.LazyConv3d": "3, 2 | volume; 4, (2, 1, 3), bias=False | volume[0]; !3, 2 | x",
+    "nn.LazyConvTranspose1d": "3, 3 | line; 4, 3, 2, 1, 1, groups=2 | line; !3, 2 | image",
+    "nn.LazyConvTranspose2d": "3, 3 | image; 4, (2, 3), 2, bias=False | image[0]; !3, 2 | x",
+    "nn.LazyConvTranspose3d": "3, 2 | volume; 4, (1, 2, 3), groups=2 | volume; !3, 2 | x",
+}

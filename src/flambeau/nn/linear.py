@@ -187,3 +187,14 @@ class LazyLinear(LazyModuleMixin, Linear):
                     f"in_features from self.weight: {self.weight.shape[-1]}"
                 )
             self.in_features = input.shape[-1]
+
+
+SAMPLES = {
+    "nn.Identity": "| x; 4, unused=True | i; | c",
+    "nn.Linear": "4, 3 | x; 4, 2, bias=False | cube; 4, 0 | x; 4, 1 | v; 4, 3 | empty;"
+    " 4, 2, dtype=torch.float64 | x.double(); 4, 2, dtype=torch.complex64 | c; !3, 2 | x;"
+    " !4, 3 | i; !-1, 2; !4, 2.5",
+    "nn.Bilinear": "4, 4, 3 | x, y; 4, 3, 2, False | v, u; 4, 4, 1 | cube, cube * 2; !0, 4, 3;"
+    " !4, 4, 3 | x, tall; !4, 4, 3 | x, v",
+    "nn.LazyLinear": "3 | x; 2, False | cube; !2 | i",
+}

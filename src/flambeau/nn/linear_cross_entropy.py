@@ -124,3 +124,15 @@ class LinearCrossEntropyLoss(_WeightedLoss):
             f"reduction={self.reduction}, ignore_index={self.ignore_index}, "
             f"label_smoothing={self.label_smoothing}, options={self.options}"
         )
+
+
+SAMPLES = {
+    "nn.LinearCrossEntropyLoss": "4, 5 | x, labels;"
+    " 4, 5, bias=True, reduction='sum', label_smoothing=0.1 | x, labels;"
+    " 4, 4, weight=mask + 0.5, ignore_index=1 | x, labels;"
+    " 4, 5, options=nn.LinearCrossEntropyOptions(batch_chunk_size=2) | x, labels;"
+    " 4, 5, out_features=(2,) | x, place[:, :2]; !4, 5 | wide, labels;"
+    " !4, 5, reduction='nothing' | x, labels",
+    "nn.LinearCrossEntropyOptions": "; batch_chunk_size=3, chunking_method='aspect_ratio:2';"
+    " acc_policy='compact'; !acc_policy='none'; !chunking_method='rows'; !batch_chunk_size=0",
+}

@@ -369,3 +369,34 @@ class TripletMarginWithDistanceLoss(_Loss):
             swap=self.swap,
             reduction=self.reduction,
         )
+
+
+SAMPLES = {
+    "nn.L1Loss": "| x, y; reduction='sum' | s, s * 2; reduction='none' | x, y;"
+    " !reduction='nothing' | x, y; !| x, u",
+    "nn.MSELoss": "| x, y; reduction='sum' | x, y; reduction='none' | x, y;"
+    " !reduction='nothing' | x, y; !| x, u",
+    "nn.SmoothL1Loss": "| x, y; beta=0.3 | x, y; reduction='none', beta=0.0 | big, y;"
+    " !beta=-1.0 | x, y; !| x, u",
+    "nn.HuberLoss": "| x, y; 'sum', 0.3 | x, y; reduction='none' | big, y; !delta=0.0 | x, y;"
+    " !| x, u",
+    "nn.PoissonNLLLoss": "| x, k.float(); False | positive, k * 1.0;"
+    " full=True, reduction='sum' | x, k * 1.0;"
+    " log_input=False, eps=0.1, reduction='none' | positive, k * 1.0; !reduction='nothing' | x, y",
+    "nn.GaussianNLLLoss": "| x, y, positive; full=True, reduction='none' | x, y, positive[:, 0];"
+    " eps=1.0, reduction='sum' | x, y, 0.5; !| x, y, -positive;"
+    " !reduction='nothing' | x, y, positive",
+    "nn.KLDivLoss": "| x.log_softmax(1), y.softmax(1); reduction='batchmean' | x, unit;"
+    " reduction='sum', log_target=True | x, y; !reduction='nothing' | x, unit",
+    "nn.HingeEmbeddingLoss": "| x, y.sign(); 0.3 | u, signs; margin=2.0, reduction='none' | x, i;"
+    " !| x, signs",
+    "nn.SoftMarginLoss": "| x, i.sign(); reduction='none' | big, i; !| x, signs",
+    "nn.CosineEmbeddingLoss": "| x, y, signs; 0.5 | x, y, signs;"
+    " margin=-0.2, reduction='none' | x, y, signs; !| x, y, v",
+    "nn.MarginRankingLoss": "| x, y, i.sign(); 0.3 | u, u * 0.5, signs;"
+    " margin=1, reduction='none' | x, y, signs[:, None]; !| x, y, signs",
+    "nn.TripletMarginLoss": "| x, y, z; 0.3, 1.0, swap=True | x, y, z;"
+    " p=inf, eps=0.1, reduction='none' | x, y, z; | v, w, v * 2; !| x, y, u; !margin=-1.0",
+    "nn.TripletMarginWithDistanceLoss": "| x, y, z; swap=True, margin=0.5 | x, y, z;"
+    " distance_function=nn.CosineSimilarity(), reduction='none' | x, y, z; !margin=0.0; !| x, y, u",
+}

@@ -24,7 +24,7 @@ from flambeau.nn._module_hooks import (
 from flambeau.nn._module_state import State
 from flambeau.nn._module_walk import Walk
 from flambeau.nn._names import typename
-from flambeau.nn.parameter import Buffer, Parameter
+from flambeau.nn.parameter import Buffer, Parameter, is_lazy
 from flambeau.nn.registry import Hooks, Registry
 from flambeau.tensor import Tensor
 
@@ -72,6 +72,16 @@ def _forward_unimplemented(self: Any, *input: Any) -> None:
 def _addindent(text: str, by: int) -> str:
     first, *rest = text.split("\n")
     return "\n".join([first, *(" " * by + line for line in rest)])
+
+
+def _moved(t: Tensor, device: Any) -> Tensor:
+    try:
+        return t.to(device)
+    except NotImplementedError as error:
+        raise NotImplementedError(
+            f"{error} Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when "
+            "moving module from meta to a different device."
+        ) from None
 
 
 class Module(Walk, State, Hooked):
@@ -385,7 +395,10 @@ class Module(Walk, State, Hooked):
                     grad.data = changed
         for name, buffer in self._buffers.items():
             if buffer is not None:
-                self._buffers[name] = fn(buffer)
+                changed = fn(buffer)
+                if is_lazy(buffer) and changed is not buffer:
+                    buffer.data, changed = changed, buffer
+                self._buffers[name] = changed
         return self
 
     def apply(self, fn: Callable[[Module], None]) -> Module:
@@ -420,7 +433,12 @@ class Module(Walk, State, Hooked):
                 device = value
         if device is not None:
             # Says so where the device does not exist.
-            flambeau.empty(0, device=device)
+            meta = flambeau.empty(0, device=device).is_meta
+            self._apply(lambda t: t if t.is_meta is meta else _moved(t, device))
+        memory_format = kwargs.get("memory_format")
+        if memory_format is not None:
+            # Only what has channels to be last.
+            self._apply(lambda t: t.to(memory_format=memory_format) if t.dim() in (4, 5) else t)
         if dtype is None:
             return self
         if not (dtype.is_floating_point or dtype.is_complex):
@@ -460,11 +478,11 @@ class Module(Walk, State, Hooked):
 
     def bfloat16(self) -> Module:
         """Converts the floating parameters and buffers to bfloat16."""
-        return self._floating(flambeau.bfloat16)
+        return self._apply(lambda t: t.bfloat16() if t.is_floating_point() else t)
 
     def cpu(self) -> Module:
-        """The module: it is on the CPU."""
-        return self
+        """The module: it is on the CPU. ``NotImplementedError`` for one on the meta device."""
+        return self._apply(lambda t: t.cpu())
 
     def cuda(self, device: Any = None) -> Module:
         """Raises as :func:`flambeau.empty` does for a device that does not exist."""

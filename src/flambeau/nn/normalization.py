@@ -242,3 +242,15 @@ class RMSNorm(Module):
         return (
             f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
+
+
+SAMPLES = {
+    "nn.LocalResponseNorm": "2 | line; 3, 0.5, 0.5, 2.0 | image; 1, alpha=1.0 | volume; !2 | x",
+    # PyTorch's gradient is not that of its running sum, which keeps the first channel.
+    "nn.CrossMapLRN2d": "2 | image # no-grad; 3, 0.5, 0.5, 2 | image # no-grad; !2 | x",
+    "nn.LayerNorm": "4 | x; (3, 4) | cube; [4], 0.1, False | x; 4, bias=False | cube; 4 | empty;"
+    " !5 | x; !(3, 4) | v; !4 | i",
+    "nn.GroupNorm": "2, 4 | line; 4, 4, 0.1 | image; 1, 4, affine=False | x;"
+    " 2, 2, bias=False | volume; !3, 4; !2, 4 | v; !2, 6 | line",
+    "nn.RMSNorm": "4 | x; (3, 4), 0.1 | cube; 4, elementwise_affine=False | x; !5 | x; !3 | v",
+}

@@ -221,3 +221,23 @@ class CircularPad3d(_CircularPadNd):
     """
 
     _ndim = 3
+
+
+SAMPLES = {
+    "nn.ConstantPad1d": "2, 0.5 | line; (1, 0), -1 | x; (-1, 2), 3.0 | i; !2 | x;"
+    " !(1, 2, 3), 0.0 | x",
+    "nn.ConstantPad2d": "2, 0.5 | image; (1, 0, -1, 2), -1.0 | cube; 1, 7 | truth; !2 | x",
+    "nn.ConstantPad3d": "1, 0.5 | volume; (1, 0, 2, 1, 0, 3), -1.0 | image; !1, 2.0 | x",
+    "nn.ZeroPad1d": "2 | line; (1, 0) | x; !(1, 2, 3) | x",
+    "nn.ZeroPad2d": "2 | image; (1, 0, -1, 2) | cube; (1, 1, 1, 1) | c",
+    "nn.ZeroPad3d": "1 | volume; (1, 0, 2, 1, 0, 3) | image; !1 | x",
+    "nn.ReflectionPad1d": "2 | line; (3, 1) | x; !9 | line; !1 | v",
+    "nn.ReflectionPad2d": "2 | image; (3, 1, 0, 2) | cube; !6 | image; !1 | v",
+    "nn.ReflectionPad3d": "1 | volume; (1, 0, 2, 1, 0, 3) | volume[0]; !3 | volume; !1 | x",
+    "nn.ReplicationPad1d": "2 | line; (5, 1) | x; !1 | v",
+    "nn.ReplicationPad2d": "2 | image; (3, 1, 0, 6) | cube; !1 | v",
+    "nn.ReplicationPad3d": "1 | volume; (1, 0, 2, 1, 0, 3) | volume[0]; !1 | x",
+    "nn.CircularPad1d": "2 | line; (3, 1) | x; !10 | line; !1 | v",
+    "nn.CircularPad2d": "2 | image; (3, 1, 0, 2) | cube; !7 | image; !1 | v",
+    "nn.CircularPad3d": "1 | volume; (1, 0, 2, 1, 0, 3) | volume[0]; !4 | volume; !1 | x",
+}

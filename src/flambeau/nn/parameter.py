@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flambeau
+from flambeau.functions.overriding import disabled
 from flambeau.record.builder import shared
 from flambeau.record.meta import meta
 from flambeau.tensor import Tensor
@@ -56,6 +57,9 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     Parameter containing:
     tensor([1., 2.], requires_grad=True)
     """
+
+    # What is computed of parameters is no parameter.
+    __torch_function__ = disabled
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Any:
         if data is None:
@@ -110,6 +114,8 @@ class Buffer(Tensor, metaclass=_BufferMeta):
     ['count']
     """
 
+    __torch_function__ = disabled
+
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
         if data is None:
             data = flambeau.empty(0)
@@ -122,6 +128,7 @@ class Buffer(Tensor, metaclass=_BufferMeta):
 class UninitializedTensorMixin:
     """What a parameter and a buffer without a shape share."""
 
+    __torch_function__ = disabled
     cls_to_become: type = Tensor
 
     @property
@@ -139,6 +146,13 @@ class UninitializedTensorMixin:
         value = flambeau.empty(shape, device=device or self.device, dtype=dtype or self.data.dtype)
         self.__class__ = self.cls_to_become
         self.data = value
+
+    def bfloat16(self) -> Any:
+        """Raises: ``ValueError``, as in PyTorch, which knows the other dtypes' methods alone."""
+        raise ValueError(
+            "Attempted to use an uninitialized parameter in bfloat16. Call `forward` to initialize "
+            "the parameters before, or convert them by `to`."
+        )
 
     def share_memory_(self) -> None:
         """Raises: ``RuntimeError``: there is no memory to share yet."""
@@ -206,3 +220,9 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
 
 # Calls with parameters take the fast path too.
 shared["TENSORS"].add(Parameter)
+
+
+SAMPLES = {
+    "nn.Parameter": "; x.detach(); x, requires_grad=False; i, False; x * 1; !i; !3.0",
+    "nn.Buffer": "; x.detach(); i, persistent=False; !3.0",
+}

@@ -234,3 +234,11 @@ class ParameterDict(Module):
     def __ior__(self, other: ParameterDict) -> ParameterDict:
         self.update(other)
         return self
+
+
+SAMPLES = {
+    "nn.ParameterList": "; [nn.Parameter(torch.ones(2)), nn.Parameter(torch.zeros(2, 3))];"
+    " [torch.ones(2), 3, 'a']; !3",
+    "nn.ParameterDict": "; {'a': nn.Parameter(torch.ones(2)), 'b': torch.zeros(2, 3)};"
+    " [('one', nn.Parameter(torch.ones(1)))]; !3",
+}

@@ -49,3 +49,9 @@ class PixelUnshuffle(Module):
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
+
+
+SAMPLES = {
+    "nn.PixelShuffle": "2 | image; 2 | image[0]; 1 | cube; !3 | image; !2 | x",
+    "nn.PixelUnshuffle": "2 | batch; 4 | batch.reshape(1, 2, 4, 4); !2 | image; !2 | x",
+}

@@ -387,3 +387,36 @@ class LPPool3d(_LPPoolNd):
     """
 
     _ndim = 3
+
+
+SAMPLES = {
+    "nn.MaxPool1d": "2 | line; 3, 2, 1 | line; 2, dilation=2, ceil_mode=True | line[0];"
+    " 3, return_indices=True | line; !2, padding=2 | line; !2 | v; !10 | line",
+    "nn.MaxPool2d": "2 | image; (3, 2), 1, (1, 0) | image; 2, 2, 1, 2, ceil_mode=True | image[0];"
+    " 3, return_indices=True | image; 2 | i[None]; !7 | image; !2 | x",
+    "nn.MaxPool3d": "2 | volume; (2, 1, 3), 1, (1, 0, 1) | volume;"
+    " 2, 1, 1, 2, True, True | volume[0]; !5 | volume; !2 | x",
+    "nn.MaxUnpool1d": "3 | *F.max_pool1d(line, 3, return_indices=True);"
+    " 2 | *F.max_pool1d(line, 2, return_indices=True), (9,); !2 | line, place",
+    "nn.MaxUnpool2d": "(2, 1) | *F.max_pool2d(image, (2, 1), return_indices=True);"
+    " (3, 2), padding=0 | *F.max_pool2d(image, (3, 2), return_indices=True), output_size=(6, 5);"
+    " !2 | image, i",
+    "nn.MaxUnpool3d": "(2, 3, 5) | *F.max_pool3d(volume, (2, 3, 5), return_indices=True);"
+    " (2, 1, 2) | *F.max_pool3d(volume, (2, 1, 2), return_indices=True), (4, 3, 5); !2 | volume, i",
+    "nn.AvgPool1d": "2 | line; 3, 2, 1 | line; 3, 2, 1, True, False | line[0];"
+    " !2, padding=2 | line; !2 | v",
+    "nn.AvgPool2d": "2 | image; (3, 2), 1, (1, 0) | image; 3, 2, 1, True, False | image;"
+    " 2, divisor_override=3 | image[0]; !7 | image",
+    "nn.AvgPool3d": "2 | volume; (2, 1, 3), 1, (1, 0, 1) | volume;"
+    " 2, 2, 1, True, False | volume[0]; 2, divisor_override=5 | volume; !2 | x",
+    "nn.FractionalMaxPool2d": "2, 3 | image; (3, 2), output_ratio=(0.5, 0.7) | image;"
+    " 2, (3, 2), return_indices=True | image[0]; !2; !2, 3, 0.5; !2, output_ratio=(2.0, 0.5);"
+    " !9, 3 | image",
+    "nn.FractionalMaxPool3d": "2, (2, 1, 3) | volume;"
+    " (1, 2, 2), output_ratio=(0.5, 0.5, 0.5) | volume; !2; !2, 3, 0.5; !9, 3 | volume",
+    "nn.LPPool1d": "2, 3 | line.abs(); 1, 2, 1, True | line; 3.0, 2 | line[0].abs(); !2, 0 | line",
+    "nn.LPPool2d": "2, 3 | image.abs(); 1, (2, 3), 1 | image;"
+    " 3.0, 2, ceil_mode=True | image[0].abs(); !2, 7 | image",
+    "nn.LPPool3d": "2, 2 | volume.abs(); 1, (2, 3, 1), 1 | volume;"
+    " 3.0, 2, ceil_mode=True | volume.abs(); !2, 7 | volume",
+}

@@ -483,3 +483,25 @@ class LSTM(RNNBase):
                 f"For {form} {input.dim()}-D input, hx and cx should also be {input.dim()}-D "
                 f"but got ({hx[0].dim()}-D, {hx[1].dim()}-D) tensors"
             )
+
+
+SAMPLES = {
+    "nn.RNNBase": "'GRU', 4, 3; 'RNN_TANH', 4, 3, 2, bidirectional=True; 'LSTM', 4, 3, proj_size=2;"
+    " !'CELL', 4, 3; !'GRU', 4, 0",
+    "nn.RNN": "4, 3 | sequence; 4, 3, 2, 'relu' | sequence, cube[:, :2, :3].contiguous();"
+    " 4, 3, bidirectional=True, batch_first=True | sequence; 4, 3, bias=False | x;"
+    " 4, 3, 2, dropout=0.25 | sequence; 4, 3 | nn.utils.rnn.pack_padded_sequence(sequence, [5, 3]);"
+    " !4, 3, nonlinearity='sigmoid'; !4, 3 | line; !4, 3 | sequence, cube; !3, 3 | sequence",
+    "nn.GRU": "4, 3 | sequence; 4, 3, 2 | sequence, cube[:, :2, :3].contiguous();"
+    " 4, 3, bidirectional=True, batch_first=True | sequence; 4, 3, bias=False | x;"
+    " 4, 3 | nn.utils.rnn.pack_padded_sequence(sequence, [2, 4], enforce_sorted=False);"
+    " 4, 3, 2, dropout=0.25 | sequence; !4, 3, dropout=1.5; !4, 3 | v; !4, 3 | sequence, cube;"
+    " !3, 3 | sequence",
+    "nn.LSTM": "4, 3 | sequence;"
+    " 4, 3, 2 | sequence, (cube[:, :2, :3].contiguous(), cube[:, :2, 1:].tanh());"
+    " 4, 3, bidirectional=True, batch_first=True | sequence; 4, 3, bias=False | x;"
+    " 4, 3, proj_size=2, bidirectional=True | sequence;"
+    " 4, 3 | nn.utils.rnn.pack_padded_sequence(sequence, [5, 3]); 4, 3, 2, dropout=0.25 | sequence;"
+    " !4, 3, proj_size=3; !4, 3 | v; !4, 3 | sequence, (cube, cube); !4, 3 | sequence, cube;"
+    " !3, 3 | sequence",
+}

@@ -199,3 +199,14 @@ class GRUCell(RNNCellBase):
         self._check(input, hx)
         state = (self._zeros(input) if hx is None else hx,)
         return self._step("GRU", input, state)[0]
+
+
+SAMPLES = {
+    "nn.RNNCellBase": "4, 3, True, 2; 4, 3, bias=False, num_chunks=4; !4",
+    "nn.RNNCell": "4, 3 | x; 4, 3, nonlinearity='relu' | x, m[:3, :3]; 4, 3, bias=False | v;"
+    " !4, 3, nonlinearity='elu' | x; !3, 3 | x; !4, 3 | x, m; !4, 3 | cube",
+    "nn.LSTMCell": "4, 3 | x; 4, 3 | x, (m[:3, :3], spd[1:, 1:]); 4, 3, bias=False | v; !3, 3 | x;"
+    " !4, 3 | x, (m, m); !4, 3 | cube",
+    "nn.GRUCell": "4, 3 | x; 4, 3 | x, m[:3, :3]; 4, 3, bias=False | v; !3, 3 | x; !4, 3 | x, m;"
+    " !4, 3 | cube",
+}

@@ -74,3 +74,11 @@ class LogSoftmax(_AlongDim):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim, _stacklevel=5)
+
+
+SAMPLES = {
+    "nn.Softmin": "0 | x; -1 | cube; dim=1 | big; | x; !2 | x",
+    "nn.Softmax": "0 | x; -1 | cube; dim=1 | big; | x; !2 | x; !0 | i",
+    "nn.Softmax2d": "| image; | cube; !| x",
+    "nn.LogSoftmax": "0 | x; -1 | cube; dim=1 | big; | x; !2 | x",
+}

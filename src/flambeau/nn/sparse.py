@@ -299,3 +299,16 @@ class EmbeddingBag(_Table):
         )
         bag.weight.requires_grad = not freeze
         return bag
+
+
+SAMPLES = {
+    "nn.Embedding": "4, 3 | labels; 10, 2, padding_idx=1 | tokens; 10, 3, max_norm=1.0 | tokens;"
+    " 10, 2, scale_grad_by_freq=True | tokens; 10, 2, sparse=True | tokens;"
+    " 4, 4, _weight=m.detach() | k; 4, 3 | labels[:0]; !4, 3, 5; !4, 3 | tokens + 4; !4, 3 | x;"
+    " !4, 3, _weight=m",
+    "nn.EmbeddingBag": "4, 3 | k; 10, 2, mode='sum' | tokens.flatten(), torch.tensor([0, 3, 3, 7]);"
+    " 10, 2, mode='max', padding_idx=1 | tokens; 4, 3, mode='sum' | k, per_sample_weights=unit;"
+    " 4, 3, include_last_offset=True | labels, torch.tensor([0, 2, 3]); 4, 3, sparse=True | k;"
+    " 4, 3, max_norm=1.0 | k; !4, 3, mode='min' | k; !4, 3, 5, padding_idx=9; !4, 3 | labels;"
+    " !4, 3 | x",
+}

@@ -12,7 +12,11 @@ from flambeau.nn import init
 from flambeau.nn.containers import ModuleList
 from flambeau.nn.module import Module
 from flambeau.nn.normalization import LayerNorm
-from flambeau.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
+from flambeau.nn.transformer_layers import (
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+    _float_masks,
+)
 from flambeau.tensor import Tensor
 
 __all__ = [
@@ -86,21 +90,7 @@ class TransformerEncoder(Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
     ) -> Tensor:
-        src_key_padding_mask = F._canonical_mask(
-            mask=src_key_padding_mask,
-            mask_name="src_key_padding_mask",
-            other_type=F._none_or_dtype(mask),
-            other_name="mask",
-            target_type=src.dtype,
-        )
-        mask = F._canonical_mask(
-            mask=mask,
-            mask_name="mask",
-            other_type=None,
-            other_name="",
-            target_type=src.dtype,
-            check_other=False,
-        )
+        mask, src_key_padding_mask = _float_masks(src, mask, "mask", src_key_padding_mask)
         batch_first = self.layers[0].self_attn.batch_first
         causal = _is_causal(mask, is_causal, _sequence_length(src, batch_first))
         output = src
@@ -261,3 +251,19 @@ class Transformer(Module):
         for p in self.parameters():
             if p.dim() > 1:
                 init.xavier_uniform_(p)
+
+
+SAMPLES = {
+    "nn.TransformerEncoder": "nn.TransformerEncoderLayer(4, 2, 8, 0.0), 2 | sequence;"
+    " nn.TransformerEncoderLayer(4, 1, 8, 0.0, batch_first=True), 1, nn.LayerNorm(4) | sequence,"
+    " src_key_padding_mask=tokens.T > 6; nn.TransformerEncoderLayer(4, 2, 8, 0.0), 2 | sequence,"
+    " mask=nn.Transformer.generate_square_subsequent_mask(5), is_causal=True;"
+    " !nn.TransformerEncoderLayer(4, 2, 8), 1 | tall",
+    "nn.TransformerDecoder": "nn.TransformerDecoderLayer(4, 2, 8, 0.0), 2 | sequence, sequence[:3]"
+    " * 2; nn.TransformerDecoderLayer(4, 2, 8, 0.0), 1, nn.LayerNorm(4) | sequence, sequence,"
+    " torch.ones(5, 5).triu(1).bool(); !nn.TransformerDecoderLayer(4, 2, 8), 1 | tall, tall",
+    "nn.Transformer": "4, 2, 1, 2, 8, 0.0 | sequence, sequence[:3]; 4, 1, 1, 1, 8, 0.0, F.gelu,"
+    " batch_first=True, norm_first=True, bias=False | sequence, sequence * 2,"
+    " src_key_padding_mask=tokens.T > 6; 4, 2, 1, 1, 8, 0.25 | sequence, sequence; !4, 3;"
+    " !4, 2, 1, 1, 8 | sequence, tall; !4, 2, 1, 1, 8 | sequence, sequence[:, :1]",
+}

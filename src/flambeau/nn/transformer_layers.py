@@ -27,6 +27,28 @@ def _activation(activation: Activation) -> Callable[[Tensor], Tensor]:
     return named[activation]
 
 
+def _float_masks(
+    src: Tensor, mask: Tensor | None, name: str, padding: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """An encoder's masks of places (called ``name``) and of padding, in the dtype of ``src``."""
+    padding = F._canonical_mask(
+        mask=padding,
+        mask_name="src_key_padding_mask",
+        other_type=F._none_or_dtype(mask),
+        other_name=name,
+        target_type=src.dtype,
+    )
+    mask = F._canonical_mask(
+        mask=mask,
+        mask_name=name,
+        other_type=None,
+        other_name="",
+        target_type=src.dtype,
+        check_other=False,
+    )
+    return mask, padding
+
+
 class TransformerEncoderLayer(Module):
     """Self-attention, then a network of two linear layers, each with a residual and a norm.
 
@@ -81,22 +103,7 @@ class TransformerEncoderLayer(Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        src_key_padding_mask = F._canonical_mask(
-            mask=src_key_padding_mask,
-            mask_name="src_key_padding_mask",
-            other_type=F._none_or_dtype(src_mask),
-            other_name="src_mask",
-            target_type=src.dtype,
-        )
-        src_mask = F._canonical_mask(
-            mask=src_mask,
-            mask_name="src_mask",
-            other_type=None,
-            other_name="",
-            target_type=src.dtype,
-            check_other=False,
-        )
-        masks = (src_mask, src_key_padding_mask, is_causal)
+        masks = (*_float_masks(src, src_mask, "src_mask", src_key_padding_mask), is_causal)
         x = src
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), *masks)
@@ -243,3 +250,16 @@ class TransformerDecoderLayer(Module):
     def _ff_block(self, x: Tensor) -> Tensor:
         x = self.linear2(self.dropout(self.activation(self.linear1(x))))
         return self.dropout3(x)
+
+
+SAMPLES = {
+    "nn.TransformerEncoderLayer": "4, 2, 8, 0.0 | sequence;"
+    " 4, 2, 8, 0.0, 'gelu', norm_first=True | x;"
+    " 4, 1, 8, 0.0, F.silu, 0.1, True, bias=False | sequence, src_key_padding_mask=tokens.T > 6;"
+    " 4, 2, 8, 0.0 | sequence, torch.ones(5, 5).triu(1).bool(); 4, 2, 8, 0.25 | sequence; !4, 3, 8;"
+    " !4, 2, 8, activation='tanh'; !4, 2, 8 | tall",
+    "nn.TransformerDecoderLayer": "4, 2, 8, 0.0 | sequence, sequence[:3] * 2;"
+    " 4, 2, 8, 0.0, 'gelu', norm_first=True, batch_first=True | sequence, sequence;"
+    " 4, 4, 8, 0.0, bias=False | x, y, torch.ones(3, 3).triu(1).bool();"
+    " 4, 2, 8, 0.25 | sequence, sequence; !4, 3, 8; !4, 2, 8 | x, tall",
+}

@@ -101,3 +101,13 @@ class UpsamplingBilinear2d(Upsample):
         scale_factor: float | tuple[float, float] | None = None,
     ) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
+
+
+SAMPLES = {
+    "nn.Upsample": "5 | line; scale_factor=2 | image; (4, 9), mode='bilinear' | image;"
+    " scale_factor=1.5, mode='bicubic', align_corners=True | image; 3, mode='trilinear' | volume;"
+    " scale_factor=(2.0, 0.5), recompute_scale_factor=True | image; !3, mode='linear' | image;"
+    " !| image; !3, mode='cubic' | image",
+    "nn.UpsamplingNearest2d": "7 | image; scale_factor=2 | image; (3, 9) | image; !3 | x",
+    "nn.UpsamplingBilinear2d": "7 | image; scale_factor=2 | image; (3, 9) | image; !3 | line",
+}

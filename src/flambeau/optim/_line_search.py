@@ -9,7 +9,6 @@ from typing import Any
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 TOLERANCE_CHANGE = 1e-9
-MAX_STEPS = 25
 
 
 @dataclass
@@ -29,11 +28,13 @@ def strong_wolfe(
     loss: float,
     grad: Any,
     slope: Any,
+    most: int,
 ) -> tuple[float, Any, Any, int]:
     """A step length at which the loss has decreased enough and the slope is flat enough.
 
     Brackets a minimum, then zooms in by cubic interpolation [Nocedal and Wright 2006, algorithms
-    3.5 and 3.6]. Returns loss, gradient, length, and how often ``evaluate`` was called.
+    3.5 and 3.6], in ``most`` steps or fewer. Returns loss, gradient, length, and how often
+    ``evaluate`` was called.
     """
     scale = direction.abs().max()
     start = Point(0, loss, grad.clone(), slope)
@@ -52,19 +53,19 @@ def strong_wolfe(
     def flat(point: Point) -> bool:
         return abs(point.slope) <= -CURVATURE * start.slope
 
-    bracket, steps = _bracket(at, at(t), start, too_high, flat)
+    bracket, steps = _bracket(at, at(t), start, too_high, flat, most)
     if len(bracket) > 1:
-        bracket[0] = _zoom(at, bracket, steps, scale, too_high, flat)
+        bracket[0] = _zoom(at, bracket, most - steps, scale, too_high, flat)
     best = bracket[0]
     return best.loss, best.grad, best.t, calls
 
 
 def _bracket(
-    at: Callable, point: Point, start: Point, too_high: Callable, flat: Callable
+    at: Callable, point: Point, start: Point, too_high: Callable, flat: Callable, most: int
 ) -> tuple[list[Point], int]:
     """Two points with a minimum between them, or one that is good enough; and the steps taken."""
     previous = start
-    for step in range(MAX_STEPS):
+    for step in range(most):
         if too_high(point) or (step > 1 and point.loss >= previous.loss):
             return [previous, point], step
         if flat(point):
@@ -76,13 +77,13 @@ def _bracket(
         t = interpolate(previous, point, (lower, upper))
         previous, point = point, at(t)
         point.grad = point.grad.clone()
-    return [start, point], MAX_STEPS
+    return [start, point], most
 
 
 def _zoom(
     at: Callable,
     bracket: list[Point],
-    steps: int,
+    left: int,
     scale: Any,
     too_high: Callable,
     flat: Callable,
@@ -90,7 +91,7 @@ def _zoom(
     """Shrinks the bracket around a good point; returns the lower end."""
     low, high = sorted(bracket, key=lambda point: point.loss)
     stalled = False
-    while steps < MAX_STEPS:
+    for _ in range(left):
         if abs(high.t - low.t) * scale < TOLERANCE_CHANGE:
             break
         ends = (min(low.t, high.t), max(low.t, high.t))
@@ -107,7 +108,6 @@ def _zoom(
         else:
             stalled = False
         trial = at(t)
-        steps += 1
         if too_high(trial) or trial.loss >= low.loss:
             high = trial
             if high.loss < low.loss:

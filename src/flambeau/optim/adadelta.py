@@ -84,3 +84,9 @@ class Adadelta(Optimizer):
         delta = moved.add(n.eps).sqrt_().div_(square.add(n.eps).sqrt_()).mul_(grad)
         moved.mul_(n.rho).addcmul_(delta, delta, value=1 - n.rho)
         param.add_(delta, alpha=-n.lr)
+
+
+SAMPLES = {
+    "optim.Adadelta": "; 0.5; lr=0.5, rho=0.5, eps=1e-2; weight_decay=0.3; maximize=True; !lr=-1;"
+    " !rho=1.5; !eps=-1; !weight_decay=-1",
+}

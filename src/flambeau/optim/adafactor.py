@@ -120,3 +120,10 @@ class Adafactor(Optimizer):
 
 def _rms(tensor: flambeau.Tensor) -> flambeau.Tensor:
     return tensor.norm(2) / tensor.numel() ** 0.5
+
+
+SAMPLES = {
+    "optim.Adafactor": "; 0.1; lr=0.1, beta2_decay=-0.5, d=2.0;"
+    " lr=0.1, eps=(1e-8, 0.1), weight_decay=0.3; lr=0.1, maximize=True; lr=torch.tensor(0.1);"
+    " !lr=-1; !beta2_decay=0.5; !eps=(-1.0, 0.1); !eps=(None, -1.0); !d=0.5; !weight_decay=-1",
+}

@@ -114,3 +114,10 @@ class Adagrad(Optimizer):
         total = state["sum"][rows] + values * values
         state["sum"][rows] = total
         param[rows] -= values / total.sqrt().add_(n.eps) * n.lr
+
+
+SAMPLES = {
+    "optim.Adagrad": "; 0.1; lr=0.1, lr_decay=0.5, weight_decay=0.1;"
+    " 0.1, initial_accumulator_value=0.3, eps=0.01; lr=0.1, maximize=True; !lr=-1; !lr_decay=-0.1;"
+    " !weight_decay=-1; !initial_accumulator_value=-1; !eps=-1",
+}

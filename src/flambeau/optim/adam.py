@@ -61,11 +61,11 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        _check_tensor_options(lr, betas, foreach, capturable)
         check_lr(lr)
         check_eps(eps)
         check_betas(betas)
         check_weight_decay(weight_decay)
+        _check_tensor_options(lr, betas, foreach, capturable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -130,7 +130,11 @@ def _check_tensor_options(lr: Any, betas: Any, foreach: bool | None, capturable:
             not foreach or capturable,
             "lr as a Tensor is not supported for capturable=False and foreach=True",
         )
-    require(all(tensors) or not any(tensors), "betas must be either both floats or both Tensors")
+    # An integer is neither, as in PyTorch.
+    require(
+        all(tensors) or all(isinstance(beta, float) for beta in betas[:2]),
+        "betas must be either both floats or both Tensors",
+    )
     for index, is_tensor in enumerate(tensors):
         if not is_tensor:
             continue
@@ -139,3 +143,13 @@ def _check_tensor_options(lr: Any, betas: Any, foreach: bool | None, capturable:
             f"betas[{index}] as a Tensor is not supported for capturable=False and foreach=True",
         )
         require(betas[index].numel() == 1, f"Tensor betas[{index}] must be 1-element")
+
+
+SAMPLES = {
+    "optim.Adam": "; 0.1; lr=0.1, betas=(0.5, 0.9), eps=1e-3; 0.1, (0.0, 0.5);"
+    " lr=0.1, amsgrad=True; lr=0.1, weight_decay=0.3;"
+    " lr=0.1, weight_decay=0.3, decoupled_weight_decay=True; lr=0.1, maximize=True;"
+    " lr=torch.tensor(0.1); lr=0.1, fused=True; lr=0; !lr=-1; !betas=(1.0, 0.9); !betas=(0.9, 1.5);"
+    " !eps=-1; !weight_decay=-0.1; !betas=(0, 0.9); !betas=0.9; !0.1, (0.9,);"
+    " !0.1, (0.9, 0.99, 0.9); !lr=torch.tensor(0.1), foreach=True; !foreach=True, fused=True",
+}

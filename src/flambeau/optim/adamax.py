@@ -86,3 +86,10 @@ class Adamax(Optimizer):
         largest = state["exp_inf"]
         largest.copy_(flambeau.maximum(largest.mul_(n.beta2), grad.abs().add_(n.eps)))
         param.addcdiv_(mean, largest, value=-n.step_size)
+
+
+SAMPLES = {
+    "optim.Adamax": "; 0.1; lr=0.1, betas=(0.5, 0.9), eps=1e-3;"
+    " lr=0.1, weight_decay=0.3, maximize=True; !lr=-1; !eps=-1; !betas=(1.0, 0.9);"
+    " !betas=(0.9, -0.1); !weight_decay=-1",
+}

@@ -61,3 +61,11 @@ class AdamW(Adam):
         # Files of earlier versions do not say that AdamW's decay is decoupled.
         for group in self.param_groups:
             group["decoupled_weight_decay"] = True
+
+
+SAMPLES = {
+    "optim.AdamW": "; 0.1; lr=0.1, betas=(0.5, 0.9), eps=1e-3;"
+    " lr=0.1, amsgrad=True, weight_decay=0.5; lr=0.1, weight_decay=0, maximize=True;"
+    " lr=torch.tensor(0.1), capturable=False; !lr=-1; !betas=(0.9, 1.0); !betas=(0, 0.9);"
+    " !eps=-1e-8; !weight_decay=-1",
+}

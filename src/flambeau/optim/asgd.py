@@ -93,3 +93,9 @@ class ASGD(Optimizer):
             average.add_(param.sub(average), alpha=n.mu)
         else:
             average.copy_(param)
+
+
+SAMPLES = {
+    "optim.ASGD": "; 0.1; lr=0.1, lambd=0.01, alpha=0.5, t0=2; lr=0.1, weight_decay=0.3;"
+    " lr=0.1, maximize=True; !lr=-1; !weight_decay=-1",
+}

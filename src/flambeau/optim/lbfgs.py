@@ -117,8 +117,9 @@ class LBFGS(Optimizer):
                 def evaluate(t: Any, start: Any = start, direction: Any = direction) -> Any:
                     return self._evaluate(closure, start, t, direction)
 
+                left = group["max_eval"] - evaluations
                 loss, grad, length, calls = strong_wolfe(
-                    evaluate, length, direction, loss, grad, slope
+                    evaluate, length, direction, loss, grad, slope, left
                 )
                 self._move(length, direction)
                 optimal = _largest(grad) <= group["tolerance_grad"]
@@ -218,3 +219,10 @@ def _two_loops(grad: flambeau.Tensor, state: State, history_size: int) -> flambe
         beta = changes[i].dot(r) * rhos[i]
         r.add_(moves[i], alpha=number(weights[i] - beta))
     return r
+
+
+SAMPLES = {
+    "optim.LBFGS": "0.05; lr=0.1, max_iter=3, history_size=2; 0.05, max_iter=4, max_eval=3;"
+    " 0.1, 2, line_search_fn='strong_wolfe' # loose;"
+    " 0.05, tolerance_grad=0.1, tolerance_change=0.01; max_iter=1; !lr=-1; !lr='a'",
+}

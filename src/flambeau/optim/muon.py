@@ -120,3 +120,11 @@ def _orthogonalised(matrix: flambeau.Tensor, n: Any) -> flambeau.Tensor:
         gram = flambeau.addmm(gram, gram, gram, beta=n.b, alpha=n.c)
         x = flambeau.addmm(x, gram, x, beta=n.a)
     return x.T if tall else x
+
+
+SAMPLES = {
+    "optim.Muon": "; 0.1; lr=0.1, weight_decay=0.5, momentum=0.5, nesterov=False;"
+    " 0.1, ns_steps=2, eps=1e-3; 0.1, adjust_lr_fn='match_rms_adamw';"
+    " 0.1, ns_coefficients=(3.0, -4.0, 2.0); !lr=-1; !momentum=-1; !weight_decay=-1;"
+    " !adjust_lr_fn='other'",
+}

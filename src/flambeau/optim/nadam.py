@@ -106,3 +106,11 @@ class NAdam(Optimizer):
         scale = square.div(n.bias_correction2).sqrt().add_(n.eps)
         param.addcdiv_(grad, scale, value=-n.grad_size)
         param.addcdiv_(mean, scale, value=-n.mean_size)
+
+
+SAMPLES = {
+    "optim.NAdam": "; 0.1; lr=0.1, betas=(0.5, 0.9), eps=1e-3, momentum_decay=0.1;"
+    " lr=0.1, weight_decay=0.3; lr=0.1, weight_decay=0.3, decoupled_weight_decay=True;"
+    " lr=0.1, maximize=True; !lr=-1; !eps=-1; !betas=(1.0, 0.9); !betas=(0.9, 1.0);"
+    " !weight_decay=-1; !momentum_decay=-1",
+}

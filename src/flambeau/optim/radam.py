@@ -112,3 +112,10 @@ def _rectifier(step: float, beta2: float) -> float | None:
     if rho <= 5.0:
         return None
     return ((rho - 4) * (rho - 2) * rho_limit / ((rho_limit - 4) * (rho_limit - 2) * rho)) ** 0.5
+
+
+SAMPLES = {
+    "optim.RAdam": "; 0.1; lr=0.1, betas=(0.5, 0.9), eps=1e-3; lr=0.1, weight_decay=0.3;"
+    " lr=0.1, weight_decay=0.3, decoupled_weight_decay=True; lr=0.1, maximize=True;"
+    " 0.1, (0.5, 0.999); !lr=-1; !eps=-1; !betas=(1.0, 0.9); !betas=(0.9, 1.0); !weight_decay=-1",
+}

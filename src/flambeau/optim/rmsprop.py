@@ -100,3 +100,10 @@ class RMSprop(Optimizer):
             param.add_(buffer, alpha=-n.lr)
         else:
             param.addcdiv_(grad, scale, value=-n.lr)
+
+
+SAMPLES = {
+    "optim.RMSprop": "; 0.1; lr=0.1, alpha=0.5, eps=1e-3; lr=0.1, momentum=0.9;"
+    " lr=0.1, centered=True; lr=0.1, weight_decay=0.3, momentum=0.5, centered=True;"
+    " lr=0.1, maximize=True; !lr=-1; !eps=-1; !momentum=-1; !weight_decay=-1; !alpha=-1",
+}

@@ -88,3 +88,9 @@ class Rprop(Optimizer):
         grad = grad.masked_fill(turned, 0)
         param.addcmul_(grad.sign(), size, value=-1)
         state["prev"].copy_(grad)
+
+
+SAMPLES = {
+    "optim.Rprop": "; 0.1; lr=0.1, etas=(0.3, 1.5); lr=0.1, step_sizes=(0.05, 0.2);"
+    " lr=0.1, maximize=True; !lr=-1; !etas=(1.5, 2.0); !etas=(0.5, 0.9)",
+}

@@ -97,3 +97,11 @@ class SGD(Optimizer):
             buffer = state["momentum_buffer"]
             grad = grad.add(buffer, alpha=n.momentum) if n.nesterov else buffer
         param.add_(grad, alpha=-n.lr)
+
+
+SAMPLES = {
+    "optim.SGD": "; 0.1; lr=0.1, momentum=0.9; lr=0.1, momentum=0.9, nesterov=True;"
+    " 0.05, 0.5, 0.2, 0.1; lr=0.01, maximize=True; lr=torch.tensor(0.1); lr=0.1, weight_decay=1;"
+    " lr=0.1, foreach=True; !lr=-1; !momentum=-0.1; !weight_decay=-1.0; !nesterov=True;"
+    " !0.1, 0.9, 0.1, nesterov=True; !lr='a'",
+}

@@ -6,7 +6,7 @@ from typing import Any
 
 import flambeau
 from flambeau.optim._apply import Group, Number, State, number
-from flambeau.optim._check import check_betas, check_eps, check_lr
+from flambeau.optim._check import check_betas, check_eps, check_lr, require
 from flambeau.optim.optimizer import Optimizer, ParamsT
 
 
@@ -39,6 +39,9 @@ class SparseAdam(Optimizer):
     ) -> None:
         check_lr(lr)
         check_eps(eps)
+        # Unlike the dense optimizers it takes no zeros.
+        require(0.0 < lr, f"Invalid learning rate: {lr}")
+        require(0.0 < eps, f"Invalid epsilon value: {eps}")
         check_betas(betas)
         defaults = {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize}
         super().__init__(params, defaults)
@@ -90,3 +93,9 @@ class SparseAdam(Optimizer):
         state["exp_avg"][rows] = mean
         state["exp_avg_sq"][rows] = square
         param[rows] -= mean / square.sqrt().add_(n.eps) * n.step_size
+
+
+SAMPLES = {
+    "optim.SparseAdam": "; 0.1; lr=0.1, betas=(0.5, 0.9), eps=1e-3; lr=0.1, maximize=True; !lr=-1;"
+    " !lr=0.0; !eps=0.0; !betas=(1.0, 0.9); !betas=(0.9, -0.1)",
+}

@@ -239,3 +239,20 @@ class SWALR(LRScheduler):
                 start = group["swa_lr"]
             rates.append(group["swa_lr"] * now + start * (1 - now))
         return rates
+
+
+SAMPLES = {
+    "optim.swa_utils.AveragedModel": "nn.Linear(4, 3) | x;"
+    " nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), use_buffers=True | x;"
+    " nn.Linear(4, 3), avg_fn=lambda a, b, n: (a + b) / 2 | x;"
+    " nn.Linear(4, 3), multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9) | x;"
+    " !nn.Linear(4, 3), None, max, max",
+    "optim.swa_utils.SWALR": "0.05; 0.05, 4; swa_lr=0.1, anneal_epochs=3, anneal_strategy='linear';"
+    " 0.2, 0; !0.05, anneal_strategy='step'; !0.05, -1; !0.05, 2.5; [0.1, 0.2], 3; ![0.1]",
+    "optim.swa_utils.get_ema_avg_fn": "| x, y, 3; 0.9 | x, y, torch.tensor(2); !1.5; !-0.1",
+    "optim.swa_utils.get_swa_avg_fn": "| x, y, 3; | x, y, torch.tensor(0)",
+    "optim.swa_utils.get_ema_multi_avg_fn": "0.9 | [x.detach()], [y.detach()], 2; !1.5",
+    "optim.swa_utils.get_swa_multi_avg_fn": "| [x.detach()], [y.detach()],"
+    " torch.tensor(2) # floats",
+    "optim.swa_utils.update_bn": "[x, y], nn.Linear(4, 3); [x, y], nn.BatchNorm1d(4)",
+}

@@ -131,7 +131,7 @@ class _Recording(watch.Listener):
     def program(self, program: Any, start: float, end: float) -> None:
         """A program was run."""
         native = getattr(program, "native", program)
-        entries = program.entries if native is not program else native.draft.entries
+        entries = program.entries if native is not program else native.entries
         owner = self.owner
         number = owner._numbers.setdefault(
             id(entries if native is None else native), len(owner._numbers)

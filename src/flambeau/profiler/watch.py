@@ -208,18 +208,14 @@ class _KernelByKernel:
     def __enter__(self) -> None:
         compiled = self.compiled
         self.before = compiled.parts, compiled.single
-        lines = iter(compiled.draft.described)
+        lines = iter(compiled.schedule.described)
         parts: list[Any] = []
-        for given, part in zip(compiled.draft.parts, compiled.parts, strict=True):
+        for given, part in zip(compiled.schedule.parts, compiled.parts, strict=True):
             if not hasattr(given, "steps"):
                 parts.append(part)
                 next(lines)
                 continue
-            names = [
-                kernel_name(line)
-                for (_, _, units, _), line in zip(given.steps, lines, strict=False)
-                if units
-            ]
+            names = [kernel_name(line) for _, line in zip(given.steps, lines, strict=False)]
             parts.append(_Part(part, names))
         compiled.parts = parts
         if compiled.single is not None:

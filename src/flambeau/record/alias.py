@@ -1,4 +1,4 @@
-"""Binding tensors to a trace, views that alias, and writes that every alias sees."""
+"""Binding tensors to a trace; the views that alias them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ import numpy as np
 from flambeau.dtypes import from_numpy_dtype
 from flambeau.record import builder as building
 from flambeau.record import flush
+from flambeau.record.absent import Absent, NoValues
 from flambeau.record.meta import meta
+from flambeau.record.stats import stats
 from flambeau.record.storage import (
+    PLAIN_SPECS,
     SNAPSHOT,
     Handle,
     Parts,
     Rows,
     Storage,
+    Turned,
     contiguous_strides,
     parts,
+    turned,
     view_array,
 )
 from flambeau.record.trace import Ambient, Trace, open_, set_state
@@ -81,7 +86,9 @@ def bind(tr: Trace, t: Any) -> Any:
 
 
 def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
-    """``bind`` for storages that are pending, aliased, or visible to foreign code."""
+    """``bind`` for storages that are pending, aliased, absent, or visible to foreign code."""
+    if storage.__class__ is Absent:
+        raise NoValues
     if storage.trace is not None and storage.trace is not tr:
         flush.flush_other(storage.trace)
         return bind(tr, t)
@@ -95,6 +102,8 @@ def bind_shared(tr: Trace, t: Any, storage: Storage) -> Any:
     if not pending:
         if stale(t):
             raise Restart(lambda: revive(open_.trace, t))
+        if t._spec.__class__ is Turned and not t._meta.requires_grad and _bytes(t) > SNAPSHOT:
+            raise Restart(lambda: read_turned(t))
         if storage.shared and t._base is None and t._spec is None:
             # The other aliases may be gone: the storage's only references are then the tensor's,
             # the variables' of this call and of ``bind``, and the argument's.
@@ -128,7 +137,7 @@ def snapshot(tr: Trace, t: Any) -> None:
         tr.snapshots[len(tr.inputs) - 1] = t._array().copy()
     else:
         tr.cut = True
-        flush.stats.foreign += 1
+        stats.foreign += 1
 
 
 def _bytes(t: Any) -> int:
@@ -173,6 +182,8 @@ def refresh(tr: Trace, t: Any) -> None:
         base = building.new_tensor(tr, origin._slot, origin._meta)
         base = counted(base, t)
         value = kept("as_strided", base, offset, shape=shape, strides=strides)
+        if turn_of(t) is not None:
+            value = kept(turn_of(t), value)
         settle(tr, t, value._slot, storage.version)
         g = value._meta.requires_grad
         # A leaf on memory of a tensor without history (a parameter made of a view) remains one.
@@ -185,6 +196,13 @@ def refresh(tr: Trace, t: Any) -> None:
                 building.shared["follow"](t)
 
 
+def read_turned(t: Any) -> None:
+    """Has a turned view of data read as it lies and turned by the program, which fuses that."""
+    plain = alias_of(t, tuple(t._spec), t._meta, own=True)
+    value = shared_apply(t._spec.turn, plain)
+    settle(open_.trace, t, value._slot, t._storage.version)
+
+
 def counted(base: Any, t: Any) -> Any:
     """The value of a storage in the elements that the spec of ``t`` counts."""
     spec = t._spec
@@ -195,6 +213,11 @@ def counted(base: Any, t: Any) -> Any:
     m, dtype = base._meta, t._meta.dtype
     size = math.prod(m.shape) * m.dtype.itemsize // dtype.itemsize
     return kept("bits", base, dtype=dtype, shape=(size,))
+
+
+def turn_of(t: Any) -> Any:
+    """The primitive by which a view reads its memory: "conj", "neg", or None as it is."""
+    return getattr(t._spec, "turn", None)
 
 
 def stale(t: Any) -> bool:
@@ -212,6 +235,8 @@ def revive(tr: Trace, t: Any) -> None:
     shape, strides, offset = spec_of(t)
     base = counted(root(t), t)
     value = kept("as_strided", base, offset, shape=shape, strides=strides)
+    if turn_of(t) is not None:
+        value = kept(turn_of(t), value)
     settle(tr, t, value._slot, t._storage.version)
     t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
     tr.live.append(t)
@@ -223,11 +248,9 @@ def settle(tr: Trace, t: Any, slot: int, version: int) -> None:
     t._btrace, t._slot, t._seen = tr, slot, version
 
 
-def shared_apply(name: str, *args: Any, **attrs: Any) -> Any:
-    """A primitive of the bookkeeping of aliases; it never flushes."""
-    return building.shared["apply_held"](
-        "AliasBackward0", building.shared["primitives"][name], args, attrs
-    )
+def shared_apply(name: str, *args: Any, grad: str = "AliasBackward0", **attrs: Any) -> Any:
+    """A primitive of the bookkeeping of aliases, which never flushes; ``grad`` names its node."""
+    return building.shared["apply_held"](grad, building.shared["primitives"][name], args, attrs)
 
 
 def kept(name: str, *args: Any, **attrs: Any) -> Any:
@@ -242,15 +265,6 @@ def kept(name: str, *args: Any, **attrs: Any) -> Any:
             open_.state = state
         else:
             set_state(grad=state.grad)
-
-
-def with_history(tr: Trace, t: Any, slot: int, m: Any) -> tuple[int, Any]:
-    """A value written where no history is recorded: it stands in the history ``t`` had."""
-    if not t._meta.requires_grad or t._meta.leaf or m.requires_grad:
-        return slot, m
-    before = building.new_tensor(tr, t._slot, t._meta)
-    new = kept("rebase", building.new_tensor(tr, slot, m), before)
-    return new._slot, new._meta
 
 
 def share(t: Any) -> Storage:
@@ -304,13 +318,15 @@ def at_once(tensors: Sequence[Any]) -> list[np.ndarray] | None:
         storage = t._storage if t.__class__ is plain else None
         if storage is None or storage.trace is not None or (grad and t._meta.requires_grad):
             return None
+        if storage.__class__ is Absent:
+            return None
         if t._base is not None and stale(t):
             return None
         array = storage.memory if tail.given is None else storage.array
         spec = t._spec
         if spec is not None:
             shape, strides, _ = spec
-            whole = array.size == math.prod(shape) and spec.__class__ is not Parts
+            whole = array.size == math.prod(shape) and spec.__class__ in PLAIN_SPECS
             if whole and strides == contiguous_strides(shape):
                 array = array.reshape(shape)
             else:
@@ -333,8 +349,17 @@ def view(
     dtype = t._meta.dtype
     if spec.__class__ is Parts:
         dtype = dtype.to_real()
+    elif t._spec.__class__ is Turned:
+        spec = t._spec.like(spec)
     if t._spec.__class__ is Parts:
         spec = t._spec.like(spec, None if t._spec.dtype is None else dtype.numpy)
+    return placed(t, spec, dtype, prim, numbers, grad, attrs)
+
+
+def placed(
+    t: Any, spec: tuple, dtype: Any, prim: Any, numbers: tuple, grad: str | None, attrs: dict
+) -> Any:
+    """A tensor that aliases ``t`` by a spec that counts as its storage does."""
     if immediate(t):
         return alias_of(t, spec, meta(spec[0], dtype))
     made = building.shared["apply_named"](grad, prim, (t, *numbers), attrs)
@@ -348,6 +373,27 @@ def view(
     return made
 
 
+def turn(t: Any, how: str, grad: str) -> Any:
+    """A view that reads the conjugates or negatives of ``t``: turned twice, it reads as before."""
+    tr = open_.trace
+    prim = building.shared["primitives"][how]
+    if tr.builder is not None:
+        return tr.builder.apply(prim, (t,), {})
+    m, spec = t._meta, spec_of(t)
+    kind = spec.__class__
+    if kind is Parts:
+        spec = parts(spec, spec.dtype, None if spec.turn else how)  # type: ignore[attr-defined]
+    elif kind is not Turned:
+        spec = turned(spec, how)
+    elif spec.turn == how:  # type: ignore[attr-defined]
+        spec = tuple(spec)
+    else:
+        return building.shared["apply_named"](grad, prim, (t,), {})
+    if immediate(t):
+        return alias_of(t, spec, meta(m.shape, m.dtype) if m.requires_grad else m)
+    return placed(t, spec, m.dtype, prim, (), grad, {})
+
+
 def rows(t: Any, start: int, count: int) -> Any | None:
     """``t[start : start + count]`` where that needs no recording and no questions; else None.
 
@@ -359,7 +405,7 @@ def rows(t: Any, start: int, count: int) -> Any | None:
         storage is None
         or storage.trace is not None
         or m.requires_grad
-        or t._spec.__class__ is Parts
+        or t._spec.__class__ not in PLAIN_SPECS
         or open_.trace.builder is not None
     ):
         return None
@@ -398,9 +444,12 @@ def alias_of(t: Any, spec: tuple | None, m: Any, own: bool = False) -> Any:
     if own:
         if spec is not None:
             made._base = _own_base(storage, spec, m.dtype)
+            made._base._hidden = True
     elif not t._meta.requires_grad:
         made._base = root(t)
-    elif spec is not None and spec != (storage.shape, contiguous_strides(storage.shape), 0):
+    elif spec is not None and (
+        spec.__class__ is Turned or spec != (storage.shape, contiguous_strides(storage.shape), 0)
+    ):
         # Its history is cut off from that of ``t``: it gets a base of its own.
         made._base = _own_base(storage, spec, m.dtype)
     return made
@@ -417,6 +466,8 @@ def _own_base(storage: Storage, spec: tuple, dtype: Any) -> Any:
 
 def _dtype_of(storage: Storage) -> Any:
     """The dtype of a storage's memory."""
+    if storage.__class__ is Absent:
+        return storage.dtype  # type: ignore[attr-defined]
     if storage.memory is None:
         return storage.meta.dtype  # type: ignore[union-attr]
     return from_numpy_dtype(storage.memory.dtype)
@@ -438,7 +489,8 @@ def whole(t: Any) -> Any:
 def detached(t: Any) -> Any:
     """A tensor on the same memory as ``t`` without its history."""
     tr = open_.trace
-    m = meta(t._meta.shape, t._meta.dtype)
+    m = t._meta
+    m = meta(m.shape, m.dtype, order=m.order)
     if tr.builder is not None:
         return tr.builder.apply(building.shared["primitives"]["detach"], (t,), {})
     if t._storage is not None and t._storage.trace is None:
@@ -456,6 +508,7 @@ def detached(t: Any) -> Any:
     made._btrace, made._seen, made._trace = tr, storage.version, None
     if t._spec is not None:
         made._base = _own_base(storage, t._spec, m.dtype)
+        made._base._hidden = True
     return made
 
 
@@ -475,121 +528,6 @@ def current(tr: Trace, t: Any) -> None:
             tr = open_.trace
 
 
-def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
-    """``t`` and all its aliases see the value in ``slot`` from now on."""
-    storage = t._storage
-    gains = m.requires_grad and not t._meta.requires_grad
-    if storage is None:
-        t._slot, _ = with_history(tr, t, slot, m)
-        if gains:
-            t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
-        return
-    if not storage.shared:
-        leaf = t._meta.leaf and t._meta.requires_grad
-        slot, m = with_history(tr, t, slot, m)
-        t._trace = None if leaf or (not storage.plain and storage.foreign) else tr
-        t._btrace = None if leaf else tr
-        t._slot = slot
-        if storage.trace is not tr:
-            # Noted before it is marked: an interrupt in between must not lose it.
-            tr.pending.append(storage)
-            storage.plain = False
-            storage.trace = tr
-        storage.slot, storage.meta = slot, m
-        storage.version += 1
-        t._seen = storage.version
-        if m.requires_grad and not leaf:
-            if gains:
-                t._meta = meta(t._meta.shape, t._meta.dtype, True, False)
-            # Made before this trace: the flush must know of its new history.
-            tr.live.append(t)
-        if storage.held_elsewhere():
-            tr.cut = True
-            flush.stats.foreign += 1
-        return
-    write_shared(tr, t, slot, m)
-
-
-def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
-    """``write`` through one of several aliases: the base gets a new value, the others go stale."""
-    building.check_writable(t)
-    if t._spec is not None and any(
-        n > 1 and step == 0 for n, step in zip(t._spec[0], t._spec[1], strict=True)
-    ):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
-    storage = t._storage
-    origin = root(t)
-    value = building.new_tensor(tr, slot, m)
-    if t._spec is None:
-        new = value
-    else:
-        shape, strides, offset = t._spec
-        refresh(tr, origin)
-        holder = base_holder(tr, origin)
-        of = holder._meta
-        holder = counted(holder, t)
-        new = shared_apply("write_strided", holder, value, offset, shape=shape, strides=strides)
-        if t._spec.__class__ is Parts:
-            if t._spec.dtype is None:
-                new = shared_apply("pairs_to_complex", new)
-            else:
-                new = shared_apply("bits", new, dtype=of.dtype, shape=of.shape)
-    leaf = building.is_leaf(origin) or building.is_leaf(t)
-    if origin._meta.requires_grad and not leaf and not new._meta.requires_grad:
-        before = base_holder(tr, origin)
-        new = kept("rebase", new, before)
-    if new._storage is not None:
-        write_now(storage, origin, t, new)
-        return
-    tr = new._trace
-    if storage.trace is not tr:
-        storage.trace = tr
-        tr.pending.append(storage)
-    storage.slot, storage.meta = new._slot, new._meta
-    storage.version += 1
-    settle(None if building.is_leaf(origin) else tr, origin, new._slot, storage.version)
-    origin._trace = None
-    if new._meta.requires_grad and not leaf:
-        for changed in {id(origin): origin, id(t): t}.values():
-            changed._meta = meta(changed._meta.shape, changed._meta.dtype, True, False)
-            if storage.memory is not None:
-                tr.live.append(changed)
-    if t is not origin and not leaf and not t._meta.requires_grad:
-        # With history, it is a view of its base anew when it is read: hooks on the base see what
-        # comes through the view, and those on the view that alone.
-        settle(tr, t, slot, storage.version)
-    if storage.held_elsewhere():
-        tr.cut = True
-        flush.stats.foreign += 1
-
-
-def write_now(storage: Storage, origin: Any, t: Any, new: Any) -> None:
-    """The end of a write whose value was flushed on the way: it goes to memory at once."""
-    if storage.trace is not None:
-        flush.flush_other(storage.trace)
-    value = new._array()
-    memory = storage.writable()
-    memory[...] = value.reshape(memory.shape)
-    storage.version += 1
-    if new._meta.requires_grad and not building.is_leaf(origin):
-        origin._meta = meta(origin._meta.shape, origin._meta.dtype, True, False)
-        origin._hist = new._hist
-    for changed in (origin, t):
-        settle(None, changed, 0, -1)
-        changed._trace = None
-
-
-def base_holder(tr: Trace, origin: Any) -> Any:
-    """The whole value of a storage, with the history of ``origin``, as an operand."""
-    if origin._btrace is tr and origin._seen == origin._storage.version:
-        m = origin._meta
-        return building.new_tensor(tr, origin._slot, m)
-    return origin
-
-
 def version_of(t: Any) -> int:
     return 0 if t._storage is None else t._storage.version
 
@@ -601,6 +539,3 @@ def mark_foreign(t: Any) -> None:
     t._storage.foreign = True
     t._storage.plain = False
     t._trace = None
-
-
-__all__ = ["Handle", "Restart", "bind", "view", "write"]

@@ -12,7 +12,7 @@ import numpy as np
 from flambeau.ir.graph import NUMBERS, Aval, Const, Entry, Var, recorders
 from flambeau.ir.primitive import PRIMITIVES, primitive
 from flambeau.ir.scalars import bounds
-from flambeau.record.meta import meta
+from flambeau.record.meta import inherited, meta
 from flambeau.record.storage import Handle, contiguous_strides
 from flambeau.record.trace import Node, Trace, open_, trie
 
@@ -26,6 +26,15 @@ NUMBER = Aval((), None)
 # Namespace that the generated wrappers share; ``Tensor`` is set when its class exists.
 shared: dict[str, Any] = {"Handle": Handle, "TENSORS": set()}
 _new = object.__new__
+
+tensor_class: list[type] = [Handle]
+
+
+def register(tensor: type) -> None:
+    """Tells record the class of tensors."""
+    tensor_class[0] = tensor
+    shared["Tensor"] = tensor
+    shared["TENSORS"].add(tensor)
 
 
 def new_tensor(tr: Trace, slot: int, m: Any) -> Any:
@@ -466,7 +475,7 @@ def _outcome(
             slot = builder.slot_of(t)
             if type(slot) is Const:
                 raise RuntimeError(f"{name}: gives back a tensor that it did not compute")
-            fresh.append((slot, t._meta, t))
+            fresh.append((slot, inherited(name, arguments, t._meta), t))
         else:
             places.append((at, None))
     effects = tuple(

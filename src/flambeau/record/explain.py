@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.record.flush import stats
 from flambeau.record.meta import Meta
+from flambeau.record.stats import stats
 from flambeau.record.trace import trie
 
 

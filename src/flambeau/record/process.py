@@ -7,6 +7,7 @@ import weakref
 
 from flambeau.record import flush
 from flambeau.record.trace import LOCK, cells, open_
+from flambeau.run.chores import chores
 from flambeau.run.tail import tail
 
 
@@ -21,6 +22,7 @@ def _before_fork() -> None:
             # The error belongs to whoever reads the value, not to the fork.
             pass
     tail.join()
+    chores.join()
 
 
 def _after_in_child() -> None:

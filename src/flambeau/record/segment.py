@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from flambeau.record.meta import Meta
 
 _order = itertools.count(1)
+# Where segments are noted (by weak references) as they are made; the innermost list is last.
+noted: list[list[Any]] = []
 
 INPLACE = (
     "one of the variables needed for gradient computation has been modified by an inplace "
@@ -264,7 +266,7 @@ class Segment:
 
     __slots__ = (
         "order", "spec", "inputs", "arrays", "numbers", "saved", "versions", "freed", "hooks",
-        "node", "origins", "spent", "bound", "__weakref__",
+        "node", "origins", "spent", "bound", "packed", "nodes", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -288,6 +290,10 @@ class Segment:
         self.hooks: dict[int, list] | None = None
         self.origins: Sequence[Any] = ()
         self.bound: Sequence[int] = ()
+        # What hooks made of values that are kept (autograd/saved.py), and their way back, by slot.
+        self.packed: dict[int, tuple[Any, Any]] = {}
+        # Nodes of ``grad_fn`` that something was noted on.
+        self.nodes: list[Any] = []
 
     def changed(self, position: int) -> bool:
         """Whether an input has another value now than it was bound with."""

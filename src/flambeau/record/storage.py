@@ -108,6 +108,8 @@ class Handle:
     _storage: Storage | None = None
     _spec: tuple[tuple[int, ...], tuple[int, ...], int] | None = None
     _base: Any = None
+    # A base that only memory needs: no tensor was made a view of it.
+    _hidden: bool = False
     _btrace: Any = None
     _seen: int = -1
     _hist: tuple[Any, int] | None = None
@@ -135,18 +137,45 @@ class Parts(tuple):
     """
 
     dtype: np.dtype | None = None
+    # "neg" where what is read is the negative of what lies there (``Turned``).
+    turn: str | None = None
 
     def like(self, spec: tuple, dtype: np.dtype | None = None) -> Parts:
         """The spec of a view of such a view, which may have another dtype again."""
-        return parts(spec, dtype or self.dtype)
+        return parts(spec, dtype or self.dtype, self.turn)
 
 
-def parts(spec: tuple, dtype: np.dtype | None) -> Parts:
+def parts(spec: tuple, dtype: np.dtype | None, turn: str | None = None) -> Parts:
     """A spec that counts elements of ``dtype``."""
     made = Parts(spec)
     if dtype is not None:
         made.dtype = dtype
+    if turn is not None:
+        made.turn = turn
     return made
+
+
+class Turned(tuple):
+    """The spec of a view that reads the conjugates or the negatives of what lies there.
+
+    ``turn`` is the primitive: "conj" or "neg", which undo themselves.
+    """
+
+    turn: str
+
+    def like(self, spec: tuple) -> Turned:
+        """The spec of a view of such a view."""
+        return turned(spec, self.turn)
+
+
+def turned(spec: tuple, turn: str) -> Turned:
+    """A spec that reads by way of a primitive."""
+    made = Turned(spec)
+    made.turn = turn
+    return made
+
+
+_TURNS = {"conj": np.conjugate, "neg": np.negative}
 
 
 class Rows(tuple):
@@ -155,14 +184,22 @@ class Rows(tuple):
     __slots__ = ()
 
 
+# Classes of the specs (or None) that say where the elements of memory lie, and nothing else.
+PLAIN_SPECS = frozenset({type(None), tuple, Rows})
+
+
 def view_array(base: np.ndarray, spec: tuple) -> np.ndarray:
     """The NumPy view of ``base`` that a spec describes."""
     shape, strides, offset = spec
     if spec.__class__ is Rows and base.shape[1:] == shape[1:]:
         start = offset // strides[0]
         return base[start : start + shape[0]]
+    if spec.__class__ is Turned:
+        return np.asarray(_TURNS[spec.turn](view_array(base, tuple(spec))))
     if spec.__class__ is Parts:
         base = base.reshape(-1).view(spec.dtype or base.real.dtype)
+        if spec.turn is not None:
+            return np.asarray(_TURNS[spec.turn](view_array(base, tuple(spec))))
         spec = tuple(spec)
     size = base.dtype.itemsize
     if base.dtype.kind == "V":

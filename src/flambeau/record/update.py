@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.ir.graph import NUMBERS
 from flambeau.record import alias, checking, flush
+from flambeau.record.absent import NO_DATA, NoValues
 from flambeau.record.builder import Num, Specialise, new_tensor, run_body, undo_binding
-from flambeau.record.macro import take
+from flambeau.record.calls import take
+from flambeau.record.stats import stats
 from flambeau.record.trace import LOCK, Ambient, Trace, is_special, open_, renew
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ def recorded_update(
         except alias.Restart as restart:
             undo_binding(tr)
             (restart.action or (lambda: flush.flush(open_.trace)))()
+        except NoValues:
+            undo_binding(tr)
+            raise NotImplementedError(NO_DATA) from None
         except BaseException:
             undo_binding(tr)
             raise
@@ -81,8 +86,8 @@ def _record(
         if node is None:
             given = _proxies(tr.node.n_numbers, numbers, static)
             node = run_body(tr, key, "step", list(tensors), lambda: tuple(body(given)))
-            flush.stats.misses += 1
-            flush.stats.last_miss = ("optimizer.step", key, node.parent)
+            stats.misses += 1
+            stats.last_miss = ("optimizer.step", key, node.parent)
         elif checking.ENABLED:
             given = _proxies(tr.node.n_numbers, numbers, static)
             checking.check(tr, node, str(rule), list(tensors), lambda: tuple(body(given)))
@@ -178,7 +183,7 @@ def quick_update(
         node = tr.node.edges.get((rule, *parts, *numbers.parts))
         if node is not None and flush.flush_writes(tr, node, (*tensors, *kept)):
             return True
-    except alias.Restart:
+    except (alias.Restart, NoValues):
         pass
     except BaseException:
         undo_binding(tr)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.dtypes import from_numpy_dtype
-from flambeau.ir.flops import flops
 from flambeau.ir.graph import NUMBERS, Aval, Const
-from flambeau.run import tier
+from flambeau.run import pace, tier
+from flambeau.run.chores import chores
+from flambeau.run.forms import form_of, sample_of
 from flambeau.run.interpreter import needed, straight_line, walk
 from flambeau.run.simplify import simplify, with_inputs
 from flambeau.run.tail import tail
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from flambeau.ir.graph import Entry
     from flambeau.run.compiler.code import Ticket
     from flambeau.run.compiler.program import Compiled
+    from flambeau.run.forms import Form
 
 __all__ = ["Program", "compile_at_once", "steady"]
 
@@ -34,12 +36,6 @@ START, PROMOTE = (1, 1) if TIER == "compile" else (2, 4)
 # A program of more floating-point operations is waited for at once when it repeats: interpreting it
 # again would take as long.
 HEAVY = 1_000_000_000
-# By sequence of primitives: how many programs there were, repeated, became native. Programs of one
-# sequence differ in shapes.
-_forms: dict[int, list[int]] = {}
-MADE, REPEATED, NATIVE = range(3)
-# Code that never repeats would fill the memory with them.
-FORMS = 1 << 14
 # Blocks in which no program changes its tier.
 _steady = [0]
 
@@ -74,7 +70,7 @@ class Program:
 
     __slots__ = (
         "entries", "outs", "visits", "function", "native", "ticket", "storages", "places", "fixed",
-        "scalars", "form", "moved",
+        "scalars", "form", "moved", "sample", "work", "asked", "again",
     )  # fmt: skip
 
     def __init__(
@@ -98,15 +94,24 @@ class Program:
         # Whether inputs do not always lie in the same way.
         self.moved = False
         # What is known of the programs of these primitives.
-        self.form: list[int] | None = None
+        self.form: Form | None = None
+        # It as it was first called, until it is native: other programs may be planned with it.
+        self.sample: Any = None
         # Inputs that are numbers (saved ones of a forward): native code takes them among those.
         self.scalars: tuple[int, ...] = ()
+        # Floating-point operations, once they were counted; when code was asked for (``pace``).
+        self.work = -1
+        self.asked = (0, 0)
+        # Whether it is compiled at its first run, as the next round of a loop.
+        self.again = False
 
     def __call__(
         self, inputs: list[np.ndarray], numbers: Sequence[Any], donate: Any = None
     ) -> list[Any]:
         if tail.given is not None:
             tail.join()
+        if chores.waiting:
+            chores.join()
         native = self.native
         fixed = self.fixed
         if fixed is not None and native is not None and fixed[0](numbers) != fixed[1]:
@@ -133,10 +138,13 @@ class Program:
             return self.interpret(inputs, numbers)
         self.visits += 1
         self.watch(numbers)
-        start, promote = (1, min(2, PROMOTE)) if self.foreseen() else (START, PROMOTE)
+        foreseen = self.foreseen()
+        if self.ticket is None and TIER != "interpret" and self.fits(inputs, numbers):
+            return self(inputs, numbers, donate)
+        start = 1 if foreseen or self.comes_round(inputs) else START
         if self.visits >= start and TIER != "interpret" and self.ticket is None:
             self.begin(inputs, numbers)
-        if self.ticket is not None and (self.visits >= promote or self.heavy):
+        if self.ticket is not None and self.is_due(foreseen):
             self.promote(numbers)
             if self.native is not None:
                 return self(inputs, numbers, donate)
@@ -162,19 +170,64 @@ class Program:
         """
         form = self.form
         if form is None:
-            if len(_forms) > FORMS:
-                _forms.clear()
-            key = hash(tuple([e.prim for e in self.entries]))
-            form = self.form = _forms.setdefault(key, [0, 0, 0])
-            form[MADE] += 1
+            form = self.form = form_of(hash(tuple([e.prim for e in self.entries])))
+            form.made += 1
         elif self.visits == 2:
-            form[REPEATED] += 1
-        return form[NATIVE] > 0 and 2 * form[REPEATED] >= form[MADE]
+            form.repeated += 1
+        return form.foreseen
+
+    def fits(self, inputs: Sequence[Any], numbers: Sequence[Any]) -> bool:
+        """Takes native code by a plan for all programs of its primitives, if it is there.
+
+        At its first run it is noted among those.
+        """
+        form = self.form
+        if form is None or not self.entries:
+            return False
+        if self.visits == 1:
+            self.sample = sample_of(self, inputs, numbers)
+        if self.sample is None:
+            return False
+        if form.templates or form.asked is not None:
+            found = form.fit(self.sample, form.foreseen or self.visits >= START)
+            if found is not None:
+                self.ticket, complete = found
+                self.sample = None
+                # Not by what is ready by now: that would be a question of time.
+                if not complete:
+                    return False
+                self.promote(numbers)
+                return self.native is not None
+        if self.visits == 1:
+            form.note(self.sample)
+        return False
 
     @property
     def heavy(self) -> bool:
         """Whether another interpreted run takes longer than waiting for the compiler may."""
-        return sum(map(flops, self.entries)) > HEAVY
+        if self.work < 0:
+            self.work = pace.work(self.entries)
+        return self.work > HEAVY
+
+    def comes_round(self, inputs: Sequence[Any]) -> bool:
+        """Whether it is heavy, and what makes it so was run before: the next step of a loop."""
+        # Work is not counted where there is little: in code that never repeats it would cost.
+        if self.visits == 1 and pace.is_large(inputs) and self.heavy:
+            self.again = pace.rounds.again(self.entries)
+        return self.again
+
+    def is_due(self, foreseen: bool) -> bool:
+        """Whether native code is taken at this visit, whether or not that means to wait.
+
+        One that is foreseen, light and rare (the last batch of an epoch) goes on interpreted while
+        its kernels are compiled.
+        """
+        before = self.visits - 1
+        if not foreseen or before < 1 or self.heavy:
+            return self.visits >= PROMOTE or self.heavy
+        runs, time = (a - b for a, b in zip(pace.now(), self.asked, strict=True))
+        lost = before * pace.interpreting(self.work, len(self.entries))
+        return runs < pace.RARE * before or time > pace.PATIENCE or lost > pace.LOSS
 
     def simplified(self) -> list[Entry]:
         return needed(simplify(self.entries, self.outs), self.outs)
@@ -244,6 +297,7 @@ class Program:
             return compiled(simple, self.outs, count, samples, self.storages, passed, layouts)
 
         self.ticket = code.defer(work)
+        self.asked = pace.now()
         if places:
             order = sorted(places)
             values = tuple([places[i] for i in order])
@@ -274,7 +328,12 @@ class Program:
             return
         self.native = made and made()
         if self.native is not None and self.form is not None:
-            self.form[NATIVE] += 1
+            self.form.taken(self.native, self.visits == 1)
+            self.sample = None
+        if self.native is not None:
+            pace.noted(self.native, self.work)
+            if self.again:
+                pace.rounds.take(self.native)
 
     def finished(self, before: int) -> list[Any] | None:
         """The outputs of a native run that was finished since ``done`` said ``before``."""

@@ -37,6 +37,7 @@ def fold_constants(entries: Sequence[Entry], outs: Collection[int]) -> list[Entr
             and len(e.outputs) == 1
             and e.outputs[0] not in keep
             and all(i.__class__ is Const for i in inputs)
+            and all(n.__class__ is int for n in e.out_avals[0].shape)
             and math.prod(e.out_avals[0].shape) <= FOLD
         )
         if foldable:

@@ -48,7 +48,7 @@ __all__ = [
 
 install()
 # PyTorch's other names of a sparse times a strided matrix.
-dsmm = hsmm = spmm
+dsmm, hsmm = spmm, hspmm
 
 
 def as_sparse_gradcheck(gradcheck: Any) -> Any:

@@ -320,3 +320,46 @@ def spdiags(
     )
     made = coo(places.index_tensor(at[1:]), values, shape)
     return made if layout in (None, sparse_coo) else compress(made, layout)
+
+
+SAMPLES = {
+    "sparse_coo_tensor": (
+        "torch.tensor([[0, 2], [1, 0]]), u[:2], (3, 2); torch.tensor([[0, 1]]), x[:2]; "
+        "[[0, 1], [1, 0]], [1.0, 2.0]; torch.tensor([[0, 0]]), u[:2], (2,); "
+        "torch.tensor([[0, 1]]), [1, 2], (4,), dtype=torch.float64; (2, 3); "
+        "!torch.tensor([[0, 5]]), u[:2], (3,), check_invariants=True; !torch.tensor([[0]]), u; "
+        "!torch.tensor([[-1]]), u[:1]; !torch.tensor([0.5]), u"
+    ),
+    "sparse_csr_tensor": (
+        "[0, 1, 2], [1, 0], [1.0, 2.0]; "
+        "torch.tensor([0, 2, 2]), torch.tensor([0, 1]), u[:2], (2, 3); "
+        "[0, 1, 2], [1, 0], [1, 2], (2, 2), dtype=torch.float64; "
+        "![0, 1, 2], [1], [1.0, 2.0], check_invariants=True; "
+        "![0, 1], [5], [1.0], (1, 2), check_invariants=True; "
+        "![0, 2, 1], [0, 1], [1.0, 2.0], (2, 2), check_invariants=True"
+    ),
+    "sparse_csc_tensor": (
+        "[0, 1, 2], [1, 0], [1.0, 2.0]; "
+        "torch.tensor([0, 2, 2]), torch.tensor([0, 1]), u[:2], (3, 2); "
+        "![0, 1, 2], [1], [1.0, 2.0], check_invariants=True"
+    ),
+    "sparse_bsr_tensor": (
+        "[0, 1, 2], [1, 0], torch.ones(2, 2, 2); [0, 1], [0], [[[1.0, 2.0]]], (1, 2); "
+        "![0, 1, 2], [1, 0], [1.0, 2.0]"
+    ),
+    "sparse_bsc_tensor": (
+        "[0, 1, 2], [1, 0], torch.ones(2, 2, 2); [0, 1], [0], [[[1.0, 2.0]]], (1, 2); "
+        "![0, 1, 2], [1, 0], [1.0, 2.0]"
+    ),
+    "sparse_compressed_tensor": (
+        "[0, 1, 2], [1, 0], [1.0, 2.0], layout=torch.sparse_csr; "
+        "[0, 1, 2], [1, 0], [1.0, 2.0], layout=torch.sparse_csc; "
+        "[0, 1], [0], [[[1.0, 2.0]]], (1, 2), layout=torch.sparse_bsr; "
+        "![0, 1, 2], [1, 0], [1.0, 2.0]"
+    ),
+    "sparse.spdiags": (
+        "x, torch.tensor([-1, 0, 2]), (4, 4); v, torch.tensor([1]), (3, 4) # no-grad; "
+        "x.detach(), torch.tensor([-1, 0, 1]), (5, 4), torch.sparse_csr; "
+        "!x, torch.tensor([0, 0, 1]), (4, 4); !x, torch.tensor([0, 1]), (4, 4)"
+    ),
+}

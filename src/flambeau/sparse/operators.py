@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import flambeau
+from flambeau.functions import overriding
 from flambeau.functions.methods import operator
 from flambeau.sparse import arithmetic, products, shapes
 from flambeau.sparse.dispatch import TABLE, call, is_sparse, operation
@@ -96,3 +97,4 @@ def install() -> None:
     for name in _LOOKING:
         if name in TABLE:
             setattr(flambeau, name, _guarded(getattr(flambeau, name), name))
+    overriding.renewed()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import flambeau
+from flambeau.functions.inplace import write_out
 from flambeau.layouts import sparse_csr
 from flambeau.sparse import places
 from flambeau.sparse.arithmetic import add
@@ -81,9 +82,16 @@ def _with_sparse(a: Any, b: Any) -> CooTensor:
     return coo(at, pairs, (a.shape[0], b.shape[1])).coalesce()
 
 
-@operation("mm", "spmm", "dsmm", "hsmm")
-def mm(input: Any, mat2: Any) -> Tensor:
+@operation("mm", "spmm", "dsmm")
+def mm(input: Any, mat2: Any, *, out: Any = None) -> Tensor:
     """The product of two matrices: sparse if both are."""
+    found = _product(input, mat2)
+    if out is None or is_sparse(found):
+        return _into(out, found)
+    return write_out(out, found, "mm", (mat2,))
+
+
+def _product(input: Any, mat2: Any) -> Tensor:
     _checked(input, mat2, "addmm" if is_sparse(input) and not is_sparse(mat2) else "mm")
     if not is_sparse(mat2):
         return _with_dense(input, mat2)
@@ -241,23 +249,29 @@ def sampled_addmm(
     y = places.taken(mat2.transpose(-2, -1).reshape(-1, k), right)  # type: ignore[attr-defined]
     product = (x * y).sum(1).reshape(input._values_.shape)
     values = input._values_ * beta + product * alpha if beta != 0 else product * alpha
-    found = input._with_values(values)
+    return _into(out, input._with_values(values))
+
+
+def _into(out: Any, found: Tensor) -> Any:
+    """``out`` made to hold a sparse result, which it is without."""
     if out is None:
         return found
+    if not is_sparse(out):
+        raise RuntimeError("expected a sparse tensor as out, but got a strided one")
     from flambeau.sparse.arithmetic import become
 
-    return become(out, found)  # type: ignore[return-value]
+    return become(out, found)
 
 
-@operation("hspmm")
-def hspmm(mat1: Any, mat2: Tensor) -> CooTensor:
+@operation("hspmm", "hsmm")
+def hspmm(mat1: Any, mat2: Tensor, *, out: Any = None) -> CooTensor:
     """The product of a sparse and a strided matrix, as a coordinate tensor of rows."""
     at, values = _parts(mat1.coalesce())
     found, group = places.unique(at[0])
     rows = places.taken(mat2, at[1]) * values.unsqueeze(1)  # type: ignore[attr-defined]
     total = places.summed(rows, group, len(found))
     shape = (mat1.shape[0], mat2.shape[1])
-    return coo(places.index_tensor(found[None]), total, shape, True)
+    return _into(out, coo(places.index_tensor(found[None]), total, shape, True))
 
 
 @operation("smm")
@@ -267,10 +281,39 @@ def smm(input: Any, mat: Tensor) -> CooTensor:
 
 
 @operation("sspaddmm")
-def sspaddmm(input: Any, mat1: Any, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def sspaddmm(
+    input: Any, mat1: Any, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2`` of a sparse, a sparse and a strided matrix."""
     # What both hold at a place is not yet added up.
     both = [times(input, beta), times(smm(mat1, mat2), alpha)]
     at = np.concatenate([places.array_of(t._indices_) for t in both], axis=1)
     values = flambeau.cat([t._values_ for t in both])
-    return coo(places.index_tensor(at), values, input.shape)
+    return _into(out, coo(places.index_tensor(at), values, input.shape))
+
+
+SAMPLES = {
+    "dsmm": "i.float().to_sparse(), m; !i.float().to_sparse(), x",
+    "hsmm": "i.float().to_sparse(), m.detach(); !i.float().to_sparse(), x.detach()",
+    "hspmm": "(x * truth).to_sparse(), m # no-grad; !(x * truth).to_sparse(), y",
+    "smm": "i.float().to_sparse(), m; !i.float().to_sparse(), x",
+    "spmm": "i.float().to_sparse(), m; !i.float().to_sparse(), x",
+    "sspaddmm": (
+        "i.float().to_sparse(), k.float().to_sparse(), m.detach(); "
+        "i.float().to_sparse(), k.float().to_sparse(), m.detach(), beta=0.5, alpha=2; "
+        "!i.float().to_sparse(), k.float().to_sparse(), x.detach()"
+    ),
+    "sparse.mm": (
+        "(x * truth).to_sparse(), m; (x * truth).to_sparse(), (m * mask).to_sparse(); "
+        "x, (m * mask).to_sparse(); (x * truth).to_sparse_csr(), m; !(x * truth).to_sparse(), y"
+    ),
+    "sparse.addmm": (
+        "y, (x * truth).to_sparse(), m; "
+        "y, (x * truth).to_sparse(), m, beta=0.5, alpha=2.0 # floats; "
+        "!y, (x * truth).to_sparse(), y"
+    ),
+    "sparse.sampled_addmm": (
+        "(m * mask).to_sparse_csr(), x.T, y # no-grad; "
+        "(m * mask).to_sparse_csr(), x.T, y, beta=0.5, alpha=2.0 # no-grad; !m, x.T, y"
+    ),
+}

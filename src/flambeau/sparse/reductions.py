@@ -136,3 +136,21 @@ def log_softmax(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     tensor([0., 0.])
     """
     return _normalised(input, dim, dtype, True)
+
+
+SAMPLES = {
+    "sparse.sum": (
+        "(x * truth).to_sparse(); (x * truth).to_sparse(), 0 # floats; "
+        "(x * truth).to_sparse(), -1 # floats; (x * truth).to_sparse(), (0, 1); "
+        "(x * truth).to_sparse(), 1, torch.float64; (i * k).to_sparse(); "
+        "!(x * truth).to_sparse(), 2"
+    ),
+    "sparse.softmax": (
+        "(x * truth).to_sparse(), 1; (x * truth).to_sparse(), 0; "
+        "(x * truth).to_sparse(), -1, dtype=torch.float64; !(x * truth).to_sparse(), 2"
+    ),
+    "sparse.log_softmax": (
+        "(x * truth).to_sparse(), 1; (x * truth).to_sparse(), 0; "
+        "(x * truth).to_sparse(), -1, dtype=torch.float64; !(x * truth).to_sparse(), 2"
+    ),
+}

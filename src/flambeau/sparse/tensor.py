@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flambeau.functions.inplace import title
-from flambeau.record.macro import Elsewhere
+from flambeau.functions.overriding import disabled
+from flambeau.record.keys import Elsewhere
 from flambeau.record.meta import Meta, meta
 from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
@@ -29,6 +30,7 @@ class SparseTensor(Tensor):
     """
 
     _is_sparse_layout = True
+    __torch_function__ = disabled
     _kind = "Sparse"
     # Whether this is the gradient of a sparse leaf, whose values accumulate.
     _accumulates = False

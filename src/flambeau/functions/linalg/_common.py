@@ -11,6 +11,7 @@ import flambeau.ir.spectral
 import flambeau.ir.statistics  # noqa: F401  (declares primitives)
 from flambeau.dtypes import bool_ as _bool
 from flambeau.dtypes import int64
+from flambeau.functions.checks import _refuse
 from flambeau.functions.inplace import title
 from flambeau.functions.promotion import cast
 from flambeau.record.macro import ops
@@ -25,6 +26,12 @@ def matrix(x: Tensor, name: str, what: str = "A") -> tuple[int, ...]:
         raise RuntimeError(f"{name}: The input tensor {what} must have at least 2 dimensions.")
     floating(x, name)
     return x._meta.shape
+
+
+def need_kernel(kernel: str, x: Tensor) -> None:
+    """``NotImplementedError`` for integral matrices, which a kernel of floating ones is given."""
+    if x.dim() > 1 and x.dtype.category < 2:
+        _refuse(kernel, x.dtype)
 
 
 def floating(x: Tensor, name: str) -> None:

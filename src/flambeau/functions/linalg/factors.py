@@ -8,6 +8,7 @@ from flambeau import dtypes, return_types
 from flambeau.functions.inplace import title as _title
 from flambeau.functions.linalg import _common as c
 from flambeau.functions.promotion import cast as _cast
+from flambeau.functions.underived import _underived
 from flambeau.ir.primitive import broadcast_shapes
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -74,6 +75,7 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     tensor([[3.0000, 4.0000],
             [0.0000, 0.6667]])
     """
+    c.need_kernel("lu_cpu", A)
     c.matrix(A, "linalg.lu")
     packed, _, order, _ = ops.lu(A, pivot=pivot)
     low, up = _unpacked(packed)
@@ -88,6 +90,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     >>> lu_factor(tensor([[1.0, 2.0], [3.0, 4.0]])).pivots
     tensor([2, 2], dtype=torch.int32)
     """
+    c.need_kernel("lu_cpu", A)
     c.matrix(A, "torch.linalg.lu_factor")
     packed, pivots, _, info = ops.lu(A, pivot=pivot)
     packed = ops.checked(packed, info, name="torch.linalg.lu_factor", message=_ZERO_PIVOT)
@@ -101,6 +104,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     >>> lu_factor_ex(tensor([[0.0]])).info
     tensor(1, dtype=torch.int32)
     """
+    c.need_kernel("lu_cpu", A)
     c.matrix(A, "torch.linalg.lu_factor_ex")
     packed, pivots, _, info = ops.lu(A, pivot=pivot)
     if check_errors:
@@ -141,6 +145,12 @@ def lu_solve(
         raise RuntimeError(
             "torch.linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32"
         )
+    n, rows, columns = shape[-1], *B._meta.shape[-2:]
+    if (rows if left else columns) != n:
+        raise RuntimeError(
+            "linalg.lu_solve: Incompatible shapes of A and B for the equation "
+            f"{'AX' if left else 'XA'} = B ({n}x{n} and {rows}x{columns})"
+        )
     if not left:
         # X A = B is A^H X^H = B^H.
         B, adjoint = c.mh(B), not adjoint
@@ -160,6 +170,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     """``ldl_factor``, and the first zero on the diagonal of D (0: none)."""
     c.square(A, "torch.linalg.ldl_factor_ex")
     ld, pivots, info = ops.ldl(A, hermitian=hermitian and A.dtype.is_complex)
+    ld = _underived("linalg_ldl_factor_ex", ld, A)
     if check_errors:
         ld = ops.checked(ld, info, name="torch.linalg.ldl_factor_ex", message="D[{k},{k}] is zero")
     return return_types.linalg_ldl_factor_ex((ld, pivots, info))
@@ -176,6 +187,7 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
     """
     c.square(A, "torch.linalg.ldl_factor")
     ld, pivots, _ = ops.ldl(A, hermitian=hermitian and A.dtype.is_complex)
+    ld = _underived("linalg_ldl_factor_ex", ld, A)
     return return_types.linalg_ldl_factor((ld, pivots))
 
 
@@ -186,9 +198,19 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
     >>> ldl_solve(*ldl_factor(tensor([[2.0]])), tensor([[1.0]]))
     tensor([[0.5000]])
     """
-    c.square(LD, "torch.linalg.ldl_solve", "LD")
-    c.matrix(B, "torch.linalg.ldl_solve", "B")
-    return ops.ldl_solve(LD, pivots, B, hermitian=hermitian and LD.dtype.is_complex)
+    n = c.square(LD, "torch.linalg.ldl_solve", "LD")[-1]
+    rows, columns = c.matrix(B, "torch.linalg.ldl_solve", "B")[-2:]
+    if rows != n:
+        raise RuntimeError(
+            f"Incompatible matrix sizes for torch.linalg.ldl_solve: each A matrix is {n} by {n} "
+            f"but each b matrix is {rows} by {columns}"
+        )
+    if pivots.dtype.category != 1:
+        raise RuntimeError(
+            f"torch.linalg.ldl_solve: Expected pivots to be integers. Got {_title(pivots.dtype)}"
+        )
+    x = ops.ldl_solve(LD, pivots, B, hermitian=hermitian and LD.dtype.is_complex)
+    return _underived("linalg_ldl_solve", _underived("linalg_ldl_solve", x, LD), B)
 
 
 @function(grad="LinalgQrBackward0")
@@ -237,6 +259,16 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
             "torch.linalg.householder_product: input.shape[-2] must be greater than or equal to "
             "input.shape[-1]"
         )
+    if tau.dim() != A.dim() - 1:
+        raise RuntimeError(
+            "torch.linalg.householder_product: Expected tau to have one dimension less than "
+            f"input, but got tau.ndim equal to {tau.dim()} and input.ndim is equal to {A.dim()}"
+        )
+    if tau.dtype is not A.dtype:
+        raise RuntimeError(
+            f"torch.linalg.householder_product: tau dtype {_title(tau.dtype)} does not match "
+            f"input dtype {_title(A.dtype)}"
+        )
     if tau._meta.shape[-1] > m:
         raise RuntimeError(
             "torch.linalg.householder_product: input.shape[-1] must be greater than or equal to "
@@ -245,3 +277,28 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     start = c.spread(c.eye(n, m, A), A._meta.shape)
     start = start if tau._meta.shape[-1] else c.with_history(start, A)
     return _reflected(A, tau, start, False, False)
+
+
+SAMPLES = {
+    "linalg.cholesky": "spd; spds; spd, upper=True; cm @ cm.mH + 4 * torch.eye(4);"
+    "torch.zeros(0, 0); !x; !m - 9 * torch.eye(4); !v; !i",
+    "linalg.cholesky_ex": "spd; spds; spd, upper=True; m - 9 * torch.eye(4) # no-grad; !x;"
+    "!m - 9 * torch.eye(4), check_errors=True; !i",
+    "linalg.lu": "m; batch; tall; wide; cm; torch.zeros(0, 0); !v; !i",
+    "linalg.lu_factor": "m; batch; tall; wide; cm; !v; !i; !torch.zeros(2, 2)",
+    "linalg.lu_factor_ex": "m; batch; tall; torch.zeros(2, 2) # no-grad; !v; !i;"
+    "!torch.zeros(2, 2), check_errors=True",
+    "linalg.lu_solve": "*torch.linalg.lu_factor(m), spd; *torch.linalg.lu_factor(m), x.t();"
+    "*torch.linalg.lu_factor(m), x, left=False; *torch.linalg.lu_factor(m), spd, adjoint=True;"
+    "*torch.linalg.lu_factor(batch), spds; *torch.linalg.lu_factor(m), batch;"
+    "!*torch.linalg.lu_factor(m), x; !m, v, m; !m, k[0], m",
+    "linalg.ldl_factor": "spd; spds; m + m.mT; !x; !v; !i",
+    "linalg.ldl_factor_ex": "spd; spds; m + m.mT; cm @ cm.mH, hermitian=True; !x; !v; !i",
+    "linalg.ldl_solve": "*torch.linalg.ldl_factor(spd), m; *torch.linalg.ldl_factor(spds), batch;"
+    "*torch.linalg.ldl_factor(m + m.mT), x.t(); !*torch.linalg.ldl_factor(spd), x; !spd, v, m",
+    "linalg.qr": "m # sign; tall # sign; wide # sign, no-grad;"
+    "tall, mode='complete' # sign, no-grad; tall, 'r' # sign, no-grad; batch # sign; cm # sign; !v;"
+    "!i; !m, 'full'",
+    "linalg.householder_product": "*torch.geqrf(tall.detach()); m, 0.1 * v;"
+    "batch, 0.1 * cube[:, 0]; m, 0.1 * u; cm, 0.1 * cv; !x, v; !v, v; !m, i[0]",
+}

@@ -120,3 +120,17 @@ def cond(A: Tensor, p: float | str | None = None, *, out: Tensor | None = None) 
     tensor(4.)
     """
     return _cond(A, p, out=out)
+
+
+SAMPLES = {
+    "linalg.norm": "x; x, 2; x, 'fro'; x, 'nuc'; x, 1; x, inf; x, -inf; x, -1; x, -2; v, 3; v, 0;"
+    "x, 2, 1; x, 1, (0, 1), True; c; s; cube, 'fro', (0, 2); x, dtype=torch.float64; v, inf; empty;"
+    "!i; !x, 2, 2; !x, 'other'; !x, 3; !x, 'fro', 0; !cube, 2",
+    "linalg.vector_norm": "x; x, 1; x, inf, 1; x, -inf, 0; x, 0; x, 3.5, (0, 1), True; c; s;"
+    "empty, 2, 0; x, 2, dtype=torch.float64; x, -1, 1; empty; !i; !x, 2, 2; !empty, inf; !x, 'fro'",
+    "linalg.matrix_norm": "x; x, 'nuc'; x, 1; x, -1; x, inf; x, -inf; x, 2; x, -2;"
+    "batch, 2, keepdim=True; cube, 'fro', (0, 1); cm; x, dtype=torch.float64; !v; !i; !x, 3;"
+    "!x, 'other'; !x, 2, (0, 0); !x, 2, 1",
+    "linalg.cond": "m; m, 'fro'; m, 'nuc'; m, 1; m, -1; m, inf; m, 2; m, -2; tall; batch; batch, 1;"
+    "torch.zeros(2, 2), 1 # no-grad; cm; !v; !i; !x, 1; !m, 3",
+}

@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from flambeau.functions import dims as _dims
-from flambeau.functions.checks import _need_one_dtype
+from flambeau.functions.checks import _need_one_dtype, _refuse
+from flambeau.functions.inplace import title
 from flambeau.functions.linalg import _common as c
 from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import promoted as _promoted
@@ -80,6 +81,8 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     if input.dim() != other.dim():
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     _need_one_dtype(input, other)
+    if input.dtype.category == 0:
+        _refuse("cross", input.dtype)
     return _cross(input, other, dim, "linalg.cross")
 
 
@@ -105,8 +108,9 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     >>> vecdot(tensor([1.0, 2.0]), tensor([3.0, 4.0]))
     tensor(11.)
     """
-    if x.dtype.category < 2:
-        c.floating(x, "linalg.vecdot")
+    for v in (x, y):
+        if v.dtype.category < 2:
+            c.floating(v, "linalg.vecdot")
     x, y = lowered(x, y)
     x = ops.conj(x) if x.dtype.is_complex else x
     product = ops.mul(x, y)
@@ -119,7 +123,7 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     >>> diagonal(tensor([[1, 2], [3, 4]]))
     tensor([1, 4])
     """
-    from flambeau.functions.views import diagonal as view
+    from flambeau.functions.striding import diagonal as view
 
     return view(A, offset, dim1, dim2)
 
@@ -203,6 +207,11 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """
     from flambeau.dtypes import int64
 
+    if x.dtype.category == 0 or x.dtype.name in ("float16", "bfloat16"):
+        raise RuntimeError(
+            "linalg.vander supports floating point, complex, and integer tensors, but got "
+            + title(x.dtype)
+        )
     x = x if x.dim() else ops.reshape(x, shape=(1,))
     shape = x._meta.shape
     n = shape[-1] if N is None else N
@@ -213,3 +222,20 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     ones = ops.full(1, shape=(*shape, 1), dtype=x.dtype)
     rest = ops.broadcast(c.column(x), shape=(*shape, n - 1))
     return ops.cumprod(ops.concat(ones, rest, dim=len(shape)), dim=len(shape))
+
+
+SAMPLES = {
+    "linalg.matrix_exp": "0.3 * m.float(); 0.2 * batch.float(); 0.2 * cm; torch.zeros(2, 2);"
+    "m[:1, :1].float(); 3 * m.float() # loose; !x; !v; !i",
+    "linalg.matrix_power": "m, 3; m, 0; m, 1; m, -2; batch, 2; i[:, :3], 2; cm, 5; !x, 2; !v, 2",
+    "linalg.cross": "tall, tall.flip(0); x.t(), y.t(); x, y, dim=0; u[None], x.t(); i.t(), j.t();"
+    "c, d, dim=0; !x, y; !x, y, dim=2; !x.t(), i.t(); !truth.t(), truth.t()",
+    "linalg.vecdot": "x, y; x, row; x, y, dim=0; c, d; x, y + 1; v, w; x, v; empty, v; !x, u;"
+    "!x, i; !x, y, dim=2; s, s",
+    "linalg.diagonal": "m; x; batch; x, offset=1; x, offset=-1; cube, dim1=0, dim2=1; i;"
+    "x, offset=9; !v; !x, dim1=0, dim2=0",
+    "linalg.multi_dot": "[x, m]; [x, m, spd]; (v, m, w); [x, m, spd, v]; [u, x]; [x, v];"
+    "[i, k.t()]; [m, m, m, y.t()]; ![x, y]; ![x]; ![x, u[:, None].expand(3, 4)[None]]; ![x, m, y];"
+    "![x, i.t()]",
+    "linalg.vander": "v; v, N=3; !v, N=1; x; labels; cv, N=3; x, N=2; !s; !v, N=0; !v, N=-1",
+}

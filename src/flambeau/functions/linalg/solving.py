@@ -264,6 +264,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == "
             f"prod(self.shape[:ind]), but got {m} != {n}"
         )
+    c.floating(A, "linalg.inv")
     found = ops.checked(*ops.inv(c.reshape(A, (n, m))), name="linalg.inv", message=_SINGULAR)
     return c.reshape(found, (*tail, *head))
 
@@ -288,6 +289,38 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == "
             f"prod(self.shape[:other.ndim]), but got {size} != {math.prod(shape[: B.dim()])}"
         )
+    if B.numel() != size:
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == "
+            f"prod(other.shape), but got {size} != {B.numel()}"
+        )
+    c.floating(A, "linalg.solve")
     x, info = ops.solve(c.reshape(A, (size, size)), c.reshape(B, (size, 1)))
     x = ops.checked(x, info, name="torch.linalg.solve", message=_UNSOLVED)
     return c.reshape(x, tail)
+
+
+SAMPLES = {
+    "linalg.det": "m; batch; cm; m[:1, :1]; torch.zeros(0, 0); torch.zeros(2, 2) # no-grad; !x; !v;"
+    "!i",
+    "linalg.slogdet": "m; batch; cm; spd; torch.zeros(2, 2) # no-grad; !x; !v; !i",
+    "linalg.inv": "m; batch; spd; cm; m[:1, :1]; torch.zeros(0, 0); !x; !v; !torch.zeros(2, 2); !i",
+    "linalg.inv_ex": "m; batch; cm; !x; !torch.zeros(2, 2), check_errors=True; !i",
+    "linalg.solve": "m, spd; m, v; m, x.t(); m, x, left=False; batch, spds; batch, cube[:, 0];"
+    "m, batch; batch, m; cm, cv; m, torch.zeros(4, 0); !m, x; !x, v; !torch.zeros(4, 4), v;"
+    "!m, i[0]; !v, v",
+    "linalg.solve_ex": "m, spd; m, v; m, x, left=False; batch, spds; !m, x;"
+    "!torch.zeros(4, 4), v, check_errors=True",
+    "linalg.solve_triangular": "m, spd, upper=True; m, spd, upper=False;"
+    "m, x, upper=True, left=False; m, x.t(), upper=True, unitriangular=True;"
+    "batch, spds, upper=False; m, batch, upper=True; cm, c.t(), upper=True; !m, x, upper=True;"
+    "!m, spd; !m, v, upper=True; !i, i, upper=True; !x, x, upper=True",
+    "linalg.lstsq": "tall, tall; tall, m[:1, :1].expand(5, 2); m, x.t(); batch, spds;"
+    "wide, x[:, :2] # no-grad; tall, tall, driver='gelsd' # no-grad; tall, tall, driver='gels';"
+    "tall, tall, 0.01, driver='gelss' # no-grad; !tall, x; !tall, tall, driver='best'; !i, i;"
+    "!v, v",
+    "linalg.tensorinv": "m.reshape(2, 2, 4), 2; m.reshape(4, 2, 2), ind=1; m, 1; !x, 1; !m, 0;"
+    "!m, -1; !torch.zeros(2, 2), 1",
+    "linalg.tensorsolve": "m.reshape(2, 2, 4), m[:2, :2]; m, v;"
+    "m.reshape(2, 4, 2), m[:2, :2], (1,); !x, v; !m, u; !i, labels",
+}

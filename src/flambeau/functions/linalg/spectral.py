@@ -186,3 +186,24 @@ def matrix_rank(
     if tol is not None:
         atol, rtol = tol, 0.0
     return _rank(A, atol, rtol, hermitian, out=out)
+
+
+SAMPLES = {
+    "linalg.eigh": "spd # sign; spds # sign; m + m.mT # sign, no-grad; spd, 'U' # sign;"
+    "cm + cm.mH # sign, no-grad; torch.zeros(0, 0); !x; !v; !i; !spd, 'X'",
+    "linalg.eigvalsh": "spd; spd.detach(); spds; m; m, 'U'; cm; torch.zeros(0, 0); !x; !v; !i;"
+    "!spd, 'X'",
+    "linalg.eig": "m.triu() # sign, no-grad; batch.triu() # sign, no-grad;"
+    "cm.tril() # sign, no-grad; !x; !v; !i",
+    "linalg.eigvals": "m.triu(); batch.triu(); cm.triu(); torch.zeros(0, 0); !x; !v; !i",
+    "linalg.svd": "m # sign; tall # sign, no-grad; wide, False # sign, no-grad;"
+    "tall, full_matrices=False # sign; batch # sign; cm # sign, no-grad; torch.zeros(0, 3), False;"
+    "!v; !i; !m, driver='gesvd'",
+    "linalg.svdvals": "m; tall; wide; batch; cm; !v; !i; !m, driver='gesvd'",
+    "linalg.pinv": "m; tall; wide; batch; tall, 0.1; spd, hermitian=True; m, rtol=0.1;"
+    "tall, atol=0.5; cm; tall, torch.tensor(0.1); torch.zeros(2, 3) # no-grad; !v; !i;"
+    "!x, hermitian=True",
+    "linalg.matrix_rank": "m; tall; torch.zeros(2, 2); batch; spd, hermitian=True; tall, 1.0;"
+    "m, rtol=0.5; m, atol=3.0; v[:, None] * w; batch, torch.tensor([1.0, 4.0]); !v; !i;"
+    "!x, hermitian=True",
+}

@@ -14,6 +14,7 @@ import flambeau.ir.rows
 MODULES = (
     "activation",
     "attention",
+    "average_pooling",
     "classes",
     "convolution",
     "distance",
@@ -23,10 +24,10 @@ MODULES = (
     "linear",
     "loss",
     "margins",
+    "max_pooling",
     "normalization",
     "padding",
     "patches",
-    "pooling",
     "resampling",
     "sequence",
     "softmax",
@@ -34,11 +35,12 @@ MODULES = (
 
 # Names that are functions of the package itself, too.
 TOP_LEVEL = (
-    "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "batch_norm",
-    "bilinear", "binary_cross_entropy_with_logits", "cdist", "celu", "celu_", "channel_shuffle",
-    "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d",
-    "constant_pad_nd", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "ctc_loss",
-    "dropout", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout",
+    "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "alpha_dropout_",
+    "avg_pool1d", "batch_norm", "bilinear", "binary_cross_entropy_with_logits", "cdist", "celu",
+    "celu_", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d",
+    "conv_transpose2d", "constant_pad_nd", "conv_transpose3d", "cosine_embedding_loss",
+    "cosine_similarity", "ctc_loss", "dropout", "dropout_", "embedding", "embedding_bag",
+    "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout", "feature_dropout_",
     "group_norm", "hardshrink", "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm",
     "log_softmax", "margin_ranking_loss", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
     "max_pool3d", "native_channel_shuffle", "pairwise_distance", "pdist", "pixel_shuffle",

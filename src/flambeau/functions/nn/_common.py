@@ -11,6 +11,7 @@ import numpy as np
 from flambeau.functions.dims import as_int
 from flambeau.functions.promotion import cast
 from flambeau.record.macro import ops
+from flambeau.record.trace import open_
 from flambeau.tensor import Tensor, concrete
 
 if TYPE_CHECKING:
@@ -91,6 +92,16 @@ def clamp_min(x: Tensor, low: Any) -> Tensor:
     return ops.where(ops.lt(x, low), low, x)
 
 
+def log_sigmoid(x: Tensor) -> Tensor:
+    """log(1 / (1 + exp(-x))) for any x, inside a body.
+
+    Sides are chosen, not mixed as ``abs`` and ``minimum`` do it: so all derivatives are right at 0.
+    """
+    below = ops.lt(x, 0.0)
+    tail = ops.log1p(ops.exp(ops.where(below, x, ops.neg(x))))
+    return ops.sub(ops.where(below, x, 0.0), tail)
+
+
 def per_channel(x: Tensor, ndim: int) -> Tensor:
     """A row ``(C,)`` ready to stand beside ``(N, C, ...)`` of ``ndim`` dimensions."""
     return reshape(x, (1, x._meta.shape[0], *(1,) * (ndim - 2))) if ndim > 1 else x
@@ -102,6 +113,26 @@ def same_dtype(x: Tensor, *others: Tensor) -> list[Tensor]:
 
     target = result_type(x, *others)
     return [cast(v, target) for v in (x, *others)]
+
+
+def difference(x: Tensor, y: Tensor) -> Tensor:
+    """``x - y`` of any two dtypes, inside a body; ``RuntimeError`` for bools, as the operator."""
+    if x.dtype.category == 0 or y.dtype.category == 0:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
+            "to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return ops.sub(*same_dtype(x, y))
+
+
+def constant(function: str, **arguments: Tensor | None) -> None:
+    """``RuntimeError`` if an argument that has no gradient requires one."""
+    for name, value in arguments.items():
+        if value is not None and value._meta.requires_grad and open_.state.grad:
+            raise RuntimeError(
+                f"The function '{function}' is not differentiable with respect to argument "
+                f"'{name}'. This input cannot have requires_grad True."
+            )
 
 
 def known(t: Tensor) -> np.ndarray | None:

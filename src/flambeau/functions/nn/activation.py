@@ -8,7 +8,7 @@ from flambeau.functions.checks import _need_floats, _tensors
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import assign
 from flambeau.functions.inplace import inplace as _in_place
-from flambeau.functions.nn._common import part, reshape
+from flambeau.functions.nn._common import log_sigmoid, part, reshape
 from flambeau.functions.precision import lowered, widened
 from flambeau.functions.promotion import Number, fit
 from flambeau.record.macro import function, ops
@@ -103,13 +103,13 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def _exponential_unit(x: Tensor, alpha: Number, scale: Number, rate: Number) -> Tensor:
     """``scale x`` where positive, else ``scale alpha (exp(rate x) - 1)``."""
-    positive = ops.gt(x, 0.0)
+    below = ops.le(x, 0.0)
     # exp of what is not chosen must not overflow: its gradient would be NaN.
-    low = ops.where(positive, 0.0, x)
+    low = ops.where(below, x, 0.0)
     low = ops.expm1(low if _is_one(rate) else ops.mul(low, rate))
     factor = alpha * scale
     low = low if _is_one(factor) else ops.mul(low, factor)
-    return ops.where(positive, x if _is_one(scale) else ops.mul(x, scale), low)
+    return ops.where(below, low, x if _is_one(scale) else ops.mul(x, scale))
 
 
 def _is_one(value: Number) -> bool:
@@ -220,16 +220,11 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return silu_(input) if inplace else _silu(input)
 
 
-def _log1p_exp(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) for any x."""
-    return ops.add(ops.maximum(x, 0.0), ops.log1p(ops.exp(ops.neg(ops.abs(x)))))
-
-
 @function(grad="MishBackward0")
 @widened
 def _mish(input: Tensor) -> Tensor:
     _need_floats("mish_cpu", input)
-    return ops.mul(input, ops.tanh(_log1p_exp(input)))
+    return ops.mul(input, ops.tanh(ops.neg(log_sigmoid(ops.neg(input)))))
 
 
 mish_ = _in_place(_mish)
@@ -269,7 +264,7 @@ def logsigmoid(input: Tensor) -> Tensor:
     tensor([-0.6931])
     """
     _need_floats("log_sigmoid_cpu", input)
-    return ops.sub(ops.minimum(input, 0.0), ops.log1p(ops.exp(ops.neg(ops.abs(input)))))
+    return log_sigmoid(input)
 
 
 @function(grad="DivBackward0")
@@ -315,7 +310,10 @@ def tanhshrink(input: Tensor) -> Tensor:
 @widened
 def _hardsigmoid(input: Tensor) -> Tensor:
     _need_floats("hardsigmoid", input)
-    return ops.div(_bounded(ops.add(input, 3.0), 0.0, 6.0), 6.0)
+    inside = ops.div(ops.add(input, 3.0), 6.0)
+    # NaN has a value, but no gradient.
+    below = ops.where(ops.le(input, -3.0), 0.0, ops.detach(input))
+    return ops.where(ops.ge(input, 3.0), 1.0, ops.where(ops.gt(input, -3.0), inside, below))
 
 
 hardsigmoid_ = _in_place(_hardsigmoid)
@@ -334,10 +332,13 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @widened
 def _hardswish(input: Tensor) -> Tensor:
     _need_floats("hardswish_cpu", input)
-    middle = ops.div(ops.mul(input, ops.add(input, 3.0)), 6.0)
+    bent = ops.lt(ops.abs(input), 3.0)
+    # Far from 0 the product's gradient would be infinite.
+    near = ops.where(bent, input, 0.0)
+    middle = ops.div(ops.mul(near, ops.add(near, 3.0)), 6.0)
     # A negative zero, as the product gives.
     below = ops.mul(ops.detach(input), 0.0)
-    return ops.where(ops.le(input, -3.0), below, ops.where(ops.ge(input, 3.0), input, middle))
+    return ops.where(ops.le(input, -3.0), below, ops.where(bent, middle, input))
 
 
 hardswish_ = _in_place(_hardswish)
@@ -384,7 +385,13 @@ def _threshold(input: Tensor, threshold: Number, value: Number) -> Tensor:
     return ops.where(ops.le(input, threshold), value, input)
 
 
-threshold_ = _in_place(_threshold)
+_threshold_in_place = _in_place(_threshold)
+
+
+def _fitted(input: Tensor, *numbers: float) -> tuple[float, ...]:
+    """Numbers as the tensor's dtype has them, if that is an integer one."""
+    dtype = input._meta.dtype
+    return tuple(fit(n, dtype) for n in numbers) if dtype.category == 1 else numbers
 
 
 @_tensors
@@ -394,10 +401,14 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     >>> threshold(tensor([0.0, 2.0]), 1.0, -1.0)
     tensor([-1.,  2.])
     """
-    dtype = input._meta.dtype
-    if dtype.category == 1:
-        threshold, value = fit(threshold, dtype), fit(value, dtype)
-    return (threshold_ if inplace else _threshold)(input, threshold, value)
+    numbers = _fitted(input, threshold, value)
+    return (_threshold_in_place if inplace else _threshold)(input, *numbers)
+
+
+@_tensors
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """In-place ``threshold``."""
+    return _threshold_in_place(input, *_fitted(input, threshold, value))
 
 
 @function
@@ -502,3 +513,45 @@ def rrelu_(
 ) -> Tensor:
     """In-place ``rrelu``."""
     return rrelu(input, lower, upper, training, inplace=True)
+
+
+SAMPLES = {
+    "nn.functional.relu": "x; special; i; x * 1, inplace=True; !truth; !c",
+    "nn.functional.relu_": "x * 1; special * 1; !truth",
+    "nn.functional.leaky_relu": "x; special; x, 0.2; x, negative_slope=-0.5; x * 1, 0.3, True; !i",
+    "nn.functional.leaky_relu_": "x * 1; x * 1, 0.2; !x * 1, -0.5, 1, 2",
+    "nn.functional.hardtanh": "x; big, -3.0, 2.0; special # no-grad; i, -2, 3; x * 2, inplace=True;"
+    " !truth; !x, 1.0, -1.0",
+    "nn.functional.hardtanh_": "x * 2; x * 1, -0.5, 0.25; !truth",
+    "nn.functional.relu6": "x; big; special # no-grad; i; x * 9, inplace=True; !truth",
+    "nn.functional.elu": "x; big; special # no-second; x, alpha=0.3; x, -0.5;"
+    " x * 1, alpha=2.0, inplace=True; !i",
+    "nn.functional.elu_": "x * 1; x * 1, 0.5; !i",
+    "nn.functional.selu": "x; big; special # no-second; empty; x * 1, inplace=True; !i",
+    "nn.functional.selu_": "x * 1; special * 1 # no-second; !i",
+    "nn.functional.celu": "x; big; special # no-second; x, 0.3; x * 1, alpha=2.0, inplace=True;"
+    " !x, 0.0; !i",
+    "nn.functional.celu_": "x * 1; x * 1, 0.5; !x * 1, 0.0",
+    "nn.functional.gelu": "x; big; s; x, approximate='tanh'; big, approximate='tanh';"
+    " !x, approximate='erf'; !i",
+    "nn.functional.sigmoid": "x; big; i; c",
+    "nn.functional.tanh": "x; big; i; c",
+    "nn.functional.silu": "x; big; special; c; x * 1, inplace=True # no-grad; !i",
+    "nn.functional.mish": "x; big; special; x * 1, inplace=True; !i",
+    "nn.functional.softplus": "x; big; special; x, 2.0; x, beta=0.5, threshold=0.25; s; !i",
+    "nn.functional.logsigmoid": "x; big; special; s; empty; !i",
+    "nn.functional.softsign": "x; big; i; s; c",
+    "nn.functional.tanhshrink": "x; big; s; c",
+    "nn.functional.hardsigmoid": "x; big; special; x * 1, inplace=True; !i",
+    "nn.functional.hardswish": "x; big; special; x * 1, True; !i",
+    "nn.functional.hardshrink": "x; special # no-grad; x, 1.0; x, lambd=0; s; !i",
+    "nn.functional.softshrink": "x; special # no-grad; x, 0.25; x, lambd=0.0; !x, -1.0; !i",
+    "nn.functional.threshold": "x, 0.1, 20.0; special, 0.5, -1.0; i, 1, 7; x * 1, 0.0, 3.0, True;"
+    " !x, 0.1",
+    "nn.functional.threshold_": "x * 1, 0.1, 20.0; x * 1, -0.5, 2.0; !x * 1",
+    "nn.functional.glu": "x; x, 1; x.T, dim=-2; cube, -1; !x, 0; !s; !x, 2",
+    "nn.functional.prelu": "x, s; x, v; image, v; special, s # no-second; !x, u; !x, x; !i, s",
+    "nn.functional.rrelu": "x; x, 0.1, 0.3; special; x, 0.1, 0.3, training=True;"
+    " x * 1, training=True, inplace=True; !x, 0.5, 0.1; !i",
+    "nn.functional.rrelu_": "x * 1; x * 1, 0.1, 0.3, True; !x * 1, 0.5, 0.1",
+}

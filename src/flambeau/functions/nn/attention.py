@@ -181,7 +181,15 @@ def scaled_dot_product_attention(
         else:
             key = _repeated(key, heads // key.size(-3))
             value = _repeated(value, heads // value.size(-3))
+    if query.dtype.category < 2:
+        raise RuntimeError(
+            f"scaled_dot_product_attention: expected floating-point numbers, got {_c(query)}"
+        )
     if dropout_p:
+        if not 0 <= dropout_p <= 1:
+            raise RuntimeError(
+                f"dropout probability has to be between 0 and 1, but got {dropout_p}"
+            )
         weights = _weights(query, key, attn_mask, is_causal, float(scale))
         return _attend(dropout(weights, dropout_p, True), value)
     if query.is_complex():
@@ -479,3 +487,27 @@ def _projected(
         linear(x, w, b)
         for x, w, b in zip((query, key, value), weight.chunk(3), biases, strict=True)
     )
+
+
+SAMPLES = {
+    "nn.functional.scaled_dot_product_attention": "cube * 0.3, cube, cube + 1; cube, batch, batch;"
+    " batch, batch, cube.mT[:, :, :2].contiguous(), m; batch, batch, batch, truth[:1];"
+    " batch, batch, batch, is_causal=True; batch, batch, batch, scale=0.3;"
+    " batch[None], batch[None], batch[None], m, 0.4;"
+    " batch.repeat(2, 1, 1)[None], batch[None], batch[None] + 1, enable_gqa=True;"
+    " cube, empty[None].expand(2, 0, 4), empty[None].expand(2, 0, 4);"
+    " batch, batch, batch, torch.zeros(4, 4).bool(); half[None], half[None], half[None] * 2;"
+    " !batch, batch, batch, m, is_causal=True; !batch, tall, tall;"
+    " !batch, batch, batch, dropout_p=1.5; !i, i, i; !v, v, v; !batch, batch, batch, i[:1]",
+    "nn.functional.multi_head_attention_forward": "sequence, sequence, sequence, 4, 2,"
+    " torch.cat([m, spd, m.T]), torch.cat([v, w, v]), None, None, False, 0.0, m, w; sequence,"
+    " sequence * 2, sequence, 4, 1, torch.cat([m, spd, m.T]), None, row[None], row[None] * 2, True,"
+    " 0.0, m, None, False, average_attn_weights=False; x, y, y, 4, 4, torch.cat([m, spd, m.T]),"
+    " None, None, None, False, 0.5, m, v, attn_mask=wide[:, :3]; sequence, sequence, sequence, 4,"
+    " 2, None, None, None, None, False, 0.0, m, None, key_padding_mask=tokens > 6,"
+    " use_separate_proj_weight=True, q_proj_weight=m, k_proj_weight=spd, v_proj_weight=m.T,"
+    " need_weights=False; !sequence, sequence, sequence, 5, 2, torch.cat([m, spd, m.T]), None,"
+    " None, None, False, 0.0, m, v; !sequence, sequence, sequence, 4, 3, torch.cat([m, spd, m.T]),"
+    " None, None, None, False, 0.0, m, v;"
+    " !x, y, sequence, 4, 2, torch.cat([m, spd, m.T]), None, None, None, False, 0.0, m, v",
+}

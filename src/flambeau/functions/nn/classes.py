@@ -12,14 +12,17 @@ from flambeau.functions.checks import _need_floats, _need_one_dtype, _tensors
 from flambeau.functions.nn._common import (
     check_reduction,
     clamp_min,
+    constant,
     known,
     last_step,
     legacy_reduction,
+    log_sigmoid,
     mean,
     reduced,
     reshape,
     same_dtype,
     total,
+    value_of,
 )
 from flambeau.functions.precision import raised
 from flambeau.functions.promotion import Number, cast
@@ -82,6 +85,7 @@ def _nll_body(
         _need_one_dtype(x, weight)
     if x.dim() == 1 and target.dim() == 1:
         target = reshape(target, ())
+    constant("nll_loss_forward" if x.dim() <= 2 else "nll_loss2d_forward", weight=weight)
     if weight is None:
         return ops.nll(x, target, reduction=reduction, ignore=ignore)
     return ops.nll(x, target, weight, reduction=reduction, ignore=ignore)
@@ -328,6 +332,7 @@ def _multi_margin(
     input: Tensor, target: Tensor, p: int, margin: Number, weight: Tensor | None, reduction: str
 ) -> Tensor:
     input, weight = raised(input, weight)
+    constant("multi_margin_loss", weight=weight)
     given = input._meta.shape
     x = reshape(input, (1, *(given or (1,)))) if len(given) < 2 else input
     rows, classes = x._meta.shape
@@ -387,8 +392,8 @@ def multi_margin_loss(
             )
     _check_classes(target)
     _need_floats("multi_margin_loss_cpu_kernel", input)
-    array = known(target)
-    if array is not None and array.size and not (0 <= array.min() and array.max() < classes):
+    array = value_of(target)
+    if array.size and not (0 <= array.min() and array.max() < classes):
         raise RuntimeError("target out of range")
     return _multi_margin(input, target, int(p), float(margin), weight, reduction)
 
@@ -453,8 +458,8 @@ def multilabel_margin_loss(
         raise RuntimeError(f"inconsistent target size: {list(y)} for input of size: {list(x)}")
     _check_classes(target)
     _need_floats("multilabel_margin_loss_forward_out_frame", input)
-    array = known(target)
-    if array is not None and array.size:
+    array = value_of(target)
+    if array.size:
         classes = x[-1] if x else 1
         if array.min() < -1 or array.max() >= classes:
             raise RuntimeError("argument 'target' is out of range")
@@ -466,9 +471,7 @@ def _multilabel_soft_margin(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str
 ) -> Tensor:
     x, y = same_dtype(input, target)
-    log = ops.log1p(ops.exp(ops.neg(ops.abs(x))))
-    yes = ops.sub(ops.minimum(x, 0.0), log)
-    no = ops.sub(ops.minimum(ops.neg(x), 0.0), log)
+    yes, no = log_sigmoid(x), log_sigmoid(ops.neg(x))
     loss = ops.neg(ops.add(ops.mul(y, yes), ops.mul(ops.sub(1.0, y), no)))
     if weight is not None:
         loss = ops.mul(loss, cast(weight, loss.dtype))
@@ -501,3 +504,34 @@ def multilabel_soft_margin_loss(
         raise IndexError("Dimension specified as -1 but tensor has no dimensions")
     _need_floats("log_sigmoid_cpu", input)
     return _multilabel_soft_margin(input, target, weight, reduction)
+
+
+SAMPLES = {
+    "nn.functional.nll_loss": "x, labels; x, labels, mask + 0.5; x, labels, reduction='sum';"
+    " x, labels, reduction='none', ignore_index=2; v, labels[0];"
+    " image, place[:2, 0, None, None].expand(2, 6, 5);"
+    " line, place[:2].repeat(1, 3)[:, :9], mask * 1.0;"
+    " x, labels, mask + 1.0, ignore_index=1, reduction='mean'; !x, labels + 9; !x, u;"
+    " !x, labels, u; !x, labels, v.requires_grad_(); !x, labels, reduction='nothing'; !x, place",
+    "nn.functional.cross_entropy": "x, labels; x, labels, mask + 0.5;"
+    " x, labels, label_smoothing=0.2; x, y.softmax(1);"
+    " x, y.softmax(1), v.abs(), label_smoothing=0.1; x, labels, ignore_index=1;"
+    " x, labels, mask + 0.5, ignore_index=0, label_smoothing=0.3; x, labels, reduction='none';"
+    " v, labels[1]; image, image.softmax(1), reduction='sum'; line, place[:2].repeat(1, 3)[:, :9];"
+    " empty, labels[:0], reduction='sum'; !x, labels + 9; !x, labels, v.requires_grad_();"
+    " !x, labels, label_smoothing=1.5; !x, labels, reduction='nothing'; !x, u; !x, labels[:2]",
+    "nn.functional.linear_cross_entropy": "x, m, labels; x, m, labels, linear_bias=v;"
+    " x, m, labels, weight=mask + 0.5, reduction='sum';"
+    " x, m, labels, ignore_index=1, label_smoothing=0.1; x, m, labels, reduction='none';"
+    " x, m, y.softmax(1); !x, m, labels, reduction='nothing'; !x, tall, labels",
+    "nn.functional.multi_margin_loss": "x, labels; x, labels, 2;"
+    " x, labels, margin=0.3, weight=mask + 0.5; x, labels, reduction='none'; v, labels[0];"
+    " x, labels, 2, 0.5, mask + 0.5, reduction='sum'; !x, labels, 3;"
+    " !x, labels, weight=v.requires_grad_(); !x, labels + 9; !x, u;"
+    " !x, labels, reduction='nothing'",
+    "nn.functional.multilabel_margin_loss": "x, k; x, place - 1; x, place, reduction='none';"
+    " v, k[0]; x, k, reduction='sum'; !x, labels; !x, u; !x, k + 9; !x, k, reduction='nothing'",
+    "nn.functional.multilabel_soft_margin_loss": "x, truth.float(); x, unit;"
+    " x, truth * 1.0, v.abs(); x, unit, reduction='none'; x, unit, reduction='sum';"
+    " !x, unit, reduction='nothing'; !x, tall",
+}

@@ -387,7 +387,7 @@ def conv_transpose3d(
     )
 
 
-@function(grad="ConvTbcBackward0", whole=True)
+@function(grad="ConvTbcBackward0")
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """``conv1d`` of ``(T, B, C)`` with kernels ``(K, C, O)``; the result is ``(T', B, O)``.
 
@@ -406,3 +406,46 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
     w = ops.permute(weight, dims=(2, 1, 0))
     y = _convolved(x, w, bias, (1,), (pad,), (1,), 1, "conv1d")
     return ops.permute(y, dims=(2, 0, 1))
+
+
+SAMPLES = {
+    "nn.functional.conv1d": "line, batch; line, batch[:1, :, :3], s[None];"
+    " line, batch, v[:2], 2, 1; line, batch[:, :2], v[:2], 2, 1, groups=2;"
+    " line, batch[:, :, :2], padding='same', dilation=3;"
+    " line, cube.mT[:, :, :3].reshape(6, 4, 1), padding='valid'; line, batch[:, :2], groups=2;"
+    " line[0], batch; line, batch, stride=(3,), padding=(2,); line[:0], batch;"
+    " c.reshape(1, 4, 3), cm.reshape(2, 4, 2); !line, cube; !line, batch, u;"
+    " !line, batch, stride=0; !line, batch, padding='full'; !line, batch, groups=3; !x, m;"
+    " !line, batch.double(); !line, batch, padding=-1; !line[:, :, :2], batch",
+    "nn.functional.conv2d": "image, batch[:, :, :2, None].expand(2, 4, 2, 3);"
+    " image, image[:, :, :3, :2], v[:2], 2, 1; image, image[:, :, :3, :2], padding='same';"
+    " image, image[:, :2, :2, :3], groups=2; image, image[:, :1].reshape(2, 1, 5, 6)[:, :, :2,"
+    " :2].repeat(4, 1, 1, 1), groups=4, padding=(1, 0), dilation=(1, 2);"
+    " image[0], image[:, :, :1, :1]; image, image[:, :, :3, :2], padding='same', dilation=2;"
+    " image, image[:, :1, :3, :3].repeat(4, 1, 1, 1), None, 2, 1, 1, 4;"
+    " image, image[:, :, :2, :2], stride=(2, 1), padding='valid', dilation=2; !image, image[:, :3];"
+    " !image, image, padding='same', stride=2; !image, image[:, :, :2, :2], u; !x, image;"
+    " !image, image[:, :, :2, :2], dilation=0; !image, batch",
+    "nn.functional.conv3d": "volume, volume[:, :, :2, :2, :2];"
+    " volume, volume[:, :, :2, :2, :2].repeat(4, 1, 1, 1, 1), v, (2, 1, 1), (0, 1, 2);"
+    " volume, volume[:, :1, :3, :1, :2].repeat(2, 1, 1, 1, 1), groups=2, padding='same';"
+    " volume[0], volume[:, :, :2, :2, :3], dilation=(2, 1, 2); !volume, image;"
+    " !volume, volume[:, :1]; !volume, volume, stride=-1",
+    "nn.functional.conv_transpose1d": "line, batch.mT.reshape(4, 2, 4);"
+    " line, batch.reshape(4, 2, 4), v[:2], 2, 1, 1;"
+    " line, batch.reshape(4, 2, 4), groups=2, dilation=2;"
+    " line[0], batch.reshape(4, 2, 4), padding=2; !line, batch;"
+    " !line, batch.reshape(4, 2, 4), stride=2, output_padding=2; !line, batch.reshape(4, 2, 4), u;"
+    " !line, batch.reshape(4, 2, 4), padding='same'",
+    "nn.functional.conv_transpose2d": "image, batch.reshape(4, 2, 2, 2);"
+    " image, batch.reshape(4, 2, 2, 2), v[:2], (2, 1), (1, 0), (1, 0);"
+    " image, batch.reshape(4, 1, 4, 2), groups=4, dilation=(1, 2);"
+    " image[0], batch.reshape(4, 2, 4, 1), padding=1; !image, image; !x, image;"
+    " !image, batch.reshape(4, 2, 2, 2), None, 1, 0, 1",
+    "nn.functional.conv_transpose3d": "volume, batch.reshape(2, 2, 2, 2, 2);"
+    " volume, batch.reshape(2, 1, 2, 4, 2), v[:2], 2, (1, 0, 1), 1, groups=2;"
+    " volume[0], batch.reshape(2, 2, 1, 4, 2), dilation=(1, 1, 2); !volume, volume.mT;"
+    " !volume, batch.reshape(2, 2, 2, 2, 2), u",
+    "nn.functional.conv_tbc": "sequence, batch.reshape(2, 4, 4), v; sequence, cube.mT, u, 1;"
+    " !sequence, m, v; !x, batch, v",
+}

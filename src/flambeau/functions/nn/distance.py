@@ -6,7 +6,13 @@ import math
 
 from flambeau.functions.checks import _need_one_dtype, _tensors
 from flambeau.functions.dims import wrap_dim
-from flambeau.functions.nn._common import broadcast_together, part, reshape, same_dtype
+from flambeau.functions.nn._common import (
+    broadcast_together,
+    difference,
+    part,
+    reshape,
+    same_dtype,
+)
 from flambeau.functions.pointwise import _in_floats
 from flambeau.functions.promotion import Number
 from flambeau.ir import distances as _declared
@@ -48,7 +54,7 @@ def norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
 @function(grad="SumBackward1")
 def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int, eps: float) -> Tensor:
     x, y = broadcast_together(*same_dtype(x1, x2))
-    if x.dtype.category < 2:
+    if x.dtype.category != 2:
         raise RuntimeError(
             f"expected common dtype to be floating point, yet common dtype is {_title(x)}"
         )
@@ -86,8 +92,7 @@ def pairwise_distance(
     >>> pairwise_distance(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]))
     tensor([5.0000])
     """
-    x, y = broadcast_together(*same_dtype(x1, x2))
-    gap = ops.add(_in_floats(ops.sub(x, y)), eps)
+    gap = ops.add(_in_floats(difference(*broadcast_together(x1, x2))), eps)
     return norm(gap, float(p), (gap.dim() - 1,), keepdim)
 
 
@@ -178,3 +183,15 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     return _pdist(input, float(p))
+
+
+SAMPLES = {
+    "nn.functional.cosine_similarity": "x, y; x, y, 0; x, y, dim=-1, eps=0.5; x, row;"
+    " cube, cube * 2, 1; x, x * 0; v, w, 0; !x, y, 2; !x, u; !i, j",
+    "nn.functional.pairwise_distance": "x, y; x, y, 1.0; x, y * w, p=inf; x, y, 3.0, 0.0, True;"
+    " x, row; v, w; x, x, eps=0.5; !x, u",
+    "cdist": "x, y; x.repeat(9, 1), y; x, y, 1.0; x, y, p=inf; x, y, 0.0; x, y, 3.0;"
+    " cube, cube * 2; x, y, compute_mode='donot_use_mm_for_euclid_dist'; empty, x; !x, tall;"
+    " !v, x; !x, y, -1.0",
+    "nn.functional.pdist": "x; x, 1.0; x, p=inf; x, 0.0; x, 3.0; row; !cube; !x, -1.0; !i",
+}

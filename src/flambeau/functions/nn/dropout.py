@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+import flambeau.ir.dropout  # noqa: F401  (declares primitives)
+from flambeau.dtypes import bool_
 from flambeau.functions.checks import _tensors
 from flambeau.functions.inplace import assign
 from flambeau.functions.inplace import title as _title
+from flambeau.functions.memory_order import memory_order, restored
 from flambeau.functions.nn._common import made
+from flambeau.record.absent import is_absent
 from flambeau.record.macro import function, ops
-from flambeau.run.random import bernoulli
-from flambeau.tensor import Tensor
+from flambeau.record.storage import Storage
+from flambeau.run.chores import chores
+from flambeau.run.random import chosen_ahead, not_implemented
+from flambeau.tensor import Tensor, concrete
 
 _ALPHA = 1.7580993408473766
 
@@ -26,23 +33,88 @@ def engine() -> Any:
 
 
 @function(grad="MulBackward0")
-def _masked(input: Tensor, mask: Tensor) -> Tensor:
-    return ops.mul(input, mask)
+def _zeroed(input: Tensor, zero: Tensor) -> Tensor:
+    return ops.mul(input, zero)
 
 
 @function(grad="MulBackward0")
-def _masked_written(input: Tensor, mask: Tensor) -> Tensor:
-    return assign(input, ops.mul(input, mask))
+def _zeroed_written(input: Tensor, zero: Tensor) -> Tensor:
+    return assign(input, ops.mul(input, zero))
+
+
+@function(grad="MulBackward0")
+def _masked(input: Tensor, kept: Tensor, scale: float) -> Tensor:
+    return ops.dropout(input, kept, scale)
+
+
+@function(grad="MulBackward0")
+def _masked_written(input: Tensor, kept: Tensor, scale: float) -> Tensor:
+    return assign(input, ops.dropout(input, kept, scale))
+
+
+def _shifted(input: Tensor, kept: Tensor, scale: float, above: float, below: float) -> Tensor:
+    """Dropout that adds a number where values are kept, another elsewhere."""
+    dtype = input._meta.dtype
+    shift = ops.where(kept, ops.full(above, shape=(), dtype=dtype), below)
+    return ops.add(ops.dropout(input, kept, scale), shift)
 
 
 @function(grad="AddBackward0")
-def _scaled_masked(input: Tensor, mask: Tensor, shift: Tensor) -> Tensor:
-    return ops.add(ops.mul(input, mask), shift)
+def _shifted_masked(
+    input: Tensor, kept: Tensor, scale: float, above: float, below: float
+) -> Tensor:
+    return _shifted(input, kept, scale, above, below)
 
 
 @function(grad="AddBackward0")
-def _scaled_masked_written(input: Tensor, mask: Tensor, shift: Tensor) -> Tensor:
-    return assign(input, ops.add(ops.mul(input, mask), shift))
+def _shifted_masked_written(
+    input: Tensor, kept: Tensor, scale: float, above: float, below: float
+) -> Tensor:
+    return assign(input, _shifted(input, kept, scale, above, below))
+
+
+@lru_cache(256)
+def _scale(kind: np.dtype, p: float) -> float:
+    """What is kept is multiplied by: a division of the input's type, 16 bits' by way of 32."""
+    wide = np.float64 if kind == np.float64 else np.float32
+    return float(kind.type(wide(1) / wide(1 - p)))
+
+
+@lru_cache(256)
+def _affine(kind: np.dtype, p: float) -> tuple[float, float, float]:
+    """Alpha dropout's factor, and what it adds to what is kept and to what is dropped."""
+    a = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
+    above = kind.type(_ALPHA * a * p)
+    return float(kind.type(a)), float(above), float(kind.type(-1) * kind.type(_ALPHA * a) + above)
+
+
+class _Drawn(Storage):
+    """Truth values that another thread may still be drawing; programs wait by themselves."""
+
+    @property
+    def array(self) -> Any:
+        if chores.waiting:
+            chores.join()
+        return Storage.array.fget(self)
+
+    @array.setter
+    def array(self, value: np.ndarray | None) -> None:
+        self.memory = value
+
+
+def _drawn(shape: tuple[int, ...], p: float) -> Tensor:
+    """True with probability ``p``."""
+    array = chosen_ahead(engine(), shape, p)
+    kept = concrete(array, bool_)
+    if chores.waiting:
+        kept._storage = _Drawn(array)
+    return kept
+
+
+@function
+def _turned(kept: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Its dimensions where the input has them: part of the program that reads it."""
+    return ops.permute(kept, dims=dims)
 
 
 def _dropped(
@@ -54,38 +126,43 @@ def _dropped(
     m = input._meta
     if p == 0 or not training or 0 in m.shape:
         return input
+    kind = m.dtype.numpy
+    if p == 1:
+        zeroed = _zeroed_written if inplace else _zeroed
+        return zeroed(input, made(np.zeros((), kind), m.dtype))
     if m.dtype.category < 2:
         raise RuntimeError(
             f"result type Float can't be cast to the desired output type {_title(m.dtype)}"
         )
-    masked = _masked_written if inplace else _masked
-    kind = m.dtype.numpy
-    if p == 1:
-        return masked(input, made(np.zeros((), kind), m.dtype))
+    if kind.kind == "c":
+        raise not_implemented("bernoulli_scalar_cpu_", kind)
     shape = m.shape
     if feature:
         if len(shape) < 2:
             raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
         shape = (*shape[:2], *(1,) * (len(shape) - 2))
-    if not alpha:
-        # In the type of the input, as PyTorch divides the mask.
-        on = kind.type(1) / kind.type(1 - p)
-        return masked(input, made(bernoulli(engine(), shape, 1 - p, kind, on), m.dtype))
-    mask = bernoulli(engine(), shape, 1 - p, kind)
-    a = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
-    shift = (mask - kind.type(1)) * kind.type(_ALPHA * a) + kind.type(_ALPHA * a * p)
-    mask *= kind.type(a)
-    masked = _scaled_masked_written if inplace else _scaled_masked
-    return masked(input, made(mask, m.dtype), made(shift.astype(kind), m.dtype))
+    if is_absent(input):
+        # On the meta device nothing is drawn.
+        kept = concrete(np.zeros((), np.bool_), bool_)
+    elif feature or (order := memory_order(input)) is None:
+        kept = _drawn(shape, 1 - p)
+    else:
+        kept = _turned(_drawn(tuple([shape[d] for d in order]), 1 - p), restored(order))
+    if alpha:
+        shifted = _shifted_masked_written if inplace else _shifted_masked
+        return shifted(input, kept, *_affine(kind, p))
+    masked = _masked_written if inplace else _masked
+    return masked(input, kept, _scale(kind, p))
 
 
 @_tensors
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element is zero with probability ``p``, else multiplied by ``1 / (1 - p)``.
 
-    Draws from the default generator as PyTorch does, in the order of the dimensions. PyTorch goes
-    by the order in memory: for an input that lies transposed there (what its attention gives with
-    ``batch_first``) the same seed drops other elements. Raises ``ValueError`` unless 0 <= p <= 1.
+    Draws from the default generator as PyTorch does, in the order in which elements lie in memory,
+    that is also for transposed views. Results of other functions are contiguous here, while
+    PyTorch's keep the order of their operands: for ``dropout(relu(x.T))`` the same seed drops other
+    elements. Raises ``ValueError`` unless 0 <= p <= 1.
 
     >>> dropout(tensor([1.0, 2.0]), training=False)
     tensor([1., 2.])

@@ -22,6 +22,8 @@ def _check_index(index: Tensor, rows: int, name: str = "embedding") -> None:
             f"Long, Int; but got torch.{title(m.dtype)}Tensor instead (while checking arguments "
             f"for {name})"
         )
+    if name != "embedding":
+        return
     array = known(index)
     if array is not None and array.size:
         # As unsigned numbers, negative ones are the greatest: one pass for both ends.
@@ -103,15 +105,32 @@ def _sparsely(weight: Tensor, input: Tensor, padding_idx: int | None, by_frequen
 def _renormalize(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
     """Shrinks the rows that are looked up to ``max_norm``, in place and without history."""
     from flambeau.functions.arithmetic import copy_
+    from flambeau.functions.inplace import title
 
+    if weight.dtype.category < 2:
+        raise RuntimeError(
+            "norm(): input dtype should be either floating point or complex. Got "
+            f"{title(weight.dtype)} instead."
+        )
     table = np.array(value_of(weight))
     rows = np.unique(value_of(index))
-    size = np.linalg.norm(table[rows].astype(np.float64), norm_type, axis=1)
+    size = np.linalg.norm(np.abs(table[rows]).astype(np.float64), norm_type, axis=1)
     long = size > max_norm
     scale = (max_norm / (size[long] + 1e-7)).astype(table.dtype)
     if long.any():
         table[rows[long]] *= scale[:, None]
         copy_(weight.detach(), made(table, weight._meta.dtype))
+
+
+def _check_floats(weight: Tensor) -> None:
+    if weight.dtype.category != 2:
+        from flambeau.functions.inplace import title
+
+        raise RuntimeError(
+            "Expected tensor for argument #1 'weight' to have one of the following scalar types: "
+            f"Half, BFloat16, Float, Double; but got torch.{title(weight.dtype)}Tensor instead "
+            "(while checking arguments for embedding_bag)"
+        )
 
 
 _MODES = ("sum", "mean", "max")
@@ -215,7 +234,14 @@ def embedding_bag(
         )
     rows = weight._meta.shape[0]
     _check_index(input, rows, "embedding_bag")
+    _check_floats(weight)
     index = value_of(input).astype(np.int64)
+    wrong = np.flatnonzero((index < 0) | (index >= rows))
+    if wrong.size:
+        raise RuntimeError(
+            f"Index {wrong[0]} of input takes value {index.flat[wrong[0]]} which is not in the "
+            f"valid range [0, {rows})"
+        )
     if input.dim() == 2:
         if offsets is not None:
             raise ValueError(
@@ -332,3 +358,23 @@ def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
     shape = tensor._meta.shape
     classes = ops.iota(shape=(*(1,) * len(shape), num_classes), dim=len(shape), dtype=dtypes.int64)
     return ops.cast(ops.eq(reshape(tensor, (*shape, 1)), classes), dtype=dtypes.int64)
+
+
+SAMPLES = {
+    "nn.functional.embedding": "labels, m; tokens, line.flatten(0, 1)[:, :5].repeat(2, 1);"
+    " k, m, padding_idx=0; k, m, padding_idx=-1; k, m, scale_grad_by_freq=True; labels[0], m;"
+    " labels, m.detach(), max_norm=1.0; k, m.detach(), None, 0.7, 1.0;"
+    " labels, m, sparse=True # no-second; labels.int(), m; labels[:0], m; !labels + 9, m; !x, m;"
+    " !labels, m, padding_idx=7",
+    "nn.functional.embedding_bag": "k, m; k, m, mode='sum'; k, m, mode='max';"
+    " k.flatten(), m, torch.tensor([0, 3, 3, 7]);"
+    " k.flatten(), m, torch.tensor([0, 5, 12]), include_last_offset=True;"
+    " k, m, mode='sum', per_sample_weights=unit; k, m, padding_idx=1;"
+    " k, m, padding_idx=1, mode='max';"
+    " torch.tensor([[0, 1, 3], [3, 0, 1]]), m, scale_grad_by_freq=True, mode='sum';"
+    " labels, m, torch.tensor([0]), sparse=True # no-second; !k, m, mode='min'; !x, m;"
+    " !k, m, torch.tensor([0]); !k.flatten(), m, torch.tensor([1, 3]);"
+    " !k, m, per_sample_weights=unit; !k + 9, m; !k.flatten(), m",
+    "nn.functional.one_hot": "labels; labels, 6; k; labels[0], 4; place, num_classes=3;"
+    " labels[:0], 2; !labels, 1; !i; !x; !labels[:0]",
+}

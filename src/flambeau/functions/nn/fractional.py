@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.functions.checks import _need_floats
+from flambeau.functions.dims import wrap_dim
 from flambeau.functions.nn._common import made, ntuple, reshape
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -37,15 +38,15 @@ def _fractional_max_pool(
     if output_size is None and output_ratio is None:
         raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
     shape = input._meta.shape
+    wrap_dim(-d - 1, len(shape))
     if len(shape) not in (d + 1, d + 2):
         raise RuntimeError(
             f"{name}(): Expected {d + 1}D or {d + 2}D tensor, but got: {list(shape)}"
         )
     if output_size is None:
-        ratio = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio,) * d
-        if len(ratio) > d or any(not 0 < r < 1 for r in ratio):
-            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
-        size = tuple(int(n * r) for n, r in zip(shape[-d:], ratio, strict=True))
+        if len(output_ratio) > d:
+            raise ValueError(f"{name} requires output_ratio to be a tuple of {d}")
+        size = tuple(int(shape[a - d] * output_ratio[a]) for a in range(d))
     else:
         size = ntuple(output_size, d, "output_size")
     kernel = ntuple(kernel_size, d, "kernel_size")
@@ -138,3 +139,18 @@ def fractional_max_pool3d(
     """``fractional_max_pool2d`` of volumes."""
     found = _fractional_max_pool(3, input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]
+
+
+SAMPLES = {
+    "nn.functional.fractional_max_pool2d": "image, 2, (3, 2);"
+    " image, (3, 2), output_ratio=(0.5, 0.7); image, 2, 3, return_indices=True; image[0], 2, 3;"
+    " image, 2, (3, 2), _random_samples=unit.detach().repeat(2, 1)[:4].reshape(2, 4, 2); !image, 2;"
+    " !image, 9, 3; !x, 2, 2; !image, 2, output_ratio=2.0; !image, 2, output_ratio=(2, 2)",
+    "nn.functional.fractional_max_pool3d": "volume, 2, (2, 1, 3);"
+    " volume, (1, 2, 2), output_ratio=(0.5, 0.5, 0.5); volume, 2, (2, 1, 2), return_indices=True;"
+    " volume[0], 2, (2, 1, 2); !volume, 2; !volume, 9, 2; !x, 2, 2",
+    "nn.functional.fractional_max_pool2d_with_indices": "image, 2, (3, 2);"
+    " image[0], 2, output_ratio=(0.5, 0.5); !image, 2",
+    "nn.functional.fractional_max_pool3d_with_indices": "volume, 2, (2, 1, 3);"
+    " volume, (1, 2, 2), (2, 1, 3); !volume, 2",
+}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from flambeau.functions.nn._common import reshape
-from flambeau.functions.precision import lowered
+from flambeau.functions.precision import lowered, wide
+from flambeau.functions.promotion import cast
 from flambeau.record.macro import function, ops
 from flambeau.record.refusal import no_tensor
 from flambeau.tensor import Tensor
@@ -58,6 +59,15 @@ def _body(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         )
     if len(w) > 2:
         raise RuntimeError(f"linear: weight must be a vector or a matrix, got {list(w)}")
+    kind = input.dtype
+    if bias is not None:
+        # Of 16 bits the product is not rounded before the bias is added.
+        input, weight, bias = wide(input, weight, bias)
+    y = _product(input, weight, bias, x, w)
+    return y if y.dtype is kind else cast(y, kind)
+
+
+def _product(input: Tensor, weight: Tensor, bias: Tensor | None, x: tuple, w: tuple) -> Tensor:
     kernel = weight if len(w) == 2 else reshape(weight, (1, w[0]))
     rows = input if len(x) == 2 else reshape(input, (math.prod(x[:-1]), x[-1]))
     y = ops.matmul(rows, ops.permute(kernel, dims=(1, 0)))
@@ -104,7 +114,9 @@ def _vector_plain(input: Tensor, weight: Tensor) -> Tensor:
     return _body(input, weight, None)
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None
+) -> Tensor:
     r"""Affine map of the last dimension: :math:`x W^T + b`.
 
     Shapes: ``(..., in)``, ``(out, in)`` and ``(out,)`` give ``(..., out)``. Raises
@@ -117,6 +129,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ndim = len(input._meta.shape)
     except AttributeError:
         raise no_tensor(linear, "linear", (input, weight, bias), {}) from None
+    if out is not None:
+        return _stacked(input, weight, bias, out=out)
     if bias is None:
         if ndim == 2:
             return _mm(input, weight)
@@ -159,3 +173,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     z = reshape(ops.matmul(x, table), (rows, w[0], w[2]))
     z = reshape(ops.matmul(z, reshape(y, (rows, w[2], 1))), (*a[:-1], w[0]))
     return z if bias is None else ops.add(z, bias)
+
+
+SAMPLES = {
+    "nn.functional.linear": "x, m; x, m, v; x, m[:2]; cube, m, bias=v; v, m; v, w; x, v;"
+    " empty, m, v; half, half, half[:, 0]; c, cm, cv; i, k; !x, tall; !x, m, u; !x, i",
+    "nn.functional.bilinear": "x, y, cube.mT.reshape(3, 4, 2) @ wide[:2, :4]; x, y, batch;"
+    " x, y, batch, v[:2]; v, w, batch; cube, cube * 2, batch, w[:2]; !x, tall, batch; !x, y, m",
+}

@@ -13,9 +13,12 @@ from flambeau.functions.nn._common import (
     broadcast_together,
     broadcast_warning,
     check_reduction,
+    constant,
+    difference,
     known,
     last_step,
     legacy_reduction,
+    log_sigmoid,
     reduced,
     same_dtype,
 )
@@ -35,14 +38,6 @@ def _real(x: Tensor) -> Tensor:
     return x
 
 
-def _need_difference(x: Tensor) -> None:
-    if x.dtype.category == 0:
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-            "`logical_xor()` operator instead."
-        )
-
-
 def _need_mean(x: Tensor) -> None:
     if x.dtype.category < 2:
         raise RuntimeError(
@@ -51,12 +46,18 @@ def _need_mean(x: Tensor) -> None:
         )
 
 
+def _check_weight(input: Tensor, weight: Tensor | None) -> None:
+    if weight is not None and weight._meta.shape != input._meta.shape:
+        raise ValueError("Weights and input must have the same size.")
+
+
 def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
     """A loss weighed by element; the mean divides by the weights."""
     loss, weight = broadcast_together(*same_dtype(loss, weight))
     loss = ops.mul(loss, weight)
     if reduction != "mean":
         return reduced(loss, reduction)
+    loss, weight = _in_floats(loss), _in_floats(weight)
     dims = tuple(range(loss.dim()))
     return ops.div(
         ops.sum(loss, dims=dims, keepdim=False), ops.sum(weight, dims=dims, keepdim=False)
@@ -69,12 +70,11 @@ def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
 @function(grad="MseLossBackward0")
 def _mse(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
     input, target = raised(input, target)
+    if weight is not None:
+        return _weighted(ops.square(difference(input, target)), weight, reduction)
     x, y = same_dtype(input, target)
     _need_floats("mse_cpu", x)
-    distance = ops.sub(x, y)
-    if weight is not None:
-        return _weighted(ops.square(distance), weight, reduction)
-    return reduced(ops.square(distance), reduction)
+    return reduced(ops.square(ops.sub(x, y)), reduction)
 
 
 def mse_loss(
@@ -94,19 +94,18 @@ def mse_loss(
         broadcast_warning(input, target)
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
+    _check_weight(input, weight)
     return _mse(input, target, reduction, weight)
 
 
 @function(grad=last_step("Abs"))
 def _l1(input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None) -> Tensor:
     input, target = raised(input, target)
-    x, y = same_dtype(input, target)
-    _need_difference(x)
-    distance = ops.abs(ops.sub(x, y))
-    if reduction == "mean":
-        _need_mean(x)
+    distance = ops.abs(difference(input, target))
     if weight is not None:
         return _weighted(distance, weight, reduction)
+    if reduction == "mean":
+        _need_mean(distance)
     return reduced(distance, reduction)
 
 
@@ -127,6 +126,7 @@ def l1_loss(
         broadcast_warning(input, target)
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
+    _check_weight(input, weight)
     return _l1(input, target, reduction, weight)
 
 
@@ -142,8 +142,6 @@ def _smooth_l1(input: Tensor, target: Tensor, reduction: str, beta: float) -> Te
     x, y = same_dtype(input, target)
     _need_floats("smooth_l1_cpu", x)
     distance = ops.abs(ops.sub(x, y))
-    if beta == 0:
-        return reduced(distance, reduction)
     close = ops.lt(distance, beta)
     near = ops.div(ops.mul(ops.square(_only(close, distance)), 0.5), beta)
     return reduced(ops.where(close, near, ops.sub(distance, 0.5 * beta)), reduction)
@@ -170,6 +168,8 @@ def smooth_l1_loss(
         reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    if beta == 0:
+        return _l1(input, target, reduction)
     return _smooth_l1(input, target, reduction, float(beta))
 
 
@@ -190,7 +190,8 @@ def _huber(
     near = ops.mul(ops.square(_only(close, distance)), 0.5)
     far = ops.mul(ops.sub(distance, 0.5 * delta), delta)
     loss = cast(ops.where(close, near, far), input.dtype)
-    return reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
+    # Unlike the others' weighted means, this one is not divided by the sum of the weights.
+    return reduced(loss if weight is None else ops.mul(*same_dtype(loss, weight)), reduction)
 
 
 def huber_loss(
@@ -215,6 +216,7 @@ def huber_loss(
         raise TypeError("delta must be a float or int, got: <class 'complex'>")
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    _check_weight(input, weight)
     return _huber(input, target, reduction, float(delta), weight)
 
 
@@ -233,9 +235,10 @@ def _bce(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -
     if input.dtype is not target.dtype:
         raise RuntimeError(f"Found dtype {_title(target)} but expected {_title(input)}")
     _need_floats("binary_cross_entropy", input)
+    constant("binary_cross_entropy", weight=weight)
     loss = ops.binary_cross_entropy(input, target)
     if weight is not None:
-        loss = ops.mul(*broadcast_together(*same_dtype(loss, weight)))
+        loss = cast(ops.mul(*broadcast_together(*same_dtype(loss, weight))), loss.dtype)
     return reduced(loss, reduction)
 
 
@@ -281,9 +284,9 @@ def _bce_logits(
 ) -> Tensor:
     input, target, weight, pos_weight = raised(input, target, weight, pos_weight)
     _need_floats("log_sigmoid_cpu", input)
+    constant("binary_cross_entropy_with_logits", weight=weight, pos_weight=pos_weight)
     x, y = same_dtype(input, target)
-    # log(1 + exp(-x)), for any x.
-    log = ops.sub(ops.log1p(ops.exp(ops.neg(ops.abs(x)))), ops.minimum(x, 0.0))
+    log = ops.neg(log_sigmoid(x))
     if pos_weight is not None:
         excess = ops.mul(ops.sub(pos_weight, 1.0), y)
         log = ops.mul(ops.add(excess, 1.0), log)
@@ -384,6 +387,8 @@ def _poisson_nll(
     input: Tensor, target: Tensor, log_input: bool, full: bool, eps: Number, reduction: str
 ) -> Tensor:
     input, target = raised(input, target)
+    if input.dtype.category == 0 and not (log_input and target.dtype.category):
+        difference(input, target)
     x, y = map(_in_floats, same_dtype(input, target))
     if log_input:
         loss = ops.sub(ops.exp(x), ops.mul(y, x))
@@ -428,12 +433,16 @@ def poisson_nll_loss(
 def _gaussian_nll(
     input: Tensor, target: Tensor, var: Tensor, full: bool, eps: Number, reduction: str
 ) -> Tensor:
-    x, y, var = same_dtype(input, target, var)
+    if var.dtype.category < 2:
+        raise RuntimeError(
+            f"result type Float can't be cast to the desired output type {_title(var)}"
+        )
+    distance, var = same_dtype(difference(input, target), var)
     # Clamped without touching the gradient, as PyTorch does.
     below = ops.lt(var, eps)
     lifted = ops.sub(ops.where(below, eps, var), ops.where(below, var, var))
     var = ops.add(var, ops.detach(lifted))
-    loss = ops.mul(ops.add(ops.log(var), ops.div(ops.square(ops.sub(x, y)), var)), 0.5)
+    loss = ops.mul(ops.add(ops.log(var), ops.div(ops.square(distance), var)), 0.5)
     if full:
         loss = ops.add(loss, 0.5 * math.log(2 * math.pi))
     return reduced(loss, reduction)
@@ -454,13 +463,15 @@ def gaussian_nll_loss(
     >>> gaussian_nll_loss(tensor([0.0]), tensor([2.0]), tensor([1.0]))
     tensor(2.)
     """
+    from flambeau.functions.casting import get_default_dtype
     from flambeau.functions.nn._common import made, value_of
 
     m = input._meta
     if not isinstance(var, Tensor):
         if var < 0:
             raise ValueError("var has negative entry/entries")
-        var = made(np.full(m.shape, var, m.dtype.numpy), m.dtype)
+        kind = m.dtype if m.dtype.category >= 2 else get_default_dtype()
+        var = made(np.full(m.shape, var, kind.numpy), kind)
     shape = var._meta.shape
     if shape != m.shape:
         if m.shape[:-1] == shape:
@@ -475,3 +486,37 @@ def gaussian_nll_loss(
     if (value_of(var) < 0).any():
         raise ValueError("var has negative entry/entries")
     return _gaussian_nll(input, target, var, full, float(eps), reduction)
+
+
+SAMPLES = {
+    "nn.functional.mse_loss": "x, y; x, y, reduction='sum'; x, y, reduction='none';"
+    " x, y, weight=unit; special, special; empty, empty, reduction='sum'; s, s * 2;"
+    " !x, y, reduction='nothing'; !x, u; !x, y, weight=v; !c, d",
+    "nn.functional.l1_loss": "x, y; x, y, reduction='sum'; x, y, reduction='none';"
+    " x, y, weight=unit; x, x; c, d; s, s * 2; !x, y, reduction='nothing'; !x, u",
+    "nn.functional.smooth_l1_loss": "x, y; x, y, beta=0.3; x, y, beta=0.0; big, y, reduction='sum';"
+    " x, y, reduction='none', beta=2.0; !x, y, reduction='nothing'; !x, y, beta=-1.0; !x, u",
+    "nn.functional.huber_loss": "x, y; x, y, delta=0.3; x, y, reduction='sum'; big, y, 'none';"
+    " x, y, weight=unit; !x, y, reduction='nothing'; !x, y, delta=0.0; !x, u",
+    "nn.functional.binary_cross_entropy": "unit, truth.float(); unit, unit.flip(0);"
+    " unit, unit.flip(0), mask * 2.0; unit, truth * 1.0, reduction='sum';"
+    " unit, truth * 1.0, reduction='none'; unit.round(), truth * 1.0, reduction='none';"
+    " !x * 9, truth * 1.0; !unit, v; !unit, unit, y.requires_grad_();"
+    " !unit, unit, reduction='nothing'",
+    "nn.functional.binary_cross_entropy_with_logits": "x, truth.float(); big, unit;"
+    " x, unit, mask + 0.5; x, unit, pos_weight=mask + 0.5;"
+    " x, unit, k / 3, reduction='sum', pos_weight=mask + 2.0; x, unit, reduction='none'; s, s * 0;"
+    " !x, v; !x, unit, u; !x, unit, y.requires_grad_(); !x, unit, pos_weight=v.requires_grad_();"
+    " !x, unit, reduction='nothing'",
+    "nn.functional.kl_div": "x.log_softmax(1), y.softmax(1); x, unit, reduction='batchmean';"
+    " x, y, reduction='sum', log_target=True; x, unit, reduction='none'; x, truth.float();"
+    " x, row.exp(); !x, unit, reduction='nothing'; !x, u",
+    "nn.functional.poisson_nll_loss": "x, k.float(); positive, k * 1.0, log_input=False;"
+    " x, k * 1.0, full=True; positive, k * 1.0, False, True, reduction='sum';"
+    " x, k * 1.0, reduction='none'; positive, k * 1.0, log_input=False, eps=0.1;"
+    " !x, k * 1.0, reduction='nothing'; !x, u",
+    "nn.functional.gaussian_nll_loss": "x, y, positive; x, y, positive[:, 0];"
+    " x, y, positive[:, :1], True; x, y, 0.5; x, y, positive, eps=1.0, reduction='sum';"
+    " x, y, positive, reduction='none'; x, row, positive; !x, y, -positive; !x, y, u.abs()[:2];"
+    " !x, y, positive, reduction='nothing'",
+}

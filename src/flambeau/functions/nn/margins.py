@@ -9,15 +9,17 @@ from flambeau.functions.nn._common import (
     broadcast_together,
     check_reduction,
     clamp_min,
+    constant,
+    difference,
     last_step,
     legacy_reduction,
     reduced,
     same_dtype,
 )
-from flambeau.functions.nn.loss import _need_difference, _need_mean
+from flambeau.functions.nn.loss import _need_mean
 from flambeau.functions.pointwise import _in_floats
 from flambeau.functions.precision import raised
-from flambeau.functions.promotion import Number
+from flambeau.functions.promotion import Number, cast
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -75,7 +77,7 @@ def cosine_embedding_loss(
     if target.dim() not in (0, 1):
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     ndim = target.dim() + 1
-    if (target.dim() == 0 or input1.dim() == 1) and (input1.dim(), input2.dim()) != (ndim, ndim):
+    if (target.dim() == 0 or input1.dim() != 2) and (input1.dim(), input2.dim()) != (ndim, ndim):
         raise RuntimeError(
             f"{target.dim()}D target tensor expects {ndim}D input tensors, but found inputs with "
             f"sizes {list(input1.shape)} and {list(input2.shape)}."
@@ -88,8 +90,8 @@ def _margin_ranking(
     input1: Tensor, input2: Tensor, target: Tensor, margin: Number, reduction: str
 ) -> Tensor:
     input1, input2, target = raised(input1, input2, target)
-    x, y, t = same_dtype(input1, input2, target)
-    loss = ops.add(_in_floats(ops.mul(ops.neg(t), ops.sub(x, y))), margin)
+    gap, t = same_dtype(difference(input1, input2), target)
+    loss = ops.add(_in_floats(ops.mul(ops.neg(t), gap)), margin)
     return reduced(clamp_min(loss, 0), reduction)
 
 
@@ -119,14 +121,13 @@ def margin_ranking_loss(
 @function(grad=last_step("Add"))
 def _hinge_embedding(input: Tensor, target: Tensor, margin: Number, reduction: str) -> Tensor:
     input, target = raised(input, target)
-    _need_difference(input)
     if input.dtype.is_complex:
         raise NotImplementedError("clamp is not supported for complex types")
     if reduction == "mean":
         _need_mean(input)
     # In the input's dtype, as PyTorch has it.
     margin = ops.full(margin, shape=(), dtype=input.dtype)
-    apart = clamp_min(ops.sub(margin, input), 0.0)
+    apart = clamp_min(difference(margin, input), 0.0)
     loss = ops.add(
         ops.where(ops.ne(target, 1), apart, 0.0), ops.where(ops.ne(target, -1), input, 0.0)
     )
@@ -153,6 +154,7 @@ def hinge_embedding_loss(
 @function(grad="SoftMarginLossBackward0")
 def _soft_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
     input, target = raised(input, target)
+    constant("soft_margin_loss", target=target)
     x, y = same_dtype(input, target)
     product = ops.mul(y, x)
     if input.dtype.category < 2 or product.dtype.category > input.dtype.category:
@@ -164,7 +166,7 @@ def _soft_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
             f"output with shape {list(input._meta.shape)} doesn't match the broadcast shape "
             f"{list(product._meta.shape)}"
         )
-    return reduced(ops.log1p(ops.exp(ops.neg(product))), reduction)
+    return reduced(cast(ops.log1p(ops.exp(ops.neg(product))), input.dtype), reduction)
 
 
 def soft_margin_loss(
@@ -279,4 +281,30 @@ def _smaller(x: Tensor, y: Tensor) -> Tensor:
 
 @function(grad=last_step("ClampMin"))
 def _hinge(near: Tensor, far: Tensor, margin: Number, reduction: str) -> Tensor:
+    near, far = map(_in_floats, same_dtype(near, far))
     return reduced(clamp_min(ops.sub(ops.add(near, margin), far), 0.0), reduction)
+
+
+SAMPLES = {
+    "nn.functional.cosine_embedding_loss": "x, y, signs; x, y, signs, margin=0.5;"
+    " x, y, signs, reduction='none'; x, y, signs, 0.2, reduction='sum'; v, w, signs[0];"
+    " x, x, -signs; !x, y, v; !x, tall, signs; !x, y, signs, reduction='nothing';"
+    " !cube, cube, signs",
+    "nn.functional.margin_ranking_loss": "x, y, x.sign(); u, u * 0.5, signs, 0.3;"
+    " x, y, signs[:, None]; x, y, y.sign(), reduction='none';"
+    " x, y, x.sign(), margin=1, reduction='sum'; !x, y, signs;"
+    " !x, y, x.sign(), reduction='nothing'",
+    "nn.functional.hinge_embedding_loss": "x, y.sign(); x, y.sign(), 0.3;"
+    " u, signs, reduction='none'; x, y.sign(), margin=2.0, reduction='sum'; x, i; !x, signs;"
+    " !x, y.sign(), reduction='nothing'",
+    "nn.functional.soft_margin_loss": "x, i.sign(); big, i; x, y.detach(), reduction='none';"
+    " x, truth * 2.0 - 1, reduction='sum'; !x, y.requires_grad_(); !x, signs;"
+    " !x, y, reduction='nothing'",
+    "nn.functional.triplet_margin_loss": "x, y, z; x, y, z, margin=0.3, p=1.0; x, y, z, swap=True;"
+    " x, y, z, reduction='none', eps=0.1; x, y * w, z * v, 2.0, inf, reduction='sum'; v, w, v * 2;"
+    " x, row, y; !x, y, z, reduction='nothing'; !x, y, u; !x, y, z, margin=-1.0; !x, v, z",
+    "nn.functional.triplet_margin_with_distance_loss": "x, y, z; x, y, z, swap=True, margin=0.5;"
+    " x, y, z, distance_function=lambda a, b: (a - b).abs().sum(1);"
+    " x, y, z, reduction='none', distance_function=F.pairwise_distance;"
+    " !x, y, z, reduction='nothing'; !x, y, z, margin=0.0; !x, y, u",
+}

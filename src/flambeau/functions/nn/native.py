@@ -190,3 +190,24 @@ def grid_sampler_3d(
 ) -> Tensor:
     """``grid_sampler`` of volumes: ``(N, C, D, H, W)``."""
     return _of_rank(5, input, grid, interpolation_mode, padding_mode, align_corners)
+
+
+SAMPLES = {
+    "native_layer_norm": "x, (4,), v, w, 1e-5; cube, (3, 4), None, None, 0.1;"
+    " cube, [4], w, None, 1e-5; !x, (5,), None, None, 1e-5; !x, (4,), u, None, 1e-5",
+    "native_group_norm": "line, v, w, 2, 4, 9, 2, 1e-5; line, None, None, 2, 4, 9, 4, 0.1;"
+    " image, v, None, 2, 4, 30, 1, 1e-5; !line, v, w, 2, 4, 9, 3, 1e-5",
+    "native_batch_norm": "x, v, w, None, None, True, 0.1, 1e-5;"
+    " image, None, None, v.detach() * 1, w.detach().abs(), False, 0.1, 1e-5;"
+    " line, v, w, v.detach() * 1, w.detach().abs(), True, 0.5, 0.1",
+    "grid_sampler": "image, unit.reshape(2, 1, 3, 2), 0, 0, False;"
+    " image, x.reshape(2, 3, 1, 2), 1, 1, True; image, x.reshape(2, 1, 3, 2), 2, 2, False;"
+    " volume, x.reshape(1, 1, 2, 2, 3), 0, 1, True; !image, x, 0, 0, False;"
+    " !image, x[:2].reshape(2, 1, 2, 2), 0, 0",
+    "grid_sampler_2d": "image, unit.reshape(2, 1, 3, 2), 0, 0, False;"
+    " image, x.reshape(2, 3, 1, 2), 1, 1, True; image, x.reshape(2, 1, 3, 2), 2, 2, False;"
+    " !volume, x.reshape(1, 1, 2, 2, 3), 0, 0, False",
+    "grid_sampler_3d": "volume, x.reshape(1, 1, 2, 2, 3), 0, 1, True;"
+    " volume, unit.reshape(1, 2, 2, 1, 3), 1, 2, False;"
+    " !image, unit.reshape(2, 1, 3, 2), 0, 0, False",
+}

@@ -300,7 +300,9 @@ def group_norm(
         raise RuntimeError(
             f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
         )
-    if num_groups <= 0 or shape[1] % num_groups:
+    if num_groups == 0:
+        raise ZeroDivisionError("integer division or modulo by zero")
+    if num_groups < 0 or shape[1] % num_groups:
         raise RuntimeError(
             "Expected number of channels in input to be divisible by num_groups, but got input of "
             f"shape {list(shape)} and num_groups={num_groups}"
@@ -474,3 +476,25 @@ def local_response_norm(
     if input.numel() == 0:
         return input
     return _local_response(input, size, float(alpha), float(beta), float(k))
+
+
+SAMPLES = {
+    "nn.functional.batch_norm": "x, None, None, training=True;"
+    " image, v.detach() * 1, w.detach().abs(); line, v.detach() * 1, w.detach().abs(), w, v, True;"
+    " x, v.detach() * 1, w.detach().abs(), w, v, True, 0.5, 0.1;"
+    " volume, None, None, v[:2], w[:2], True; x, v.detach(), w.detach().abs(), bias=w;"
+    " !x, None, None; !x, u, u; !row, None, None, training=True; !x, None, None, u, None, True",
+    "nn.functional.layer_norm": "x, (4,); cube, (3, 4); x, [4], v; x, (4,), v, w, 0.1;"
+    " cube, [4], bias=w; !x, 4; x, x.shape, y, z; empty, (4,), v, w; half, (4,); !x, (5,);"
+    " !x, (4,), u; !x, (); !i, (4,)",
+    "nn.functional.group_norm": "line, 2; image, 4, v, w; x, 2, v; volume, 1, eps=0.1; !line, 3;"
+    " !v, 1; !line, 2, u; !line, 0",
+    "nn.functional.instance_norm": "line; image, weight=v, bias=w;"
+    " line, v.detach() * 1, w.detach().abs(), momentum=0.5;"
+    " image, v.detach() * 1, w.detach().abs(), v, w, False; volume, eps=0.1; !image[:, :, :1, :1];"
+    " !line, use_input_stats=False; !x; !line, weight=u",
+    "nn.functional.rms_norm": "x, (4,); cube, (3, 4); x, [4], v; x, (4,), v, 0.1; half, (4,);"
+    " empty, (4,); c, (4,); !x, (5,); !x, (4,), u; !x, ()",
+    "nn.functional.local_response_norm": "line, 2; image, 3; image, 2, alpha=0.5, beta=0.5, k=2.0;"
+    " volume, 1, 1.0; image, 5, 0.1; !x, 2; !v, 2",
+}

@@ -117,5 +117,21 @@ def constant_pad_nd(input: Tensor, pad: tuple, value: Number = 0) -> Tensor:
     >>> constant_pad_nd(tensor([1]), (1, 0), 5)
     tensor([5, 1])
     """
+    if len(pad) % 2:
+        raise RuntimeError(f"Length of pad must be even but instead it equals {len(pad)}")
     pads = _pairs(pad)
     return ops.pad(input, value, pads=((0, 0),) * (input.dim() - len(pads)) + pads)
+
+
+SAMPLES = {
+    "nn.functional.pad": "x, (1, 2); x, (1, 0, 2, 1), value=3.0; x, [-1, 2], 'constant', -1.0;"
+    " i, (0, 1), value=7; truth, (1, 1), value=True; cube, (2, 1), 'reflect';"
+    " cube, (1, 3), mode='replicate'; cube, (2, 1), 'circular'; image, (1, 2, 3, 1), 'reflect';"
+    " image, (1, 0, 2, 2), 'replicate'; image, (3, 1, 0, 2), 'circular';"
+    " volume, (1, 1, 1, 1, 1, 0), 'reflect'; volume, (1, 2, 0, 1, 3, 0), 'replicate';"
+    " volume, (1, 1, 1, 1, 0, 1), 'circular'; x, (2, 1), 'reflect'; x, (); c, (1, 1);"
+    " !x, (1, 2, 3); !x, (1, 1, 1, 1, 1, 1); !x, (4, 0), 'reflect'; !x, (1, 1), 'mirror';"
+    " !cube, (1, 1), 'reflect', 2.0; !x, (-5, 0)",
+    "constant_pad_nd": "x, (1, 2); x, (1, 0, 2, 1), 3.0; i, (0, 1), value=7; x, (-1, -1);"
+    " !x, (1, 2, 3)",
+}

@@ -6,6 +6,7 @@ import math
 
 from flambeau import dtypes
 from flambeau.functions.checks import _need_floats
+from flambeau.functions.dims import wrap_dim
 from flambeau.functions.nn._common import ntuple, reshape
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -46,6 +47,7 @@ def unfold(
         )
     )
     shape = input._meta.shape
+    wrap_dim(2, len(shape))
     if len(shape) not in (3, 4) or 0 in shape[-3:]:
         raise RuntimeError(
             "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
@@ -223,3 +225,20 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 
 native_channel_shuffle = channel_shuffle
+
+
+SAMPLES = {
+    "nn.functional.unfold": "image, 2; image, (3, 2), 2, 1; image, kernel_size=2, stride=(2, 1);"
+    " image[0], 3, padding=(1, 0); !x, 2; !image, 7; !image, 0; !i, 2",
+    "nn.functional.fold": "cube.reshape(1, 4, 6), (4, 3), 2; line, (4, 4), 2;"
+    " line[0], (4, 4), (2, 2); image.reshape(2, 4, 30), (7, 6), 2, stride=(1, 1);"
+    " line, (6, 6), 2, 1, 0, 2; line, (4, 4), 2, padding=1, stride=2; !line, (5, 5), 2;"
+    " !x, (4, 4), 3; !line, (4, 4), (2, 2, 2)",
+    "nn.functional.pixel_shuffle": "image, 2; image[0], 2; batch.reshape(1, 8, 2, 2), 2;"
+    " i.reshape(4, 1, 3), 2; image, 1; !image, 3; !x, 2; !image, 0",
+    "nn.functional.pixel_unshuffle": "batch, 2; batch.reshape(1, 2, 4, 4), 4;"
+    " image[:, :, :, :4], 2; !image, 2; !x, 2; !batch, 0",
+    "nn.functional.channel_shuffle": "image, 2; line, 4; volume[:, :, :], 1; c.reshape(1, 4, 3), 2;"
+    " !image, 3; !image, 0; !v, 2",
+    "nn.functional.native_channel_shuffle": "image.detach(), 2; image.detach(), 4; !image, 3",
+}

@@ -407,3 +407,37 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     if min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {size}")
     return _affine_grid(theta, size, align_corners)
+
+
+SAMPLES = {
+    "nn.functional.interpolate": "line, 5; line, scale_factor=2, mode='linear';"
+    " line, 4, mode='linear', align_corners=True; image, (3, 8); image, scale_factor=1.5;"
+    " image, scale_factor=(2.0, 0.5), recompute_scale_factor=True; image, (9, 4), mode='bilinear';"
+    " image, scale_factor=1.7, mode='bilinear'; image, 7, mode='bilinear', align_corners=True;"
+    " image, (4, 9), mode='bicubic'; image, (9, 9), mode='bicubic', align_corners=True;"
+    " image, (3, 2), mode='bilinear', antialias=True;"
+    " image, (4, 3), mode='bicubic', antialias=True; image, (4, 9), mode='area';"
+    " image, scale_factor=1.5, mode='nearest-exact'; volume, (2, 5, 4);"
+    " volume, scale_factor=1.5, mode='trilinear';"
+    " volume, (3, 3, 3), mode='trilinear', align_corners=True; volume, 3, mode='area'; !image;"
+    " !image, 3, 2.0; !image, 3, mode='linear'; !image, 3, mode='cubic';"
+    " !image, 3, align_corners=True; !image, (3, 3, 3); !x, 3;"
+    " !line, 3, mode='linear', antialias=True",
+    "nn.functional.upsample": "image, 7; image, scale_factor=2, mode='bilinear'; !image",
+    "nn.functional.upsample_nearest": "image, 7; line, scale_factor=2; volume, (2, 3, 4); !image",
+    "nn.functional.upsample_bilinear": "image, 7; image, scale_factor=2; image, (3, 9); !line, 3",
+    "nn.functional.grid_sample": "image, unit.reshape(2, 1, 3, 2);"
+    " image, 2 * x.reshape(2, 3, 1, 2), 'nearest';"
+    " image, 2 * x.reshape(2, 1, 3, 2), 'bicubic', 'border', True;"
+    " image, 2 * x.reshape(2, 1, 3, 2), padding_mode='reflection'; image, x.reshape(2, 2, 3,"
+    " 1).expand(2, 2, 3, 2), padding_mode='reflection', align_corners=True;"
+    " volume, unit.reshape(1, 1, 2, 2, 3), align_corners=False;"
+    " volume, x.reshape(1, 2, 2, 1, 3), 'nearest', 'border'; !image, x;"
+    " !image, unit.reshape(2, 1, 3, 2), 'cubic';"
+    " !image, unit.reshape(2, 1, 3, 2), padding_mode='zero';"
+    " !volume, x.reshape(1, 2, 2, 1, 3), 'bicubic'; !line, unit.reshape(2, 1, 3, 2)",
+    "nn.functional.affine_grid": "cube[:, :2, :3], (2, 1, 4, 3);"
+    " cube[:, :2, :3], torch.Size([2, 3, 2, 2]), align_corners=True; cube, (2, 1, 2, 3, 2), False;"
+    " !cube, (2, 1, 4, 3); !cube[:, :2, :3], (2, 1, 0, 3); !cube[:, :2, :3].long(), (2, 1, 4, 3);"
+    " !x, (2, 1, 4, 3)",
+}

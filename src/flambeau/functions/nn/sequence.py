@@ -115,3 +115,18 @@ def ctc_loss(
         reduction,
         zero_infinity,
     )
+
+
+SAMPLES = {
+    "nn.functional.ctc_loss": "sequence.log_softmax(2), torch.tensor([[1, 2], [3, 3]]), (5, 4), (2,"
+    " 1); sequence.log_softmax(2), torch.tensor([1, 2, 3]), torch.tensor([5, 4]), torch.tensor([2,"
+    " 1]), reduction='sum';"
+    " sequence.log_softmax(2), torch.tensor([[0, 2], [1, 1]]), [5, 5], [2, 2], 3, 'none';"
+    " sequence.log_softmax(2), torch.tensor([[1, 1, 1, 1], [1, 2, 3, 1]]), (5, 5), (4, 4),"
+    " zero_infinity=True;"
+    " sequence[:, 0].log_softmax(1), torch.tensor([1, 2]), torch.tensor(5), torch.tensor(2);"
+    " !sequence.log_softmax(2), torch.tensor([[1, 2], [3, 3]]), (6, 4), (2, 1);"
+    " !sequence.log_softmax(2), torch.tensor([[1, 2], [3, 3]]), (5, 4), (2, 1), 4;"
+    " !sequence.log_softmax(2), torch.tensor([[1, 2], [3, 3]]), (5, 4), (2, 3);"
+    " !sequence, torch.tensor([[1, 2], [3, 3]]), (5, 4), (2, 1), reduction='nothing'",
+}

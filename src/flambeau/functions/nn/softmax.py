@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import flambeau.ir.statistics  # noqa: F401  (declares primitives)
+from flambeau.functions.arithmetic import neg
 from flambeau.functions.checks import _need_floats
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.promotion import Number
@@ -41,7 +42,7 @@ def _log_softmax(input: Tensor, dim: int, dtype: object = None) -> Tensor:
 
 @function(grad="SoftmaxBackward0")
 def _softmin(input: Tensor, dim: int, dtype: object = None) -> Tensor:
-    return _softmax(ops.neg(input), dim, dtype)
+    return _softmax(neg(input), dim, dtype)
 
 
 def _wanted(third: object, dtype: object) -> object:
@@ -159,3 +160,16 @@ def normalize(
         dim = tuple(range(input.dim()))
     dim = tuple(dim) if isinstance(dim, (tuple, list)) else dim
     return _normalize(input, float(p), dim, float(eps), out=out)
+
+
+SAMPLES = {
+    "nn.functional.softmax": "x, 0; x, dim=-1; big, 1; special, 0; s, 0; empty, 1;"
+    " i, 0, dtype=torch.float32; half, 1, dtype=torch.float32; cube, 1; !x, 2; !i, 0",
+    "nn.functional.log_softmax": "x, 0; x, dim=-1; big, 1; special, 0; s, 0; empty, 1;"
+    " i, 1, dtype=torch.float64; cube, 1; !x, -3; !truth, 0",
+    "nn.functional.softmin": "x, 0; x, dim=-1; big, 1; s, 0; x, 1, dtype=torch.float64; !x, 2",
+    "nn.functional.gumbel_softmax": "x; x, tau=0.5, dim=0; x, hard=True; x, 2.0, True, dim=-2;"
+    " !x, dim=2; !i",
+    "nn.functional.normalize": "x; x, 1; x, 3.0, 0; x, p=inf, dim=-1; x, dim=(0, 1);"
+    " cube, 2.0, (0, 2); x * 0, eps=0.5; big, p=1, dim=0; !x, dim=2; !i",
+}

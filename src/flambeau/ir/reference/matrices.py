@@ -537,6 +537,8 @@ def eig(x: np.ndarray) -> Pair:
     kind = np.result_type(x.dtype, np.complex64)
     if not x.size:
         return np.zeros(x.shape[:-1], kind), np.zeros(x.shape, kind)
+    if not np.isfinite(x).all():
+        raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
     w, v = np.linalg.eig(x)
     return np.asarray(w).astype(kind), np.asarray(v).astype(kind)
 

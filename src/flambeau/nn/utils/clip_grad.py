@@ -145,3 +145,21 @@ def clip_grad_value_(
     for p in parameters:
         if p.grad is not None:
             p.grad.clamp_(min=-clip_value, max=clip_value)
+
+
+SAMPLES = {
+    "nn.utils.get_total_norm": "[x.detach(), u.detach()]; [x.detach()], 1.0;"
+    " [x.detach(), v.detach()], inf; []; x.detach(); [x.detach() / 0], error_if_nonfinite=False;"
+    " ![x.detach() / 0], 2.0, True",
+    "nn.utils.clip_grad_norm_": "x, 1.0; [], 1.0;"
+    " (lambda p: ((p * p).sum().backward(), p)[1])(nn.Parameter(x.detach())), 0.5;"
+    " (lambda p: ((p * p).sum().backward(), p)[1])(nn.Parameter(x.detach())), 0.5, inf;"
+    " !(lambda p: ((p / 0).sum().backward(), p)[1])(nn.Parameter(x.detach())), 1.0, 2.0, True",
+    "nn.utils.clip_grad_norm": "x, 1.0;"
+    " (lambda p: ((p * p).sum().backward(), p)[1])(nn.Parameter(x.detach())), 0.5, 1.0",
+    "nn.utils.clip_grads_with_norm_": "x, 0.5, torch.tensor(2.0); [], 1.0, torch.tensor(1.0);"
+    " (lambda p: ((p * p).sum().backward(), p)[1])(nn.Parameter(x.detach())), 0.5,"
+    " torch.tensor(3.0)",
+    "nn.utils.clip_grad_value_": "(lambda p: ((p * p).sum().backward(),"
+    " p)[1])(nn.Parameter(x.detach())), 0.5",
+}

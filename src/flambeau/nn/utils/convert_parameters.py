@@ -31,3 +31,10 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         end = start + param.numel()
         param.data = vec[start:end].view_as(param).data
         start = end
+
+
+SAMPLES = {
+    "nn.utils.parameters_to_vector": "[x, u]; nn.Linear(2, 3).parameters(); [s]; ![]",
+    "nn.utils.vector_to_parameters": "torch.arange(9.0), nn.Linear(2, 3).parameters();"
+    " torch.ones(12), [x.detach()]; !3, [x.detach()]; !torch.ones(3), nn.Linear(2, 3).parameters()",
+}

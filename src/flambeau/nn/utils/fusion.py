@@ -26,8 +26,13 @@ def _folded(
     bn_weight: Tensor | None,
     bn_bias: Tensor | None,
     dim: int,
+    early: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of the layer that does both; ``dim`` is that of the outputs in its weight."""
+    """Weight and bias of the layer that does both; ``dim`` is that of the outputs in its weight.
+
+    ``early``: the factor takes the weight's dtype before they are multiplied, as PyTorch has it of
+    linear layers.
+    """
     bias_dtype = weight.dtype if bias is None else bias.dtype
     bias = flambeau.zeros_like(mean) if bias is None else bias
     scale = flambeau.rsqrt(variance + eps)
@@ -35,11 +40,14 @@ def _folded(
         scale = bn_weight * scale
     shape = [1] * weight.dim()
     shape[dim] = -1
+    factor = scale.reshape(shape)
+    if early:
+        factor = factor.to(weight.dtype)
     shifted = (bias - mean) * scale
     if bn_bias is not None:
         shifted = shifted + bn_bias
     return (
-        Parameter((weight * scale.reshape(shape)).to(weight.dtype), weight.requires_grad),
+        Parameter((weight * factor).to(weight.dtype), weight.requires_grad),
         Parameter(shifted.to(bias_dtype), bias.requires_grad),
     )
 
@@ -84,7 +92,7 @@ def fuse_linear_bn_weights(
 
     See :func:`fuse_conv_bn_weights`.
     """
-    return _folded(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 0)
+    return _folded(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 0, early=True)
 
 
 def _fused(layer: Any, bn: Any, dim: int) -> Any:
@@ -125,3 +133,18 @@ def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:
             "To fuse, linear.out_features == bn.num_features or bn.num_features == 1"
         )
     return _fused(linear, bn, 0)
+
+
+SAMPLES = {
+    "nn.utils.fuse_conv_bn_weights": "batch, None, v[:2], w[:2].abs(), 1e-5, None, w[:2];"
+    " batch[:, :2], v[:2], w[:2], v[:2].abs(), 0.1, w[2:], v[2:];"
+    " batch.mT[:, :2], None, v[:2], w[:2].abs(), 1e-5, None, w[:2], True",
+    "nn.utils.fuse_linear_bn_weights": "x, None, u, u.abs(), 1e-5, u, u;"
+    " m, v, w, v.abs(), 0.1, v, w",
+    "nn.utils.fuse_conv_bn_eval": "nn.Conv2d(2, 3, 2).eval(), nn.BatchNorm2d(3).eval();"
+    " nn.ConvTranspose1d(2, 3, 2).eval(), nn.BatchNorm1d(3).eval(), True;"
+    " !nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3)",
+    "nn.utils.fuse_linear_bn_eval": "nn.Linear(2, 3).eval(), nn.BatchNorm1d(3).eval();"
+    " nn.Linear(2, 3, bias=False).eval(), nn.BatchNorm1d(3, affine=True).eval();"
+    " !nn.Linear(2, 3), nn.BatchNorm1d(3); !nn.Linear(2, 3).eval(), nn.BatchNorm1d(2).eval()",
+}

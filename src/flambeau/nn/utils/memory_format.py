@@ -34,3 +34,10 @@ def convert_conv3d_weight_memory_format(module: Module, memory_format: Any) -> M
     See :func:`convert_conv2d_weight_memory_format`.
     """
     return _convert(module, (Conv3d, ConvTranspose3d), memory_format)
+
+
+SAMPLES = {
+    "nn.utils.convert_conv2d_weight_memory_format": "nn.Conv2d(2, 3, 2), torch.channels_last;"
+    " nn.ReLU(), torch.channels_last",
+    "nn.utils.convert_conv3d_weight_memory_format": "nn.Conv3d(2, 3, 2), torch.channels_last_3d",
+}

@@ -299,3 +299,15 @@ def orthogonal(
         )
     parametrization = _Orthogonal(weight, orthogonal_map, use_trivialization=use_trivialization)
     return parametrize.register_parametrization(module, name, parametrization, unsafe=True)
+
+
+SAMPLES = {
+    "nn.utils.parametrizations.weight_norm": "nn.Linear(4, 3) | x;"
+    " nn.Conv1d(4, 2, 3), dim=1 | line; nn.Linear(4, 3), dim=None | x; !nn.ReLU()",
+    "nn.utils.parametrizations.spectral_norm": "nn.Linear(4, 3) | x;"
+    " nn.Linear(4, 4), n_power_iterations=2, dim=1 | x; !nn.ReLU();"
+    " !nn.Linear(4, 3), n_power_iterations=0",
+    "nn.utils.parametrizations.orthogonal": "nn.Linear(4, 4) | x;"
+    " nn.Linear(4, 3), orthogonal_map='cayley' | x; nn.Linear(4, 3), use_trivialization=False | x;"
+    " !nn.ReLU(); !nn.Linear(4, 3), orthogonal_map='qr'; !nn.BatchNorm1d(3)",
+}

@@ -417,3 +417,17 @@ def transfer_parametrizations_and_params(
             for i in range(ours[name].ntensors):
                 setattr(theirs[name], f"original{i}", getattr(ours[name], f"original{i}"))
     return to_module
+
+
+SAMPLES = {
+    "nn.utils.parametrize.register_parametrization": "nn.Linear(4, 3), 'weight', nn.Tanh() | x;"
+    " nn.Linear(4, 3), 'bias', nn.Identity(), unsafe=True | x; !nn.Linear(4, 3), 'w', nn.Tanh();"
+    " !nn.Linear(4, 3), 'weight', nn.Flatten(0)",
+    "nn.utils.parametrize.is_parametrized": "nn.Linear(4, 3);"
+    " nn.utils.parametrizations.weight_norm(nn.Linear(4, 3));"
+    " nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), 'bias'",
+    "nn.utils.parametrize.remove_parametrizations": ""
+    "nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), 'weight' | x;"
+    " !nn.Linear(4, 3), 'weight';"
+    " !nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)), 'bias'",
+}

@@ -170,6 +170,8 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """
     if permutation is None:
         return None
+    if permutation.is_floating_point() or permutation.is_complex():
+        raise RuntimeError("invert_permutation(): Expected dtype int32/int64 for index")
     order = permutation.tolist()
     inverse = [0] * len(order)
     for i, j in enumerate(order):
@@ -402,3 +404,25 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     """
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
     return unpad_sequence(padded, lengths, batch_first=True)
+
+
+SAMPLES = {
+    "nn.utils.rnn.pad_sequence": "[x, row]; [u, v, s[None]], True; [row, x], padding_value=-1.0;"
+    " [v, u], True, 0.5, 'left'; [i, j[:1]], padding_value=7; ![x, tall]; ![];"
+    " ![x], padding_side='up'",
+    "nn.utils.rnn.pack_sequence": "[x, row]; [row, x], False; [v, u, s[None]]; ![row, x]; ![]",
+    "nn.utils.rnn.pack_padded_sequence": "sequence, [5, 3];"
+    " sequence, torch.tensor([2, 5]), enforce_sorted=False; cube, [3, 1], True; !sequence, [3, 5];"
+    " !sequence, [5, 0]; !sequence, [3, 6]; !sequence, [5]",
+    "nn.utils.rnn.pad_packed_sequence": "nn.utils.rnn.pack_padded_sequence(sequence, [5, 3]);"
+    " nn.utils.rnn.pack_padded_sequence(sequence, [2, 4], enforce_sorted=False), True, -1.0, 6;"
+    " !nn.utils.rnn.pack_padded_sequence(sequence, [5, 3]), total_length=4; !x",
+    "nn.utils.rnn.unpad_sequence": "sequence * 1, torch.tensor([5, 3]);"
+    " cube * 1, torch.tensor([1, 3]), True; !sequence * 1, [5, 3]",
+    "nn.utils.rnn.unpack_sequence": "nn.utils.rnn.pack_sequence([x, row]);"
+    " nn.utils.rnn.pack_sequence([row, x], False); !x",
+    "nn.utils.rnn.invert_permutation": "torch.tensor([2, 0, 1]); None; labels[:0]; !u",
+    "nn.utils.rnn.PackedSequence": "x, torch.tensor([2, 1]);"
+    " x, torch.tensor([2, 1]), torch.tensor([1, 0]);"
+    " x, torch.tensor([2, 1]), None, torch.tensor([1, 0])",
+}

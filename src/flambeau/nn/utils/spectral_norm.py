@@ -212,3 +212,11 @@ def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
             if isinstance(fn, SpectralNorm) and fn.name == name:
                 del hooks[key]
     return module
+
+
+SAMPLES = {
+    "nn.utils.spectral_norm": "nn.Linear(4, 3) | x;"
+    " nn.Conv1d(4, 2, 3), n_power_iterations=2, eps=1e-6 | line; nn.Linear(4, 4), dim=1 | x;"
+    " !nn.ReLU(); !nn.Linear(4, 3), n_power_iterations=0",
+    "nn.utils.remove_spectral_norm": "nn.utils.spectral_norm(nn.Linear(4, 3)); !nn.Linear(4, 3)",
+}

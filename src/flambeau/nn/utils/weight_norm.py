@@ -93,3 +93,10 @@ def remove_weight_norm(module: Module, name: str = "weight") -> Module:
             del module._forward_pre_hooks[key]
             return module
     raise ValueError(f"weight_norm of '{name}' not found in {module}")
+
+
+SAMPLES = {
+    "nn.utils.weight_norm": "nn.Linear(4, 3) | x; nn.Conv1d(4, 2, 3), dim=1 | line;"
+    " nn.Linear(4, 3), dim=None | x; !nn.ReLU()",
+    "nn.utils.remove_weight_norm": "nn.utils.weight_norm(nn.Linear(4, 3)); !nn.Linear(4, 3)",
+}

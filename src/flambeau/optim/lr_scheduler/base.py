@@ -215,3 +215,8 @@ def functions_per_group(optimizer: Optimizer, functions: Any) -> list[Callable]:
     if len(functions) != count:
         raise ValueError(f"Expected {count} lr_lambdas, but got {len(functions)}")
     return list(functions)
+
+
+SAMPLES = {
+    "optim.lr_scheduler.LRScheduler": "!; !last_epoch=3",
+}

@@ -135,3 +135,16 @@ class ChainedScheduler(_CombinedLR):
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = group_values(self.optimizer, "lr")
+
+
+SAMPLES = {
+    "optim.lr_scheduler.SequentialLR": "[torch.optim.lr_scheduler.ConstantLR(optimizer, 0.1, 3),"
+    " torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)], [4];"
+    " [torch.optim.lr_scheduler.LinearLR(optimizer), torch.optim.lr_scheduler.StepLR(optimizer, 2),"
+    " torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)], milestones=[2, 6];"
+    " ![torch.optim.lr_scheduler.StepLR(optimizer, 2)], [2, 4]; ![], []",
+    "optim.lr_scheduler.ChainedScheduler": "[torch.optim.lr_scheduler.ConstantLR(optimizer, 0.1,"
+    " 3), torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)], optimizer;"
+    " [torch.optim.lr_scheduler.StepLR(optimizer, 4),"
+    " torch.optim.lr_scheduler.LinearLR(optimizer)]; ![]",
+}

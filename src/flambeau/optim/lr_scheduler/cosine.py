@@ -114,3 +114,11 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         restarts = int(math.log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult))
         self.T_cur = epoch - self.T_0 * (self.T_mult**restarts - 1) / (self.T_mult - 1)
         self.T_i = self.T_0 * self.T_mult**restarts
+
+
+SAMPLES = {
+    "optim.lr_scheduler.CosineAnnealingLR": "10; 5, 0.1; T_max=3, eta_min=0.05, last_epoch=-1; 1;"
+    " !0; !'a'",
+    "optim.lr_scheduler.CosineAnnealingWarmRestarts": "3; 2, 2; T_0=4, T_mult=1, eta_min=0.1; !0;"
+    " !3, 0; !2.5; !3, 1.5",
+}

@@ -272,3 +272,18 @@ def _phases(total_steps: int, pct_start: float, three_phase: bool) -> list[dict[
     down = phase(second, ("max_lr", "initial_lr"), ("base_momentum", "max_momentum"))
     rest = phase(total_steps - 1, ("initial_lr", "min_lr"), ("max_momentum", "max_momentum"))
     return [up, down, rest]
+
+
+SAMPLES = {
+    "optim.lr_scheduler.CyclicLR": "0.1, 0.5; 0.1, 0.5, 3, 5;"
+    " 0.1, 0.5, step_size_up=2, mode='triangular2'; 0.1, 0.5, 2, mode='exp_range', gamma=0.9;"
+    " 0.1, 0.5, 2, cycle_momentum=False, scale_fn=lambda n: 0.5**n, scale_mode='iterations';"
+    " 0.1, 0.5, 2, base_momentum=0.5, max_momentum=0.7; !0.1, 0.5, mode='square'; [0.1, 0.2], 0.5;"
+    " ![0.1], 0.5",
+    "optim.lr_scheduler.OneCycleLR": "1.0, 13; max_lr=1.0, epochs=3, steps_per_epoch=5;"
+    " 1.0, 13, pct_start=0.5, anneal_strategy='linear';"
+    " 1.0, 20, three_phase=True, div_factor=5.0, final_div_factor=10.0;"
+    " 1.0, 13, cycle_momentum=False; 1.0, 13, base_momentum=0.5, max_momentum=0.7; !1.0; !1.0, -1;"
+    " !1.0, 13, pct_start=2.0; !1.0, 13, anneal_strategy='step'; !1.0, 3;"
+    " !1.0, epochs=0, steps_per_epoch=2",
+}

@@ -75,3 +75,11 @@ class MultiplicativeLR(_FunctionLR):
             lr * function(self.last_epoch)
             for lr, function in zip(self._current(), self.lr_lambdas, strict=True)
         ]
+
+
+SAMPLES = {
+    "optim.lr_scheduler.LambdaLR": "lambda n: 0.9**n; [lambda n: 1 / (n + 1), lambda n: 0.5];"
+    " ![lambda n: 1.0]; !0.5",
+    "optim.lr_scheduler.MultiplicativeLR": "lambda n: 0.9;"
+    " lr_lambda=[lambda n: 1 / (n + 1), lambda n: 0.5]; ![lambda n: 1.0]; !0.5",
+}

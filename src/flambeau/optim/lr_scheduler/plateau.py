@@ -134,3 +134,11 @@ class ReduceLROnPlateau(LRScheduler):
                 return a < best * (1.0 - margin)
             return a > best * (1.0 + margin)
         return a < best - margin if self.mode == "min" else a > best + margin
+
+
+SAMPLES = {
+    "optim.lr_scheduler.ReduceLROnPlateau": "; 'max', 0.5, 1; factor=0.5, patience=0, cooldown=2;"
+    " patience=1, threshold=0.5, threshold_mode='abs', min_lr=0.01;"
+    " 'min', 0.5, 0, min_lr=[0.1, 0.01]; 'min', 0.9, 0, eps=0.1; !factor=1.0; !'low';"
+    " !threshold_mode='none'; !min_lr=[0.1]",
+}

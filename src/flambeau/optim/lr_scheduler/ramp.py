@@ -112,3 +112,11 @@ class PolynomialLR(LRScheduler):
     def _get_closed_form_lr(self) -> list[Any]:
         done = min(self.total_iters, self.last_epoch) / self.total_iters
         return [base * (1.0 - done) ** self.power for base in self.base_lrs]
+
+
+SAMPLES = {
+    "optim.lr_scheduler.ConstantLR": "; 0.1; factor=0.5, total_iters=2; !1.5; !-0.1",
+    "optim.lr_scheduler.LinearLR": "; 0.1; 0.5, 0.1, 8;"
+    " start_factor=1.0, end_factor=0.0, total_iters=3; !1.5; !0.0; !end_factor=2.0",
+    "optim.lr_scheduler.PolynomialLR": "; 8; total_iters=4, power=2.0; 10, 0.5; !'a'",
+}

@@ -83,3 +83,10 @@ class ExponentialLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[Any]:
         return [base * self.gamma**self.last_epoch for base in self.base_lrs]
+
+
+SAMPLES = {
+    "optim.lr_scheduler.StepLR": "3; step_size=2, gamma=0.5; 4, 2.0; !; !0",
+    "optim.lr_scheduler.MultiStepLR": "[2, 5]; milestones=[3, 3, 8], gamma=0.5; (7, 2); []; !; !3",
+    "optim.lr_scheduler.ExponentialLR": "0.5; gamma=1.1; 0.0; !",
+}

@@ -13,7 +13,7 @@ from flambeau.run.compiler.attention_forward import forward
 from flambeau.run.compiler.attention_tiles import Mask, Problem, Side
 from flambeau.run.compiler.convolution_blocks import Lanes
 from flambeau.run.compiler.elements import element
-from flambeau.run.compiler.lower import Lowering, Refused, lowering
+from flambeau.run.compiler.lower import Lowering, Refused, Unsized, lowering
 from flambeau.run.compiler.nodes import Literal, Ref
 from flambeau.run.compiler.rules import values
 from flambeau.run.compiler.stages import Plan, Stage
@@ -179,7 +179,13 @@ def _attention(
     views["out"] = _natural(views["q"], out.shape[-1])
     views["lse"] = contiguous(lse.shape)
     problem = _shared(_problem(given, views, e.attrs["causal"]))
-    stage = forward(replace(problem, n=problem.n.at_most(problem.queries)))
+    if problem.queries.__class__ is int:
+        problem = replace(problem, n=problem.n.at_most(problem.queries))
+    elif problem.mask is not None and not (
+        problem.mask.query.__class__ is int and problem.mask.query in (0, 1)
+    ):
+        raise Unsized
+    stage = forward(problem)
     found = low.stages(
         "attention",
         Plan((_named(stage, "out", "lse"),)),
@@ -228,7 +234,9 @@ def _attention_gradient(
     for name in "qkv":
         views["d" + name] = _natural(views[name], views[name].shape[-1])
     problem = _problem(given, views, e.attrs["causal"])
-    stage = backward(replace(problem, n=problem.n.at_most(problem.keys)), parts)
+    if problem.keys.__class__ is int:
+        problem = replace(problem, n=problem.n.at_most(problem.keys))
+    stage = backward(problem, parts)
     made = [views["d" + name] for name in "qkv"]
     shapes = [m.shape for m in made]
     if parts > 1:

@@ -12,8 +12,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from flambeau.run.compiler.attention_tiles import Problem, Writer, cut, rows_for, vectors_for
+from flambeau.run.compiler.attention_tiles import (
+    Problem,
+    Writer,
+    block_of,
+    cut,
+    rows_for,
+    vectors_for,
+)
 from flambeau.run.compiler.convolution_blocks import aligned, chunk_of
+from flambeau.run.compiler.sizes import Size, later
 from flambeau.run.compiler.stages import Stage
 
 if TYPE_CHECKING:
@@ -32,6 +40,8 @@ NAMES = ("g", "q", "k", "v", "lse", "delta", "scale", "dq", "dk", "dv")
 
 def parts_of(stack: int, keys: int) -> int:
     """Stretches of keys with a gradient of the queries of their own."""
+    if keys.__class__ is Size or stack.__class__ is Size:
+        return 1
     return max(1, min(PARTS, cut(UNITS, stack), keys // 128))
 
 
@@ -49,7 +59,8 @@ class Backward(Writer):
         self.rows = rows_for(s.queries, self.vectors, s.registers)
         self.rows_across = rows_for(s.queries, self.across, s.registers)
         step = math.lcm(self.rows, self.rows_across)
-        self.queries = min(aligned(QUERIES, step), aligned(s.queries, step))
+        self.queries = block_of(s.queries, QUERIES, step)
+        self.ragged = s.keys.__class__ is Size or s.keys % self.block > 0
         lanes = s.n.count
         self.k, self.dk = (self.tile(aligned(s.width, lanes)) for _ in range(2))
         self.v, self.dv = (self.tile(aligned(s.values, lanes)) for _ in range(2))
@@ -190,13 +201,13 @@ class Backward(Writer):
 
     def mask(self, query: str, v: int) -> str:
         """What is added to a vector of scores."""
-        f, n, s, mask = self.f, self.n, self.s, self.s.mask
+        f, n, mask = self.f, self.n, self.s.mask
         assert mask is not None
         at = f.along(self.pointers["mask"], (query, mask.query * n.size))
         if mask.key == 0:
             return f.broadcast(n, at)
         at = f.along(at, (f.add(self.first, v * n.count), n.size))
-        if s.keys % self.block == 0:
+        if not self.ragged:
             return self.load(at)
         return f.load_masked(n.count, n.element, at, self.lanes[v])
 
@@ -242,8 +253,10 @@ def backward(s: Problem, parts: int) -> Stage:
     w = Backward(s, parts)
     kernel = w.write()
     units = math.prod(s.stack) * parts
-    each = w.tiles * w.vectors * s.queries * (3 * s.width + 2 * s.values + 40)
-    vectors = math.prod(s.stack) * each
-    if s.causal:
-        vectors = cut(vectors, 2)
-    return Stage(kernel, w.addresses, units, chunk_of(units, vectors))
+    each = w.vectors * (3 * s.width + 2 * s.values + 40)
+
+    def chunk(units: int, tiles: int, queries: int) -> int:
+        vectors = units // parts * tiles * queries * each
+        return chunk_of(units, cut(vectors, 1 + s.causal))
+
+    return Stage(kernel, w.addresses, units, later(chunk, units, w.tiles, s.queries))

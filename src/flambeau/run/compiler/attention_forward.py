@@ -11,8 +11,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from flambeau.run.compiler.attention_tiles import Problem, Writer, cut, rows_for, vectors_for
+from flambeau.run.compiler.attention_tiles import (
+    Problem,
+    Writer,
+    block_of,
+    cut,
+    rows_for,
+    vectors_for,
+)
 from flambeau.run.compiler.convolution_blocks import aligned, chunk_of
+from flambeau.run.compiler.sizes import Size, later
 from flambeau.run.compiler.stages import Stage
 from flambeau.run.compiler.vector_math import FUNCTIONS
 
@@ -38,8 +46,9 @@ class Forward(Writer):
         # A mask is turned over by squares.
         turned = s.mask is not None and s.mask.query not in (0, 1)
         step = math.lcm(self.rows, s.n.count if turned else 1)
-        self.keys = min(aligned(KEYS, step), aligned(s.keys, step))
-        self.single = s.keys <= self.keys
+        self.keys = block_of(s.keys, KEYS, step)
+        self.single = s.keys.__class__ is int and s.keys <= self.keys
+        self.ragged = s.queries.__class__ is Size or s.queries % self.block > 0
         lanes = s.n.count
         self.q = self.tile(aligned(s.width, lanes))
         self.out = self.tile(aligned(s.values, lanes))
@@ -130,7 +139,7 @@ class Forward(Writer):
             start = f.add(self.first, v * n.count)
             to = f.along(self.pointers["lse"], (start, n.size))
             lse = self.op("fadd", shift, log)
-            if s.queries % self.block:
+            if self.ragged:
                 there = self.existing(start, s.queries)
                 f.store_masked(n.count, n.element, lse, to, there)
             else:
@@ -158,7 +167,7 @@ class Forward(Writer):
         if mask.query == 0:
             return f.broadcast(n, at)
         at = f.along(at, (f.add(self.first, v * n.count), n.size))
-        if self.s.queries % self.block == 0:
+        if not self.ragged:
             return self.load(at)
         return f.load_masked(n.count, n.element, at, self.lanes[v])
 
@@ -196,7 +205,9 @@ def forward(s: Problem) -> Stage:
     w = Forward(s)
     kernel = w.write()
     units = math.prod(s.stack) * w.tiles
-    vectors = units * w.vectors * s.keys * (s.width + s.values + 24)
-    if s.causal:
-        vectors = cut(vectors, 2)
-    return Stage(kernel, w.addresses, units, chunk_of(units, vectors))
+    each = w.vectors * (s.width + s.values + 24)
+
+    def chunk(units: int, keys: int) -> int:
+        return chunk_of(units, cut(units * keys * each, 1 + s.causal))
+
+    return Stage(kernel, w.addresses, units, later(chunk, units, s.keys))

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, aligned
+from flambeau.run.compiler.sizes import Size
 from flambeau.run.compiler.vector_math import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Mask", "Problem", "Side", "Writer", "cut", "rows_for", "vectors_for"]
+__all__ = ["Mask", "Problem", "Side", "Writer", "block_of", "cut", "rows_for", "vectors_for"]
 
 
 # Steps of a tile's sums, about.
@@ -65,6 +66,8 @@ class Problem:
 
 def vectors_for(total: int, lanes: int) -> int:
     """Vectors side by side in a tile over ``total`` rows."""
+    if total.__class__ is Size:
+        return 2
     vectors = cut(total, lanes)
     return vectors if vectors <= 3 else 2
 
@@ -76,6 +79,10 @@ def rows_for(total: int, vectors: int, registers: int, most: int = 14) -> int:
     and vector, or than an addition's delay.
     """
 
+    if total.__class__ is Size:
+        # Those left over are done by half as many, and so on.
+        return 8 if 9 * vectors < registers else 4
+
     def cost(rows: int) -> float:
         step = max(rows * vectors, 0.6 * (rows + vectors) + 1, 5)
         return STEPS * step + 2 * rows * vectors + 16 if rows else 0
@@ -86,6 +93,12 @@ def rows_for(total: int, vectors: int, registers: int, most: int = 14) -> int:
         fitting or [1],
         key=lambda r: (total // r * cost(r) + cost(total % r)) * (1 + 0.02 * (total % r > 0)),
     )
+
+
+def block_of(total: int, about: int, step: int) -> int:
+    """Rows of a block: about so many, in steps; no more than there are."""
+    whole = aligned(about, step)
+    return whole if total.__class__ is Size else min(whole, aligned(total, step))
 
 
 class Writer:
@@ -210,7 +223,8 @@ class Writer:
 
             def store(k: str, value: str) -> None:
                 row = f.add(start, k)
-                with f.only(row, total, total + (total % self.block > 0)):
+                ragged = total.__class__ is Size or total % self.block > 0
+                with f.only(row, total, total + ragged):
                     f.put(n, value, f.along(self.row(name, row), (d, n.size)), count)
 
             f.turn(n, self.room, load, store)
@@ -273,6 +287,16 @@ class Writer:
         """
         f = self.f
         at = start
+        if total.__class__ is Size:
+            with f.loop(start, stop, str(rows), while_room=True) as loop:
+                body(loop.index, rows)
+            at, left = loop.index, f.sub(stop, loop.index)
+            half = rows // 2
+            while half:
+                with f.when(f.value(f"icmp ne i64 {f.value(f'and i64 {left}, {half}')}, 0")):
+                    body(f.add(at, f.value(f"and i64 {left}, {-2 * half}")), half)
+                half //= 2
+            return
         if total >= rows:
             with f.loop(start, stop, str(rows), while_room=total % rows > 0) as loop:
                 body(loop.index, rows)

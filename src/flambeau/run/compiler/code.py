@@ -33,8 +33,11 @@ __all__ = [
     "Ticket",
     "find",
     "load_note",
+    "present",
     "request",
+    "save_later",
     "save_note",
+    "standing",
     "stats",
     "target",
 ]
@@ -72,8 +75,8 @@ class Ticket:
         _worker.start()  # after a fork, there is none until somebody asks
         return False
 
-    def wait(self) -> dict[str, int]:
-        """The kernels' addresses by name. Raises what the compiler raised."""
+    def wait(self) -> Any:
+        """What the work gave: kernels' addresses by name. Raises what the compiler raised."""
         if not self.done():
             _worker.hurry(self)
             self._finished.wait()
@@ -95,6 +98,8 @@ class Ticket:
         self._finished.set()
 
 
+# Bytes of text from which on a module takes no more kernels.
+MODULE = 1 << 17
 stats = Stats()
 # Name to address of all code in memory; entries are only ever added.
 loaded: dict[str, int] = {}
@@ -107,7 +112,7 @@ def request(kernels: Sequence[Kernel]) -> Ticket:
 
     A name stands for its text: kernels of equal names are the same.
     """
-    known = _all_loaded([k.name for k in kernels])
+    known = loaded_all([k.name for k in kernels])
     if known is not None:
         return Ticket(None, known)
     wanted = list(kernels)
@@ -121,17 +126,31 @@ def defer(work: Callable[[], Any]) -> Ticket:
 
 def addresses(kernels: Sequence[Kernel]) -> dict[str, int]:
     """The kernels' addresses; only for work that the compiler's thread does."""
-    known = _all_loaded([k.name for k in kernels])
+    known = loaded_all([k.name for k in kernels])
     return known if known is not None else _addresses(list(kernels))
 
 
 def find(names: Sequence[str]) -> Ticket:
     """Asks for the kernels among ``names`` that are in memory or on disk; others are left out."""
-    known = _all_loaded(names)
+    known = loaded_all(names)
     if known is not None:
         return Ticket(None, known)
     wanted = list(names)
     return _worker.submit(Ticket(lambda: _find(wanted)))
+
+
+def present(names: Sequence[str]) -> dict[str, int] | None:
+    """The kernels' addresses if all are in memory or on disk; only for the compiler's thread."""
+    _load(names)
+    return loaded_all(names)
+
+
+def standing(key: str, make: Callable[[], list[Kernel]]) -> Ticket:
+    """Asks for kernels that are the same in every process, a list of addresses in their order.
+
+    Their texts are made only if they are not cached: ``key`` says all that these depend on.
+    """
+    return _worker.submit(Ticket(lambda: _standing(key, make)))
 
 
 def target() -> Target:
@@ -167,7 +186,12 @@ def save_note(key: str, data: bytes) -> None:
     _worker.submit(Ticket(lambda: _write_note(key)), needed=True)
 
 
-def _all_loaded(names: Iterable[str]) -> dict[str, int] | None:
+def save_later(key: str, data: bytes) -> None:
+    """``save_note`` from the compiler's thread, when nothing waits for it."""
+    _worker.later.append(lambda: store.save_note(key, data))
+
+
+def loaded_all(names: Iterable[str]) -> dict[str, int] | None:
     found = {}
     for name in names:
         address = loaded.get(name)
@@ -204,9 +228,35 @@ def _addresses(kernels: list[Kernel]) -> dict[str, int]:
     """Loads what is on disk and compiles the rest."""
     _load([k.name for k in kernels])
     rest = {k.name: k for k in kernels if k.name not in loaded}
-    if rest:
-        _llvm().compile(list(rest.values()))
+    for part in _modules(list(rest.values())):
+        _llvm().compile(part)
     return {k.name: loaded[k.name] for k in kernels}
+
+
+def _modules(kernels: list[Kernel]) -> Iterator[list[Kernel]]:
+    """Kernels to be compiled together: LLVM holds a whole module in memory, many times its text."""
+    part: list[Kernel] = []
+    size = 0
+    for kernel in kernels:
+        part.append(kernel)
+        size += len(kernel.text)
+        if size > MODULE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _standing(key: str, make: Callable[[], list[Kernel]]) -> list[int]:
+    noted = load_note(key)
+    names = noted.decode().split() if noted else []
+    found = present(names) if names else None
+    if found is None:
+        kernels = make()
+        names = [k.name for k in kernels]
+        found = _addresses(kernels)
+        save_later(key, " ".join(names).encode())
+    return [found[n] for n in names]
 
 
 def _load(names: Iterable[str]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler import code, launch
-from flambeau.run.compiler.passes import rewrite
-from flambeau.run.compiler.program import Compiled, Draft
-from flambeau.run.interpreter import needed
+from flambeau.run.compiler.program import Compiled
+from flambeau.run.compiler.schedule import Schedule, Unkept, packed, unpacked
+from flambeau.run.compiler.schedule_key import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,43 +37,46 @@ def compiled(
     """Plans a program and has its kernels compiled; what makes it, or None if it stays interpreted.
 
     ``passed`` are the shapes and dtypes of outputs that are inputs, ``layouts`` the strides of
-    inputs that are not contiguous, in elements.
+    inputs that are not contiguous, in elements. A plan is kept on disk: as long as its kernels are
+    there, too, the next process neither plans nor imports what does.
     The compiler's thread calls this.
     """
-    rewritten = needed(rewrite(entries, outs), outs)
-    if len(rewritten) > LARGEST:
-        if "program" in LOG:
-            print(f"program: {len(rewritten)} primitives: too many to compile", file=sys.stderr)
-        return None
-    draft = Draft(rewritten, outs, numbers, passed, storages, layouts)
-    if "passes" in LOG:
-        print(counts(entries, rewritten, draft), file=sys.stderr)
-    if "program" in LOG:
-        print(report(draft), file=sys.stderr)
-    if not draft.kernels:
+    key = None
+    if not LOG and len(entries) <= LARGEST:  # what it tells of is planning
+        key = key_of(entries, outs, inputs, numbers, storages, passed, layouts, code.target())
+    if key is not None:
+        schedule = kept_schedule(key, numbers)
+        if schedule is not None:
+            found = code.present(schedule.kernels)
+            if found is not None:
+                launch.load()
+                return lambda: Compiled(schedule, found, entries)
+    # What plans is imported where there is something to plan.
+    from flambeau.run.compiler.planning import drafted
+    from flambeau.run.compiler.scheduling import scheduled
+
+    draft = drafted(entries, outs, numbers, passed, storages, layouts, LARGEST, LOG)
+    if draft is None:
         return None
     found = code.addresses([*launch.kernels(), *draft.kernels.values()])
-    return lambda: Compiled(draft, found, inputs, storages)
+    launch.load()
+    made = scheduled(draft, inputs, storages)
+    if key is not None:
+        with suppress(Unkept):
+            code.save_later(_note(key), packed(made, numbers))
+    return lambda: Compiled(made, found, entries)
 
 
-def counts(before: Sequence[Entry], after: Sequence[Entry], draft: Draft) -> str:
-    """What the passes made of a program, in numbers."""
-    nests = [g for g in draft.groups if g.nest]
-    nodes = sum(len(g.nodes) for g in nests)
-    return (
-        f"passes: {len(before)} entries, {len(after)} rewritten; {len(draft.low.nodes)} nodes, "
-        f"{nodes} of them in {len(nests)} nests, {len(draft.groups) - len(nests)} on their own; "
-        f"{len(draft.offsets)} temporaries in {draft.arena_bytes} bytes"
-    )
+def _note(key: str) -> str:
+    return f"schedule {key}"
 
 
-def report(draft: Draft) -> str:
-    """A program, readably: its kernels in order, what they fuse, the memory they take."""
-    lines = [
-        f"program: {len(draft.described)} steps, {len(draft.kernels)} kernels, "
-        f"{len(draft.outs)} outputs, {draft.arena_bytes} bytes of temporaries"
-    ]
-    lines += [f"  {i:3} {line}" for i, line in enumerate(draft.described)]
-    for name, why in draft.low.host_reasons:
-        lines.append(f"  not compiled: {name} ({why})")
-    return "\n".join(lines)
+def kept_schedule(key: str, numbers: Sequence[Any]) -> Schedule | None:
+    """The schedule on disk for a program of this key, if there is a sound one."""
+    data = code.load_note(_note(key))
+    if data is None:
+        return None
+    try:
+        return unpacked(data, numbers)
+    except (ArithmeticError, AttributeError, ImportError, LookupError, TypeError, ValueError):
+        return None  # another version's, or damaged in a way that its digest does not show

@@ -9,6 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler.emit import Function, Kernel, Loop, vector
+from flambeau.run.compiler.sizes import MARK, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +97,7 @@ class Code(Function):
         text = self.finish()
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         name = f"{prefix}_{digest}"
-        return Kernel(name, text.replace("@conv_kernel(", f"@{name}("), scratch)
+        return Kernel(name, text.replace("@conv_kernel(", f"@{name}("), scratch, self.sizes)
 
     @contextmanager
     def loop(
@@ -144,7 +145,7 @@ class Code(Function):
         """Quotient and remainder of a number that is not negative."""
         if known(a):
             return str(int(a) // b), str(int(a) % b)
-        if b == 1:
+        if b.__class__ is int and b == 1:
             return a, "0"
         quotient = self.value(f"udiv i64 {a}, {b}")
         return quotient, self.value(f"urem i64 {a}, {b}")
@@ -198,6 +199,8 @@ class Code(Function):
 
     def below(self, lanes: Lanes, count: int) -> str:
         """The mask of the first ``count`` lanes."""
+        # Part of a name: a run-time size is fixed by it.
+        count = int(count)
         return self._masks.setdefault((lanes.count, count), f"%m{lanes.count}.{count}")
 
     def put(self, lanes: Lanes, value: str, pointer: str, count: int) -> None:
@@ -293,7 +296,9 @@ class Code(Function):
 
 
 def known(a: str | int) -> bool:
-    return isinstance(a, int) or not a.startswith("%")
+    if isinstance(a, int):
+        return a.__class__ is not Size
+    return not a.startswith(("%", MARK))
 
 
 @dataclass(frozen=True)

@@ -5,28 +5,37 @@ Text is several times faster to make than llvmlite's object tree, and reads like
 
 from __future__ import annotations
 
+import re
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flambeau.run.compiler.sizes import MARK
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Function", "Kernel", "Loop", "constant", "vector"]
 
 # Every kernel: the addresses it works on, a half-open range of its units of work (threads share
 # them out; no number depends on how), and memory of the thread's own.
 ARGUMENTS = "ptr noalias %p, i64 %begin, i64 %end, ptr noalias %scratch"
+_SIZE = re.compile(f"{MARK}([0-9]+){MARK}")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The text of one native function, ``name``; ``scratch`` bytes a thread must lend it."""
+    """The text of one native function, ``name``; ``scratch`` bytes a thread must lend it.
+
+    ``sizes`` are the numbers of run-time sizes (`sizes.Size`) that it reads, in order, from its
+    last address on.
+    """
 
     name: str
     text: str
     scratch: int = 0
+    sizes: tuple[int, ...] = ()
 
 
 def vector(lanes: int, element: str) -> str:
@@ -70,6 +79,9 @@ class Function:
         self.declared: set[str] = set()
         self._count = 0
         self._label = "entry"
+        # How many addresses there are, and (once finished) the run-time sizes behind them.
+        self.addresses = 0
+        self.sizes: tuple[int, ...] = ()
 
     def value(self, text: str) -> str:
         """A new value: ``%7 = text``."""
@@ -123,6 +135,7 @@ class Function:
 
     def pointer(self, position: int) -> str:
         """The kernel's address number ``position``."""
+        self.addresses = max(self.addresses, position + 1)
         at = self.element("%p", "ptr", str(position))
         return self.value(f"load ptr, ptr {at}, align 8")
 
@@ -230,8 +243,24 @@ class Function:
 
     def finish(self, returned: str = "void") -> str:
         """The whole text, declarations included."""
-        body = "\n".join(["entry:", *self.lines, f"  ret {returned}"])
+        body = "\n".join([*self.lines, f"  ret {returned}"])
+        names: dict[str, str] = {}
+        if MARK in body:
+            body = _SIZE.sub(lambda m: names.setdefault(m[1], f"%size{len(names)}"), body)
+            self.sizes = tuple(map(int, names))
+        body = "\n".join(["entry:", *self._read_sizes(names.values()), body])
         return "\n".join([*sorted(self.declared), f"{self.head} {{", body, "}"])
+
+    def _read_sizes(self, names: Iterable[str]) -> list[str]:
+        """Loads of the run-time sizes, for the head of the function."""
+        lines = []
+        for k, name in enumerate(names):
+            if not k:
+                lines.append(f"  %sizes.at = getelementptr ptr, ptr %p, i64 {self.addresses}")
+                lines.append("  %sizes = load ptr, ptr %sizes.at, align 8")
+            lines.append(f"  {name}.at = getelementptr i64, ptr %sizes, i64 {k}")
+            lines.append(f"  {name} = load i64, ptr {name}.at, align 8")
+        return lines
 
 
 def mangled(ty: str) -> str:

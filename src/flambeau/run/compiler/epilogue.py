@@ -15,10 +15,11 @@ from flambeau.run.compiler.convolution import Convolution
 from flambeau.run.compiler.emit import vector
 from flambeau.run.compiler.fuse import Group
 from flambeau.run.compiler.gemm_spec import BYTES, Product
-from flambeau.run.compiler.nest import NUMBER_MEMORY
-from flambeau.run.compiler.nest_values import apply, literal, number, number_key
+from flambeau.run.compiler.nest_memory import NUMBER_MEMORY
+from flambeau.run.compiler.nest_values import apply, literal, number, number_key, zero
 from flambeau.run.compiler.nodes import Number, Ref
 from flambeau.run.compiler.pointwise import Lanes
+from flambeau.run.compiler.sizes import has_size
 from flambeau.run.compiler.stages import Emit, Epilogue
 from flambeau.run.compiler.views import contiguous, row_major
 
@@ -46,7 +47,7 @@ SMALL = 1 << 14
 CHEAP = frozenset(
     {
         "abs", "add", "and", "cast", "ceil", "clamp", "clamp_max", "clamp_min", "copy",
-        "copysign", "div", "eq", "floor", "fmax", "fmin", "gate", "ge", "gt", "isfinite",
+        "copysign", "div", "dropout", "eq", "floor", "fmax", "fmin", "gate", "ge", "gt", "isfinite",
         "isinf", "isnan", "le", "lerp", "lt", "maximum", "minimum", "mul", "ne", "neg",
         "not", "or", "reciprocal", "relu", "round", "rsqrt", "sign", "sqrt", "square",
         "sub", "trunc", "where", "xor",
@@ -55,11 +56,18 @@ CHEAP = frozenset(
 
 
 class Access(NamedTuple):
-    """A value in memory: strides over the result's axes, in elements."""
+    """A value in memory: strides over the result's axes, in elements of ``memory``'s type."""
 
     slot: int
     offset: int
     strides: tuple[int, ...]
+    memory: str
+    size: int
+
+    @property
+    def pointer(self) -> tuple[int, int]:
+        """Slot and offset in bytes."""
+        return self.slot, self.offset * self.size
 
 
 class Attached:
@@ -101,7 +109,7 @@ class Attached:
             and all(self._fits(k, n) for k, n in enumerate(self.nodes))
             and all(buffers[s].element.memory == self.spec.element for s in results)
         )
-        memory = {(a.slot, a.offset * self.size): None for a in self.reads.values()}
+        memory = {a.pointer: None for a in self.reads.values()}
         memory |= {(s, 0): None for s in self.stores}
         self.possible = self.possible and len(memory) <= MEMORY
         numbers = [o for n in self.nodes for o in n.operands if o.__class__ is Number]
@@ -135,15 +143,16 @@ class Attached:
     def _access(self, slot: int, view: View) -> Access | None:
         """How vectors of the result's own places read a buffer; None if they cannot."""
         over = view.reshape(self.shape)
-        if over is None or over.moving or self.buffers[slot].element.memory != self.spec.element:
+        el = self.buffers[slot].element
+        if over is None or over.moving or (el.memory != self.spec.element and el.kind != "b"):
             return None
-        access = self.over(slot, over.offset, over.strides)
+        access = self.over(slot, over.offset, over.strides)._replace(memory=el.memory, size=el.size)
         return access if access.strides[self.along] in (0, 1) else None
 
     def over(self, slot: int, offset: int, strides: tuple[int, ...]) -> Access:
         """A value over the result's axes, without strides that nothing steps along."""
         used = [s if n > 1 else 0 for n, s in zip(self.shape, strides, strict=True)]
-        return Access(slot, offset, tuple(used))
+        return Access(slot, offset, tuple(used), self.spec.element, self.size)
 
     @property
     def full(self) -> int:
@@ -226,15 +235,15 @@ class Writer:
 
     def row(self, a: Access, lead: tuple[str, ...]) -> str:
         """The address of what lies at the places that begin with ``lead``."""
-        f, size = self.f, self.a.size
+        f = self.f
         used = tuple(i if stride else "" for i, stride in zip(lead, a.strides, strict=False))
         found = self.rows.get((a, used))
         if found is None:
-            found = self.at[a.slot, a.offset * size]
+            found = self.at[a.pointer]
             for i, stride in zip(lead, a.strides, strict=False):
                 if stride:
                     steps = i if stride == 1 else f.value(f"mul i64 {i}, {stride}")
-                    found = f.element(found, self.element, steps)
+                    found = f.element(found, a.memory, steps)
             self.rows[a, used] = found
         return found
 
@@ -245,10 +254,10 @@ class Writer:
         if not stride:
             return row
         steps = at[-1] if stride == 1 else f.value(f"mul i64 {at[-1]}, {stride}")
-        return f.element(row, self.element, steps)
+        return f.element(row, a.memory, steps)
 
     def load(self, e: Lanes, a: Access, at: tuple[str, ...], mask: str | None) -> str:
-        f, size = self.f, self.a.size
+        f, ty, size = self.f, a.memory, a.size
         along = a.strides[self.a.along]
         used = tuple(i if stride else "" for i, stride in zip(at, a.strides, strict=True))
         key = (a, used, mask if along else None, e.lanes)
@@ -257,13 +266,15 @@ class Writer:
             return found
         p = self.place(a, at)
         if not along:
-            found = f.splat(e.lanes, self.element, f.load(self.element, p, size))
+            found = f.splat(e.lanes, ty, f.load(ty, p, size))
         elif mask:
-            found = f.load_masked(e.lanes, self.element, p, mask)
+            found = f.load_masked(e.lanes, ty, p, mask)
         else:
-            found = f.load(vector(e.lanes, self.element), p, size)
+            found = f.load(vector(e.lanes, ty), p, size)
+        if ty != self.element:
+            found = f.value(f"icmp ne {e.type(ty)} {found}, {zero(e, ty)}")
         if self.ahead and along and a.strides[-2]:
-            f.prefetch(f.element(p, self.element, str(a.strides[-2])))
+            f.prefetch(f.element(p, ty, str(a.strides[-2])))
         self.loads[key] = found
         return found
 
@@ -396,6 +407,8 @@ def worth(attached: Attached) -> bool:
     full, spec = attached.full, attached.spec
     if not full or spec.__class__ is not Product:
         return True
+    if has_size(spec.result):
+        return False
     row = spec.n * BYTES[spec.element]
     return (
         full <= FULL

@@ -53,4 +53,4 @@ def named(f: Function) -> Kernel:
     """The finished kernel, its name (so far ``kernel``) made from its text."""
     text = f.finish()
     name = "gemm_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Kernel(name, text.replace("@kernel(", f"@{name}(", 1))
+    return Kernel(name, text.replace("@kernel(", f"@{name}(", 1), sizes=f.sizes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flambeau.run.compiler import code
 from flambeau.run.compiler.convolution_blocks import Code, chunk_of
 from flambeau.run.compiler.nodes import Ref
+from flambeau.run.compiler.sizes import has_size
 from flambeau.run.compiler.stages import Plan, Stage
 from flambeau.run.compiler.views import View
 
@@ -25,7 +26,13 @@ _MOST, _LEAST = 4, 4
 def interleaved(low: Lowering, x: Ref, el: Element) -> Ref | None:
     """The copy of a view in row-major order; None if the view is none of these."""
     v = x.view
-    if len(v.shape) < 2 or v.moving or min(v.strides) < 0 or 0 in v.shape:
+    if (
+        len(v.shape) < 2
+        or v.moving
+        or has_size((v.shape, v.strides))
+        or min(v.strides) < 0
+        or 0 in v.shape
+    ):
         return None
     lines, width = v.shape[-1], v.shape[-2]
     if not (2 <= lines <= _MOST and width >= _LEAST and v.strides[-2] == 1 != v.strides[-1]):

@@ -7,9 +7,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flambeau.run.compiler import attention, code, convolution, pooling, recurrence
+from flambeau.run.compiler import (
+    attention,
+    code,
+    convolution,
+    convolution_sizes,
+    pooling,
+    recurrence,
+)
 from flambeau.run.compiler.elements import element
-from flambeau.run.compiler.lower import Lowering, Refused, lowering
+from flambeau.run.compiler.lower import Lowering, Refused, lowering, sized
 
 if TYPE_CHECKING:
     from flambeau.ir.graph import Entry
@@ -18,6 +25,12 @@ if TYPE_CHECKING:
 del attention  # imported for what it registers
 
 WITH_EPILOGUES = ("convolution", "convolution_input_gradient")
+# Where sizes are known only when they run.
+SIZED = {
+    "convolution": convolution_sizes.convolution,
+    "convolution_input_gradient": convolution_sizes.input_gradient,
+    "convolution_weight_gradient": convolution_sizes.weight_gradient,
+}
 PLANS = {
     name: plan
     for name, plan in {**convolution.PLANS, **pooling.PLANS, **recurrence.PLANS}.items()
@@ -27,6 +40,8 @@ PLANS = {
 
 @lowering(" ".join(WITH_EPILOGUES))
 def _convolution(low: Lowering, e: Entry, *xs: Operand) -> list[Ref]:
+    if low.sizes is not None and sized(e):
+        return [SIZED[e.prim.name](low, e, *xs)]
     spec = convolution.convolution(e.prim.name, e.attrs, e.in_avals, e.out_avals, code.target())
     if spec is None:
         raise Refused("no kernels for this case")
@@ -38,6 +53,8 @@ def _convolution(low: Lowering, e: Entry, *xs: Operand) -> list[Ref]:
 
 @lowering(" ".join(PLANS))
 def _stages(low: Lowering, e: Entry, *xs: Operand) -> list[Ref]:
+    if low.sizes is not None and e.prim.name in SIZED and sized(e):
+        return [SIZED[e.prim.name](low, e, *xs)]
     plan = PLANS[e.prim.name](e.attrs, e.in_avals, e.out_avals, code.target())
     if plan is None:
         raise Refused("no kernels for this case")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from flambeau.ir.graph import NUMBERS, Aval, Const
 from flambeau.run.compiler import pointwise
 from flambeau.run.compiler.elements import element, known
 from flambeau.run.compiler.nodes import Literal, Node, Number, Operand, Ref
+from flambeau.run.compiler.sizes import Size, has_size, plain
 from flambeau.run.compiler.views import View, contiguous, row_major
 
 if TYPE_CHECKING:
@@ -19,30 +20,77 @@ if TYPE_CHECKING:
 
     from flambeau.ir.graph import Entry
     from flambeau.run.compiler.elements import Element
+    from flambeau.run.compiler.sizes import Sizes
 
-__all__ = ["Buffer", "Lowering", "Refused", "lowering", "scalar"]
+__all__ = ["Buffer", "Lowering", "Refused", "Unsized", "lowering", "scalar", "sized"]
 
 # A reduction to few elements is cut in as many parts as are worth a thread each.
 SPLIT = 1 << 15
+# What has kernels, or becomes nodes, whose sizes may be known only when they run; all that is
+# pointwise, too. The kernels of others are planned for each program.
+_SIZED = """
+    reshape permute broadcast flip slice detach clone rebase shared_gradient tied full iota cast
+    concat unslice sum amax amin any all prod softmax log_softmax softmax_gradient
+    log_softmax_gradient standardize standardize_gradient where matmul embedding
+    embedding_gradient nll nll_gradient attention attention_gradient
+    recurrence recurrence_gradient convolution convolution_input_gradient
+    convolution_weight_gradient pad binary_cross_entropy dropout var std vector_norm argmax
+    argmin logsumexp cumsum cumprod fmod remainder floor_divide hypot nextafter igamma igammac
+    erfcx ndtr log_ndtr erfinv ndtri lgamma digamma trigamma polygamma i0 i0e i1 i1e bessel_j0
+    bessel_j1 bessel_y0 bessel_y1
+"""
+SIZED = frozenset(_SIZED.split())
+# Of the others, those whose kernels may refuse values.
+_FAULTING = """
+    gather scatter scatter_add scatter_reduce index index_put index_select index_add
+"""
+FAULTING = frozenset(_FAULTING.split())
 
 
 class Refused(Exception):
     """No kernel for this case of a primitive: its reference is called."""
 
 
-class Buffer:
-    """Memory of a program: ``size`` elements; ``array`` where its content is fixed."""
+class Unsized(Exception):
+    """No kernel of run-time sizes for this case: it is planned for each program."""
 
-    __slots__ = ("size", "element", "array")
+
+class Buffer:
+    """Memory of a program: ``size`` elements; ``array`` where its content is fixed.
+
+    ``make``, of a program among others whose sizes differ: what gives the content for each, a
+    function of sizes, or the number of a literal array of the entries.
+    """
+
+    __slots__ = ("size", "element", "array", "make")
 
     def __init__(self, size: int, el: Element, array: np.ndarray | None = None) -> None:
         self.size = size
         self.element = el
         self.array = array
+        self.make: tuple[Callable[..., np.ndarray], tuple[int, ...]] | int | None = None
 
     @property
     def bytes(self) -> int:
         return self.size * self.element.size
+
+
+class Literals(NamedTuple):
+    """The ``number``-th literal array of entries that differ in such from program to program."""
+
+    number: int
+    shape: tuple[int, ...]
+    array: np.ndarray
+
+
+class Varying:
+    """A literal float of entries that differ in it from program to program: the ``number``-th."""
+
+    def __init__(self, number: int, value: float) -> None:
+        self.number, self.value = number, value
+
+    def __call__(self) -> float:
+        return self.value
 
 
 LOWER: dict[str, Callable[..., Any]] = {}
@@ -77,8 +125,11 @@ class Lowering:
         outs: Sequence[int],
         samples: Sequence[Any],
         layouts: Mapping[int, tuple[int, ...]] | None = None,
+        sizes: Sizes | None = None,
     ) -> None:
         self.samples = list(samples)
+        # Those among shapes, if the plan is for programs of several sizes.
+        self.sizes = sizes
         # Strides, in elements, of inputs that are not contiguous.
         self.layouts = layouts or {}
         # Arithmetic of run-time numbers, done before each run: (function, operands).
@@ -98,6 +149,7 @@ class Lowering:
         self._consts: dict[int, int] = {}
         self._keep: list[Any] = []
         self._extents: dict[int, np.ndarray] = {}
+        self._varying: dict[int, Number] = {}
         self.avals: dict[int, Aval] = {}
         for e in entries:
             for i, a in zip(e.inputs, e.in_avals, strict=True):
@@ -124,11 +176,32 @@ class Lowering:
             self._keep.append(array)
         return Ref(found, contiguous(array.shape))
 
+    def made(
+        self, make: Callable[..., np.ndarray] | int, given: tuple[int, ...], array: np.ndarray,
+        shape: tuple[int, ...],
+    ) -> Ref:  # fmt: skip
+        """A buffer whose content is fixed, but another one for programs of other sizes."""
+        el = element_or_raw(Aval((), dtypes.from_numpy_dtype(array.dtype)))
+        slot = self.fresh(math.prod(shape), el)
+        buffer = self.buffers[slot]
+        buffer.array = np.ascontiguousarray(array)
+        buffer.make = make if isinstance(make, int) else (make, given)
+        return Ref(slot, contiguous(shape))
+
+    def places(self, n: int, dtype: Any = np.int64) -> Ref:
+        """0, 1, 2... in memory."""
+        if n.__class__ is Size:
+            array = np.arange(plain(n)).astype(dtype)
+            return self.made(lambda n: np.arange(n).astype(dtype), (n,), array, (n,))
+        return self.constant(np.arange(n).astype(dtype))
+
     def extent(self, n: int) -> Ref:
         """A count in memory, for kernels that are the same whatever it is.
 
         Ragged batches have another one each time.
         """
+        if n.__class__ is Size:
+            return self.made(_counted, (n,), _counted(plain(n)), (1,))
         array = self._extents.get(n)
         if array is None:
             array = self._extents[n] = np.array([n], np.int64)
@@ -188,7 +261,7 @@ class Lowering:
         if not total:
             neutral = {"sum": 0, "prod": 1, "amax": 0, "amin": 1}[op]
             return self.map("copy", [Literal(neutral)], kept, el)
-        if out < 8 and total >= SPLIT and op == "sum":
+        if total.__class__ is int and out < 8 and total >= SPLIT and op == "sum":
             parts = _parts(total // out)
             if parts > 1:
                 order = (*[d for d in range(len(shape)) if d not in dims], *dims)
@@ -264,7 +337,13 @@ class Lowering:
                     if e.prim.name not in pointwise.RULES:
                         raise Refused("no kernel")
                     rule = _pointwise
+                elif self.sizes is not None and e.prim.name not in SIZED and sized(e):
+                    rule = _later
                 result = rule(self, e, *[self.operand(e, k) for k in range(len(e.inputs))])
+            except Unsized:
+                del self.nodes[mark[0] :]
+                del self.guards[mark[1] :]
+                result = _later(self, e)
             except Refused as why:
                 del self.nodes[mark[0] :]
                 del self.guards[mark[1] :]
@@ -286,6 +365,10 @@ class Lowering:
         i, aval = e.inputs[k], e.in_avals[k]
         if i.__class__ is Const:
             v = i.value
+            if v.__class__ is Varying:
+                return self.varying(v)
+            if v.__class__ is Literals:
+                return self.made(v.number, (), v.array, v.shape)
             if isinstance(v, (np.ndarray, np.generic)):
                 if not v.size:
                     return Ref(self.constant(np.zeros(1, v.dtype)).slot, contiguous(v.shape))
@@ -298,6 +381,15 @@ class Lowering:
         found = self.env.get(i)
         if found is None:
             found = self.given(i, aval)
+        return found
+
+    def varying(self, value: Varying) -> Number:
+        """As a run-time number, which each program makes up itself."""
+        found = self._varying.get(value.number)
+        if found is None:
+            self.prelude.append((value, []))
+            self.samples.append(value.value)
+            found = self._varying[value.number] = Number(len(self.samples) - 1, "?")
         return found
 
     def given(self, slot: int, aval: Aval) -> Ref:
@@ -314,6 +406,10 @@ class Lowering:
     def host(self, e: Entry, why: str) -> list[Ref]:
         """Calls the reference; what it reads is laid out in memory first."""
         self.host_reasons.append((e.prim.name, why))
+        return self.opaque(e, "host")
+
+    def opaque(self, e: Entry, kind: str) -> list[Ref]:
+        """A node that is the entry itself, on values in memory."""
         operands: list[Any] = []
         for k, (i, aval) in enumerate(zip(e.inputs, e.in_avals, strict=True)):
             if i.__class__ is Const:
@@ -328,11 +424,30 @@ class Lowering:
             x = self.operand(e, k)
             operands.append(self.dense(x, aval.shape, element_or_raw(aval)))
         slots = [self.fresh(math.prod(a.shape), element_or_raw(a)) for a in e.out_avals]
-        node = Node("host", e.prim.name, operands, e.out_avals[0].shape, None, None, slots[0])
+        node = Node(kind, e.prim.name, operands, e.out_avals[0].shape, None, None, slots[0])
         node.slots = tuple(slots)
         node.entry = e
         self.nodes.append(node)
         return [Ref(s, contiguous(a.shape)) for s, a in zip(slots, e.out_avals, strict=True)]
+
+
+def sized(e: Entry) -> bool:
+    """Whether shapes or attributes have sizes among them."""
+    avals = (*e.in_avals, *e.out_avals)
+    return any(has_size(a.shape) for a in avals) or has_size(e.attrs)
+
+
+def _later(low: Lowering, e: Entry, *xs: Operand) -> list[Ref]:
+    """Kernels that are planned for each program."""
+    found = low.opaque(e, "later")
+    if e.prim.name in FAULTING or e.prim.raises:
+        low.nodes[-1].attrs["faults"] = True
+        low.guards.append(low.nodes[-1])
+    return found
+
+
+def _counted(n: int) -> np.ndarray:
+    return np.array([n], np.int64)
 
 
 def element_or_raw(aval: Aval) -> Element:
@@ -367,7 +482,7 @@ def _pointwise(low: Lowering, e: Entry, *xs: Operand) -> Ref:
     operands = list(xs)
     if name == "pow":
         exponent = xs[1]
-        if exponent.__class__ is Literal and exponent.value in (2, 0.5, 1, -1, 3):
+        if exponent.__class__ is Literal and exponent.value in (2, 0.5, -0.5, 1, -1, 3):
             attrs = {"exponent": exponent.value}
             operands = operands[:1]
     if attrs and name != "pow":

@@ -13,20 +13,17 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.run.compiler import pointwise
-from flambeau.run.compiler.emit import Function, Kernel, vector
+from flambeau.run.compiler.emit import Kernel
+from flambeau.run.compiler.nest_memory import FAULT, Memory
 from flambeau.run.compiler.nest_plan import Access, Plan
 from flambeau.run.compiler.nest_values import (
     apply,
     literal,
-    memory_type,
-    narrow_bfloat,
     number,
-    number_key,
-    widen_bfloat,
-    zero,
 )
 from flambeau.run.compiler.nodes import Number, Ref
 from flambeau.run.compiler.pointwise import Lanes
+from flambeau.run.compiler.sizes import Size, later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +34,11 @@ if TYPE_CHECKING:
     from flambeau.run.compiler.nodes import Node
     from flambeau.run.compiler.target import Target
 
-__all__ = ["FAULT", "NUMBER_MEMORY", "Nest", "build"]
-
-# Slots of a program's own memory: where faults are noted, where run-time numbers are.
-FAULT, NUMBER_MEMORY = -2_000_000_001, -2_000_000_002
+__all__ = ["Nest", "build"]
 
 # What one vector's worth of an operation takes, in nanoseconds: for cutting work, no more.
 COST = {"div": 2.0, "sqrt": 2.0, "rsqrt": 3.0, "reciprocal": 2.0, "copy": 0.1}
 ELEMENTARY = 4.0
-# Rows so many bytes apart are not foreseen by the processor: so many rows ahead are asked for.
-FAR, AHEAD = 2048, 16
 # Work of less than this many nanoseconds is not shared out.
 WORTH = 10_000.0
 
@@ -60,53 +52,15 @@ class Nest(NamedTuple):
     chunk: int
 
 
-class Builder:
+class Builder(Memory):
     """Writes the function of a plan."""
 
     def __init__(self, plan: Plan, name: str) -> None:
-        self.plan = plan
-        self.group = plan.group
-        self.f = Function(name)
-        self.lanes = plan.lanes
-        self.wide = Lanes(self.f, self.lanes)
-        self.single = Lanes(self.f, 1)
-        self.pointers: list[tuple[int, int]] = []
-        self.bases: dict[Any, str] = {}
+        super().__init__(plan, name)
         self.numbers: dict[tuple[Number, str], tuple[str, str]] = {}
-        self.moves: dict[int, str] = {}
-        self.row_mode = bool(plan.reduced) and plan.reduced[-1] == len(plan.axes) - 1
+        self.current_kept: dict[int, str] = {}
+        self.column_mask: str | None = None
         self.kept_lanes = self.single if self.row_mode else self.wide
-        self.stages()
-
-    # What is where
-
-    def stages(self) -> None:
-        """The stage each node belongs to: how many reductions lie before it."""
-        group = self.group
-        self.stage: list[int] = []
-        made = {n.slot: k for k, n in enumerate(group.nodes) if n.target is None and n.slots}
-        self.made = made
-        for k, node in enumerate(group.nodes):
-            before = [
-                self.stage[made[o.slot]]
-                for j, o in enumerate(node.operands)
-                if o.__class__ is Ref and (k, j) not in self.plan.reads
-            ]
-            stage = max(before, default=0)
-            self.stage.append(stage + 1 if node.kind == "reduce" else stage)
-        self.last = max(self.stage)
-
-    def full(self, k: int) -> bool:
-        node = self.group.nodes[k]
-        return self.group.level[id(node)] and node.kind != "reduce"
-
-    def pointer(self, slot: int, offset_bytes: int) -> str:
-        key = (slot, offset_bytes)
-        found = self.bases.get(key)
-        if found is None:
-            found = self.bases[key] = self.f.pointer(len(self.pointers))
-            self.pointers.append(key)
-        return found
 
     def prologue(self) -> None:
         """Addresses and run-time numbers, at the head of the function."""
@@ -133,11 +87,6 @@ class Builder:
         if any(n.kind == "guard" for n in self.group.nodes):
             self.pointer(FAULT, 0)
 
-    def number_value(self, number: Number) -> str:
-        # The program lays numbers out; the pointer is made to each of them.
-        p = self.pointer(NUMBER_MEMORY, number_key(number))
-        return self.f.load("double" if number.kind == "f" else "i64", p, 8)
-
     # Units
 
     def build(self) -> None:
@@ -161,7 +110,7 @@ class Builder:
                 f = self.f
                 if len(kept) == 1:
                     outer, block = "0", unit.index
-                elif blocks == 1:
+                elif blocks.__class__ is int and blocks == 1:
                     outer, block = unit.index, "0"
                 else:
                     outer = f.value(f"udiv i64 {unit.index}, {blocks}")
@@ -170,7 +119,7 @@ class Builder:
                 at = f.value(f"mul i64 {block}, {self.lanes}")
                 index[len(axes) - 1] = at
                 mask = None
-                if axes[-1] % self.lanes:
+                if axes[-1].__class__ is Size or axes[-1] % self.lanes:
                     left = f.value(f"sub i64 {axes[-1]}, {at}")
                     mask = f.mask(self.lanes, left)
                 self.unit(index, mask)
@@ -211,16 +160,27 @@ class Builder:
     ) -> dict[int, str]:
         """The vectors along the last axis; gives the new accumulators."""
         f, n = self.f, self.plan.axes[axis]
-        whole = n - n % self.lanes
         order = list(accumulators)
         current = dict(accumulators)
-        if whole > self.lanes:
+
+        def steps(start: str, stop: str, masked: bool, current: dict[int, str]) -> dict[int, str]:
             carried = [(self.accumulator_type(k), current[k]) for k in order]
-            with f.loop("0", str(whole), str(self.lanes), carried=carried) as loop:
+            with f.loop(start, stop, str(self.lanes), carried=carried) as loop:
                 inner = dict(zip(order, loop.carried, strict=True))
-                after = self.body(stage, loop.index, None, bases, kept, inner)
+                mask = None
+                if masked:
+                    mask = f.mask(self.lanes, f.value(f"sub i64 {stop}, {loop.index}"))
+                after = self.body(stage, loop.index, mask, bases, kept, inner)
                 loop.carry(*[after[k] for k in order])
-            current = dict(zip(order, loop.result, strict=True))
+            return dict(zip(order, loop.result, strict=True))
+
+        whole = n - n % self.lanes
+        if n.__class__ is Size:
+            # The rest is one step, or none.
+            current = steps("0", str(whole), False, current)
+            return steps(str(whole), str(n), True, current)
+        if whole > self.lanes:
+            current = steps("0", str(whole), False, current)
         elif whole:
             current = self.body(stage, "0", None, bases, kept, current)
         if n > whole:
@@ -280,12 +240,6 @@ class Builder:
                     if self.full(other):
                         stack.append(other)
         return sorted(found)
-
-    def reads_back(self, k: int, stage: int) -> bool:
-        node = self.group.nodes[k]
-        return (
-            k in self.plan.writes and node.target is None and self.full(k) and self.stage[k] < stage
-        )
 
     def reduce_axes(
         self, stage: int, axes: list[int], index: dict, kept: dict, start: dict, used: list[int]
@@ -398,6 +352,13 @@ class Builder:
             raise AssertionError("a kept value that was not spread")
         return kept[key]
 
+    def spread_all(self) -> None:
+        """Kept values as vectors, before the row's loop."""
+        for k, value in list(self.current_kept.items()):
+            if k >= 0 and -1 - k not in self.current_kept:
+                register = self.group.nodes[k].result.register
+                self.current_kept[-1 - k] = self.f.splat(self.lanes, register, value)
+
     def scalar(self, o: Any, el: Element, e: Lanes) -> str:
         if o.__class__ is Number:
             single, wide = self.numbers[o, el.name]
@@ -468,228 +429,6 @@ class Builder:
         single = f.value(f"extractelement {ty} {value}, i64 0")
         return single
 
-    # Memory
-
-    def offset(self, access: Access, index: dict[int, str]) -> str | None:
-        """Elements from the access's base to a place along some axes."""
-        f = self.f
-        total = None
-        for axis, at in index.items():
-            stride = access.strides[axis]
-            if not stride or at == "0":
-                continue
-            part = at if stride == 1 else f.value(f"mul i64 {at}, {stride}")
-            total = part if total is None else f.value(f"add i64 {total}, {part}")
-        for slot, step in access.moving:
-            part = f.value(f"mul i64 {self.moves[slot]}, {step}")
-            total = part if total is None else f.value(f"add i64 {total}, {part}")
-        return total
-
-    def row_bases(
-        self, nodes: Any, index: dict[int, str], axis: int, stage: int = 0
-    ) -> dict[Any, Any]:
-        """Addresses where a row begins; values that are the same all along it are read here."""
-        f = self.f
-        bases: dict[Any, Any] = {"nodes": list(nodes)}
-        for k in nodes:
-            node = self.group.nodes[k]
-            accesses = []
-            if self.reads_back(k, stage):
-                accesses.append(self.plan.writes[k])
-            else:
-                accesses += [
-                    self.plan.reads[k, j]
-                    for j in range(len(node.operands))
-                    if (k, j) in self.plan.reads and (self.full(k) or node.kind == "reduce")
-                ]
-                if k in self.plan.writes and self.full(k):
-                    accesses.append(self.plan.writes[k])
-            for a in accesses:
-                if a in bases:
-                    continue
-                base = self.pointer(a.slot, a.offset * a.element.size)
-                off = self.offset(a, index)
-                if off is not None:
-                    base = f.element(base, memory_type(a.element), off)
-                bases[a] = base
-                if a.strides[axis] == 0 and self.plan.axes[axis] > 1:
-                    if not any(a is w for w in self.plan.writes.values()):
-                        raw = f.load(memory_type(a.element), base, a.element.size)
-                        one = self.unpack(self.single, raw, a.element)
-                        bases["all", a] = f.splat(self.lanes, a.element.register, one)
-        return bases
-
-    def spread_all(self) -> None:
-        """Kept values as vectors, before the row's loop."""
-        for k, value in list(self.current_kept.items()):
-            if k >= 0 and -1 - k not in self.current_kept:
-                register = self.group.nodes[k].result.register
-                self.current_kept[-1 - k] = self.f.splat(self.lanes, register, value)
-
-    current_kept: dict[int, str]
-
-    def unpack(self, e: Lanes, raw: str, el: Element) -> str:
-        """What memory holds as what registers compute with."""
-        f = self.f
-        if el.kind == "b":
-            return f.value(f"icmp ne {e.type('i8')} {raw}, {zero(e, 'i8')}")
-        if el.memory == "half":
-            return f.value(f"fpext {e.type('half')} {raw} to {e.type('float')}")
-        if el.memory == "bfloat":
-            return widen_bfloat(e, raw)
-        return raw
-
-    def pack(self, e: Lanes, value: str, el: Element) -> str:
-        f = self.f
-        if el.kind == "b":
-            return f.value(f"zext {e.bits()} {value} to {e.type('i8')}")
-        if el.memory == "half":
-            return f.value(f"fptrunc {e.type('float')} {value} to {e.type('half')}")
-        if el.memory == "bfloat":
-            return narrow_bfloat(e, value)
-        return value
-
-    def load(
-        self, a: Access, at: str, mask: str | None, bases: dict, loads: dict[Access, str]
-    ) -> str:
-        found = loads.get(a) or bases.get(("all", a))
-        if found is not None:
-            return found
-        f, el = self.f, a.element
-        memory = memory_type(el)
-        axis = len(self.plan.axes) - 1
-        stride = a.strides[axis]
-        base = bases[a]
-        if stride == 1 or self.plan.axes[axis] == 1:
-            p = base if at == "0" else f.element(base, memory, at)
-            self.ask_ahead(a, p)
-            if mask is None:
-                raw = f.load(vector(self.lanes, memory), p, el.size)
-            else:
-                raw = f.load_masked(self.lanes, memory, p, mask)
-        else:
-            raw = self.gather(base, memory, at, stride, mask)
-        loads[a] = self.unpack(self.wide, raw, el)
-        return loads[a]
-
-    def ask_ahead(self, a: Access, pointer: str) -> None:
-        """Down columns, each row is another page: what comes some rows later is asked for."""
-        if self.row_mode or not self.plan.reduced:
-            return
-        down = self.plan.reduced[-1]
-        step = a.strides[down] * a.element.size
-        if step < FAR or self.plan.axes[down] < 4 * AHEAD:
-            return
-        f = self.f
-        f.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        for line in range(0, self.lanes * a.element.size, 64):
-            there = f.value(f"getelementptr i8, ptr {pointer}, i64 {AHEAD * step + line}")
-            f.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
-
-    def places(self, base: str, memory: str, at: str, stride: int) -> str:
-        """Addresses of strided elements, as a vector."""
-        f, lanes = self.f, self.lanes
-        start = base
-        if at != "0":
-            off = f.value(f"mul i64 {at}, {stride}")
-            start = f.element(base, memory, off)
-        steps = ", ".join(f"i64 {i * stride}" for i in range(lanes))
-        return f.value(f"getelementptr {memory}, ptr {start}, <{lanes} x i64> <{steps}>")
-
-    def gather(self, base: str, memory: str, at: str, stride: int, mask: str | None) -> str:
-        from flambeau.run.compiler.emit import mangled
-
-        ty, lanes = vector(self.lanes, memory), self.lanes
-        if mask is None:
-            return self.stride(base, memory, at, stride)
-        return self.f.call(
-            f"llvm.masked.gather.{mangled(ty)}.v{lanes}p0",
-            ty,
-            (f"<{lanes} x ptr>", self.places(base, memory, at, stride)),
-            (f"<{lanes} x i1>", mask),
-            (ty, "zeroinitializer"),
-        )
-
-    def stride(self, base: str, memory: str, at: str, stride: int) -> str:
-        """Strided elements, one by one: on AMD (Zen 4) a gather takes seven times as long."""
-        f, lanes = self.f, self.lanes
-        ty = vector(lanes, memory)
-        start = base if at == "0" else f.element(base, memory, f.value(f"mul i64 {at}, {stride}"))
-        if lanes == 1:
-            return f.load(memory, start)
-        if stride == -1:
-            raw = f.load(ty, f.element(start, memory, str(1 - lanes)))
-            order = ", ".join(f"i32 {i}" for i in range(lanes - 1, -1, -1))
-            return f.value(f"shufflevector {ty} {raw}, {ty} poison, <{lanes} x i32> <{order}>")
-        found = "poison"
-        for i in range(lanes):
-            one = f.load(memory, f.element(start, memory, str(i * stride)) if i else start)
-            found = f.value(f"insertelement {ty} {found}, {memory} {one}, i64 {i}")
-        return found
-
-    def store(self, a: Access, value: str, at: str, mask: str | None, bases: dict) -> None:
-        from flambeau.run.compiler.emit import mangled
-
-        f, el = self.f, a.element
-        raw = self.pack(self.wide, value, el)
-        memory = memory_type(el)
-        axis = len(self.plan.axes) - 1
-        stride = a.strides[axis]
-        base = bases[a]
-        ty = vector(self.lanes, memory)
-        if stride == 1 or self.plan.axes[axis] == 1:
-            p = base if at == "0" else f.element(base, memory, at)
-            if mask is None:
-                f.store(ty, raw, p, el.size)
-            else:
-                f.store_masked(self.lanes, memory, raw, p, mask)
-            return
-        lanes = self.lanes
-        name = f"llvm.masked.scatter.{mangled(ty)}.v{lanes}p0"
-        f.declared.add(f"declare void @{name}({ty}, <{lanes} x ptr>, <{lanes} x i1>)")
-        places = self.places(base, memory, at, stride)
-        f.line(
-            f"call void @{name}({ty} {raw}, <{lanes} x ptr> {places}, "
-            f"<{lanes} x i1> {mask or 'splat (i1 true)'})"
-        )
-
-    def load_kept(self, a: Access, index: dict[int, str], mask: str | None) -> str:
-        """A value of the unit's kept point(s) from memory."""
-        f, el = self.f, a.element
-        memory = memory_type(el)
-        base = self.pointer(a.slot, a.offset * el.size)
-        off = self.offset(a, index)
-        if off is not None:
-            base = f.element(base, memory, off)
-        if self.row_mode:
-            return self.unpack(self.single, f.load(memory, base, el.size), el)
-        stride = a.strides[-1]
-        if stride == 0 and self.plan.axes[-1] > 1:
-            one = self.unpack(self.single, f.load(memory, base, el.size), el)
-            return f.splat(self.lanes, el.register, one)
-        if stride in (0, 1):
-            if mask is None:
-                raw = f.load(vector(self.lanes, memory), base, el.size)
-            else:
-                raw = f.load_masked(self.lanes, memory, base, mask)
-        else:
-            raw = self.gather(base, memory, "0", stride, mask)
-        return self.unpack(self.wide, raw, el)
-
-    def write(self, k: int, value: str, index: dict[int, str], mask: str | None) -> None:
-        """Stores a kept value."""
-        a = self.plan.writes[k]
-        f, el = self.f, a.element
-        memory = memory_type(el)
-        base = self.pointer(a.slot, a.offset * el.size)
-        off = self.offset(a, index)
-        if off is not None:
-            base = f.element(base, memory, off)
-        if self.row_mode:
-            f.store(memory, self.pack(self.single, value, el), base, el.size)
-            return
-        self.store(a._replace(moving=()), value, "0", mask, {a._replace(moving=()): base})
-
 
 def cost(plan: Plan) -> float:
     """About how many nanoseconds one point of the space takes."""
@@ -711,41 +450,48 @@ _SLOW = frozenset(
     }
 )  # fmt: skip
 
-_memo: dict[tuple, tuple[Kernel, list[int]]] = {}
+_memo: dict[tuple, Kernel] = {}
 
 
 def build(group: Group, stored: set[int], buffers: dict[int, Buffer], target: Target) -> Nest:
     """The kernel of a group; equal groups share one."""
     plan = Plan(group, stored, buffers, target)
-    key = (plan.spec(), target)
     builder = Builder(plan, "k")
-    builder.current_kept = {}
-    found = _memo.get(key)
-    if found is None:
+    key = None if plan.varies else (plan.spec(), target)
+    kernel = _memo.get(key) if key is not None else None
+    if kernel is None:
         builder.build()
         text = builder.f.finish()
         name = "nest_" + hashlib.sha256(text.encode()).hexdigest()[:20]
-        kernel = Kernel(name, text.replace("@k(", f"@{name}(", 1))
-        _memo[key] = (kernel, [])
+        kernel = Kernel(name, text.replace("@k(", f"@{name}(", 1), sizes=builder.f.sizes)
+        if key is not None:
+            _memo[key] = kernel
     else:
-        kernel = found[0]
         builder.prologue()
+    return Nest(kernel, tuple(builder.pointers), *shared(plan, builder.row_mode))
+
+
+def shared(plan: Plan, row_mode: bool) -> tuple[int, int]:
+    """The units of work, and how many a thread takes at a time."""
     axes, reduced = plan.axes, plan.reduced
     each = cost(plan)
     if not reduced and len(axes) == 1:
-        units = axes[0]
-        chunk = units if each * units < WORTH else max(1024, int(WORTH / each / 3) // 64 * 64)
+        return axes[0], later(lambda n: _chunk_of_elements(n, each), axes[0])
+    if not reduced:
+        units, per = math.prod(axes[:-1]), axes[-1]
     else:
-        if not reduced:
-            units, per = math.prod(axes[:-1]), axes[-1]
-        else:
-            kept = [axes[k] for k in range(len(axes)) if k not in reduced]
-            per = math.prod(axes[k] for k in reduced)
-            if not builder.row_mode:
-                kept[-1] = -(-kept[-1] // plan.lanes)
-                per *= plan.lanes
-            units = math.prod(kept)
-        per = max(per, plan.lanes)
-        work = each * per
-        chunk = units if work * units < WORTH else max(1, int(WORTH / work / 3))
-    return Nest(kernel, tuple(builder.pointers), units, chunk)
+        kept = [axes[k] for k in range(len(axes)) if k not in reduced]
+        per = math.prod(axes[k] for k in reduced)
+        if not row_mode:
+            kept[-1] = -(-kept[-1] // plan.lanes)
+            per *= plan.lanes
+        units = math.prod(kept)
+    return units, later(lambda n, of: _chunk(n, each * max(of, plan.lanes)), units, per)
+
+
+def _chunk_of_elements(units: int, each: float) -> int:
+    return units if each * units < WORTH else max(1024, int(WORTH / each / 3) // 64 * 64)
+
+
+def _chunk(units: int, work: float) -> int:
+    return units if work * units < WORTH else max(1, int(WORTH / work / 3))

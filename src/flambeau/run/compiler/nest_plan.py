@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.run.compiler.elements import Element
-from flambeau.run.compiler.nodes import Number, Ref
+from flambeau.run.compiler.nodes import Literal, Number, Ref
+from flambeau.run.compiler.sizes import Size, has_size
 from flambeau.run.compiler.views import View, contiguous
 
 if TYPE_CHECKING:
@@ -79,6 +80,18 @@ class Plan:
                 self.writes[k] = Access(node.slot, 0, wide(view, level), (), node.result)
                 raw.append(self.writes[k])
         self._collapse(space, dims, raw)
+        self.varies = (
+            has_size(self.axes)
+            or any(
+                has_size((a.offset, a.strides, a.moving))
+                for a in (*self.reads.values(), *self.writes.values())
+            )
+            or any(
+                o.__class__ is Literal and o.value.__class__ is Size
+                for n in group.nodes
+                for o in n.operands
+            )
+        )
         sizes = {el.size for a in raw for el in (a.element,)}
         wide_only = sizes == {8}
         self.lanes = target.lanes(8 if wide_only else 4) * self._vectors_a_unit(target)
@@ -91,6 +104,8 @@ class Plan:
         """
         last = len(self.axes) - 1
         if not self.reduced or last in self.reduced or len(self.group.nodes) > FEW:
+            return 1
+        if self.axes[last].__class__ is Size:
             return 1
         columns = self.axes[last] // target.lanes(4)
         return next((n for n in (4, 2) if columns >= 8 * n), 1)

@@ -9,6 +9,7 @@ import numpy as np
 from flambeau.run.compiler import pointwise
 from flambeau.run.compiler.nodes import Literal
 from flambeau.run.compiler.pointwise import Lanes, convert
+from flambeau.run.compiler.sizes import Size
 
 if TYPE_CHECKING:
     from flambeau.run.compiler.elements import Element
@@ -79,6 +80,8 @@ def narrow(value: float, el: Element) -> float:
 
 def literal(e: Lanes, value: Any, el: Element) -> str:
     """A number of the program as an operand of a computation on ``el``."""
+    if value.__class__ is Size:
+        return e.f.splat(e.lanes, el.register, number(e, _as_kind(e, value, el), el.kind, el))
     if el.kind == "b":
         return e.f.literal(e.lanes, "i1", bool(value))
     if el.kind == "f":
@@ -88,6 +91,10 @@ def literal(e: Lanes, value: Any, el: Element) -> str:
         value = int(value) & ((1 << bits) - 1)
         value -= (1 << bits) if value >> (bits - 1) else 0
     return e.f.literal(e.lanes, el.register, value)
+
+
+def _as_kind(e: Lanes, value: Size, el: Element) -> str:
+    return e.f.value(f"sitofp i64 {value} to double") if el.kind == "f" else str(value)
 
 
 def number(e: Lanes, raw: str, kind: str, el: Element) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau.ir.graph import Aval, Const, Entry
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.run.compiler.passes_halves import widen_halves
+from flambeau.run.compiler.sizes import whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -46,7 +47,7 @@ def _piece(e: Entry | None) -> tuple[int, int] | None:
     start = e.inputs[1]
     if e.attrs["steps"] != (1,) or start.__class__ is not Const:
         return None
-    return e.attrs["dims"][0], int(start.value)
+    return e.attrs["dims"][0], whole(start.value)
 
 
 def join_slices(entries: Sequence[Entry], outs: Collection[int]) -> list[Entry]:

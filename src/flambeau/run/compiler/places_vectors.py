@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, chunk_of
 from flambeau.run.compiler.emit import constant
+from flambeau.run.compiler.sizes import later
 from flambeau.run.compiler.stages import Stage
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def class_of_rows(rows: int, n: int, el: Element, index_el: Element, ignore: int
             one(f.add(block.index, lane))
     with f.loop(block.index, "%end") as rest:
         one(rest.index)
-    return Stage(f.kernel(prefix="class"), ("0", "1", "out0"), rows, chunk_of(rows, rows * 4))
+    chunk = later(lambda rows: chunk_of(rows, rows * 4), rows)
+    return Stage(f.kernel(prefix="class"), ("0", "1", "out0"), rows, chunk)
 
 
 def _vectors(f: Code, k: int, step: Callable[[str, str | None], None]) -> None:

@@ -267,6 +267,8 @@ def _pow(e: Lanes, xs: list[str], el: Element, attrs: dict) -> str:
         return _square(e, xs, el, attrs)
     if power == 0.5:
         return _sqrt(e, xs, el, attrs)
+    if power == -0.5:
+        return _rsqrt(e, xs, el, attrs)
     if power == 1:
         return xs[0]
     if power == -1:

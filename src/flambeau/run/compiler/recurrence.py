@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes
+from flambeau.run.compiler.sizes import later
 from flambeau.run.compiler.stages import Plan, Stage
 from flambeau.run.compiler.vector_math import FUNCTIONS
 
@@ -64,9 +65,11 @@ class Shape:
         if not forward:
             columns = cut(size, lanes.count)
             vectors = min((4, 3, 2, 1), key=lambda v: cut(columns, v) * (v + 0.5))
-        rows = max(1, min(8, TILE // vectors, (target.registers - 1 - vectors) // vectors, batch))
+        rows = max(1, min(8, TILE // vectors, (target.registers - 1 - vectors) // vectors))
+        if batch.__class__ is int:
+            rows = min(rows, batch)
         blocks = 8 if GATES[kind] * size * size * lanes.size <= NEAR else 4
-        block = rows * max(1, cut(cut(batch, rows), blocks))
+        block = later(lambda n: rows * max(1, cut(cut(n, rows), blocks)), batch)
         return cls(kind, attrs["reverse"], steps, batch, size, lanes, rows, vectors, block)
 
     @property
@@ -78,14 +81,14 @@ class Shape:
         return cut(self.batch, self.block)
 
     @property
-    def vectors_done(self) -> float:
+    def vectors_done(self) -> int:
         """Multiply-adds of vectors in all."""
         columns = cut(self.size, self.lanes.count)
         return self.steps * self.batch * self.gates * self.size * columns
 
     def chunk(self) -> int:
         # A core does 3000 a microsecond; about 10 are worth another thread.
-        return self.units if self.vectors_done < 30_000 else 1
+        return later(lambda units, n: units if n < 30_000 else 1, self.units, self.vectors_done)
 
 
 class Writer:

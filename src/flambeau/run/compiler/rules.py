@@ -9,6 +9,7 @@ from flambeau import dtypes
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering, scalar
 from flambeau.run.compiler.nodes import Literal, Number, Ref
+from flambeau.run.compiler.sizes import Size, has_size, whole
 from flambeau.run.compiler.views import View, contiguous
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def _reshape(low: Lowering, e: Entry, x: Operand) -> Operand:
     view = x.view.reshape(shape)
     if view is None:
         dense = low.dense(x, x.view.shape, element(e.in_avals[0].dtype))
-        view = dense.view.reshape(shape)
-        return Ref(dense.slot, view)
+        # In order, so that no sizes need to be known to divide each other.
+        return Ref(dense.slot, contiguous(shape)._replace(offset=dense.view.offset))
     return Ref(x.slot, view)
 
 
@@ -61,7 +62,7 @@ def _starts(low: Lowering, starts: tuple) -> tuple:
     found: list[Any] = []
     for s in starts:
         if s.__class__ is Literal:
-            found.append(int(s.value))
+            found.append(whole(s.value))
         elif s.__class__ is Number:
             found.append((low.number(s.index, "i").index,))
         else:
@@ -99,10 +100,9 @@ def _full(low: Lowering, e: Entry, value: Operand) -> Operand:
 
 @lowering("iota")
 def _iota(low: Lowering, e: Entry) -> Operand:
-    import numpy as np
 
     shape, dim = e.attrs["shape"], e.attrs["dim"]
-    line = low.constant(np.arange(shape[dim]).astype(e.attrs["dtype"].numpy))
+    line = low.places(shape[dim], e.attrs["dtype"].numpy)
     strides = tuple([1 if d == dim else 0 for d in range(len(shape))])
     return Ref(line.slot, View(shape, strides))
 
@@ -289,6 +289,11 @@ def _kept(x: Ref, shape: tuple[int, ...], dims: tuple[int, ...]) -> Ref:
     return Ref(x.slot, view or _impossible())
 
 
+def number_of(n: int) -> Literal:
+    """A count as an operand of floats."""
+    return Literal(n if n.__class__ is Size else float(n))
+
+
 class Rows:
     """Pointwise steps and reductions over ``dims`` of one shape, as composites are written.
 
@@ -306,6 +311,11 @@ class Rows:
         self.el = element(dtypes.float32) if wide else self.narrow
         if not self.shape or 0 in self.shape:
             raise Refused("of a number, or nothing")
+
+    @property
+    def count(self) -> Literal:
+        """How many values each reduction takes."""
+        return number_of(math.prod(self.shape[d] for d in self.dims))
 
     def take(self, x: Operand) -> Operand:
         if self.narrow is self.el or x.__class__ is not Ref:
@@ -366,7 +376,7 @@ def _log_softmax_gradient(low: Lowering, e: Entry, g: Operand, y: Operand) -> Re
 def _standardize(low: Lowering, e: Entry, x: Operand, eps: Operand) -> list[Ref]:
     r = Rows(low, e, e.attrs["dims"])
     x = values(low, r.take(x), r.shape, r.el)
-    n = Literal(float(math.prod(r.shape[d] for d in r.dims)))
+    n = r.count
     mean = r.do("div", r.total("sum", x), n)
     gap = r.do("sub", x, mean)
     variance = r.do("div", r.total("sum", r.do("square", gap)), n)
@@ -381,7 +391,7 @@ def _standardize_gradient(
     r = Rows(low, e, e.attrs["dims"])
     g, y, variance = r.take(g), r.take(y), r.take(variance)
     g, y = values(low, g, r.shape, r.el), values(low, y, r.shape, r.el)
-    n = Literal(float(math.prod(r.shape[d] for d in r.dims)))
+    n = r.count
     slope = r.do("div", r.total("sum", r.do("mul", g, y)), n)
     mean = r.do("div", r.total("sum", g), n)
     rest = r.do("sub", g, r.do("add", r.do("mul", y, slope), mean))
@@ -471,7 +481,7 @@ def turned(low: Lowering, b: Ref, stack: tuple[int, ...], el: Element) -> Ref:
     packing them each time.
     """
     _, across, along = b.view.strides
-    if stack or along == 1 or across != 1 or b.view.size > TURNED:
+    if stack or along == 1 or across != 1 or has_size(b.view.shape) or b.view.size > TURNED:
         return b
     low.read_across[b] = low.read_across.get(b, 0) + 1
     if low.read_across[b] < 3:

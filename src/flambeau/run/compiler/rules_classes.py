@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flambeau import dtypes
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering, scalar
@@ -45,7 +43,7 @@ class Classes:
         outside = low.map("or", [low_end, high_end], rows, self.truth)
         low.guard(low.map("and", [outside, self.kept], rows, self.truth))
         self.rows = rows
-        line = low.constant(np.arange(classes, dtype=e.in_avals[1].dtype.numpy))
+        line = low.places(classes, e.in_avals[1].dtype.numpy)
         strides = tuple([1 if d == self.axis else 0 for d in range(len(shape))])
         places = Ref(line.slot, View(shape, strides))
         self.along = Ref(self.target.slot, self._along(self.target.view))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from flambeau import dtypes
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
 from flambeau.run.compiler.nodes import Literal, Ref
-from flambeau.run.compiler.rules import Rows, values
+from flambeau.run.compiler.rules import Rows, number_of, values
 from flambeau.run.compiler.views import View
 
 if TYPE_CHECKING:
@@ -54,10 +52,10 @@ def _variance(r: Rows, e: Entry, x: Operand) -> Ref:
     n = math.prod(r.shape[d] for d in r.dims)
     x = values(r.low, r.take(x), r.shape, r.el)
     first = _first(r.low, x, r.dims)
-    shift = r.do("div", r.total("sum", r.do("sub", x, first)), Literal(float(n)))
+    shift = r.do("div", r.total("sum", r.do("sub", x, first)), number_of(n))
     gap = r.do("sub", x, r.do("add", first, shift))
     freedom = max(n - e.attrs["correction"], 0)
-    return r.do("div", r.total("sum", r.do("square", gap)), Literal(float(freedom)))
+    return r.do("div", r.total("sum", r.do("square", gap)), number_of(freedom))
 
 
 @lowering("var")
@@ -122,7 +120,7 @@ def _position(low: Lowering, e: Entry, x: Operand) -> Ref:
     if el.kind == "f":
         nan = low.map("ne", [x, x], shape, el, truth)
         found = low.map("or", [found, nan], shape, truth)
-    line = low.constant(np.arange(n))
+    line = low.places(n)
     places = Ref(line.slot, View(shape, tuple([int(d == dim) for d in range(len(shape))])))
     place = low.map("where", [found, places, Literal(n)], shape, whole)
     first = low.reduce("amin", place, (dim,), whole)

@@ -11,6 +11,7 @@ from flambeau.run.compiler.convolution_blocks import Code, Lanes, chunk_of
 from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
 from flambeau.run.compiler.rules import values
+from flambeau.run.compiler.sizes import Size, later
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def scan(op: str, shape: tuple[int, int, int], lanes: Lanes) -> Plan:
         column = f.mul(block, lanes.count)
         at = f.add(f.mul(lead, n * inner), column)
         mask = None
-        if inner % lanes.count:
+        if inner.__class__ is Size or inner % lanes.count:
             mask = f.mask(lanes.count, f.sub(str(inner), column))
         with f.loop("0", str(n), carried=[(lanes.type, first)]) as step:
             place = f.add(at, f.mul(step.index, inner))
@@ -58,7 +59,7 @@ def scan(op: str, shape: tuple[int, int, int], lanes: Lanes) -> Plan:
                 f.store_masked(lanes.count, lanes.element, total, to, mask)
             step.carry(total)
     units = outer * blocks
-    chunk = chunk_of(units, units * n * 4)
+    chunk = later(lambda units, n: chunk_of(units, units * n * 4), units, n)
     return Plan((Stage(f.kernel(prefix="scan"), ("0", "out0"), units, chunk),))
 
 
@@ -74,7 +75,10 @@ def _scan(low: Lowering, e: Entry, x: Operand) -> Ref:
         x = low.map("cast", [x], aval.shape, el, wide)
     dim = e.attrs["dim"] % len(aval.shape)
     shape = (math.prod(aval.shape[:dim]), aval.shape[dim], math.prod(aval.shape[dim + 1 :]))
-    lanes = Lanes(wide.memory, wide.size, min(code.target().lanes(wide.size), _power(shape[2])))
+    width = code.target().lanes(wide.size)
+    if shape[2].__class__ is int:
+        width = min(width, _power(shape[2]))
+    lanes = Lanes(wide.memory, wide.size, width)
     plan = scan(_OPS[e.prim.name, el.kind], shape, lanes)
     given = low.dense(x, aval.shape, wide)
     found = low.stages(e.prim.name, plan, [given], [aval.shape], [wide])[0]

@@ -12,6 +12,7 @@ from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.emit import Function, Kernel, vector
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
 from flambeau.run.compiler.nodes import Literal
+from flambeau.run.compiler.sizes import later
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _WORTH = 10_000
 def _kernel(f: Function) -> Kernel:
     text = f.finish()
     name = "table_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Kernel(name, text.replace("@k(", f"@{name}(", 1))
+    return Kernel(name, text.replace("@k(", f"@{name}(", 1), sizes=f.sizes)
 
 
 def _row(f: Function, index: str, at: str, index_el: Element, rows: int) -> tuple[str, str]:
@@ -123,7 +124,7 @@ def _embedding(low: Lowering, e: Entry, table: Operand, index: Operand) -> Ref:
     kernel = look_up(width, aval.shape[0], el, index_el, lanes)
     count = math.prod(e.in_avals[1].shape)
     each = 5 + width * el.size / 20
-    chunk = count if each * count < _WORTH else max(1, int(_WORTH / each / 4))
+    chunk = later(lambda n: n if each * n < _WORTH else max(1, int(_WORTH / each / 4)), count)
     plan = Plan((Stage(kernel, ("0", "1", "out0", "fault"), count, chunk),))
     given = [low.dense(table, aval.shape, el), index]
     return low.stages("embedding", plan, given, [out.shape], [el], faults=True)[0]
@@ -144,8 +145,8 @@ def _embedding_gradient(low: Lowering, e: Entry, g: Operand, index: Operand) -> 
         padding += out.shape[0]
     kernel = add_back(width, out.shape[0], padding, el, index_el, lanes)
     units = -(-width // lanes)
-    each = count * 2 + out.shape[0]
     names = ("0", "1", "2", "out0", "fault")
-    plan = Plan((Stage(kernel, names, units, 1 if each > 2000 else units),))
+    chunk = later(lambda n, rows: 1 if 2 * n + rows > 2000 else units, count, out.shape[0])
+    plan = Plan((Stage(kernel, names, units, chunk),))
     given = [low.dense(g, aval.shape, el), index, low.extent(count)]
     return low.stages("embedding_gradient", plan, given, [out.shape], [el], faults=True)[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from flambeau.run.compiler.sizes import divides
+
 __all__ = ["View", "contiguous", "row_major"]
 
 
@@ -116,7 +118,7 @@ class View(NamedTuple):
                     return None
                 room, step = merged[position]
                 position += 1
-            if room % n:
+            if not divides(n, room):
                 return None
             room //= n
             strides.append(step * room)

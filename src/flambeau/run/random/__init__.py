@@ -1,10 +1,13 @@
 """The random engine: PyTorch's CPU generator and what it draws, on NumPy arrays."""
 
+from ._names import not_implemented
 from .discrete import binomial, multinomial, poisson
 from .distributions import (
     bernoulli,
     bernoulli_array,
     cauchy,
+    chosen,
+    chosen_ahead,
     exponential,
     geometric,
     log_normal,
@@ -23,12 +26,15 @@ __all__ = [
     "bernoulli_array",
     "binomial",
     "cauchy",
+    "chosen",
+    "chosen_ahead",
     "dirichlet",
     "exponential",
     "geometric",
     "log_normal",
     "multinomial",
     "normal",
+    "not_implemented",
     "poisson",
     "randint",
     "random",

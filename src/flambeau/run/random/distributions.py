@@ -30,6 +30,8 @@ __all__ = [
     "normal",
     "bernoulli",
     "bernoulli_array",
+    "chosen",
+    "chosen_ahead",
     "exponential",
     "geometric",
     "cauchy",
@@ -214,17 +216,40 @@ def bernoulli(
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
     if dtype != np.bool_ and dtype not in _COUNTS:
         raise not_implemented("bernoulli_scalar_cpu_", dtype)
-    # u < p for u = k / 2**53 is k < ceil(p * 2**53), without going through floating point.
-    limit, n = math.ceil(p * 2.0**53), size_of(shape)
-    if dtype == FLOAT32 and 2 * n >= native.LARGE:
+    limit, n = _limit(p), size_of(shape)
+    if 2 * n >= native.LARGE and dtype == FLOAT32:
         numbers = native.bernoulli(engine, n, limit, on)
         if numbers is not None:
             return numbers.reshape(shape)
-    draws = engine.random64(n)
-    draws &= _MASK53
-    result = (draws < np.uint64(limit)).astype(dtype, copy=False).reshape(shape)
+    result = chosen(engine, shape, p).astype(dtype, copy=False)
     if on != 1.0:
         result *= dtype.type(on)
+    return result
+
+
+def _limit(p: float) -> int:
+    """u < p for u = k / 2**53 is k < ceil(p * 2**53): no need to go through floating point."""
+    return math.ceil(p * 2.0**53)
+
+
+def chosen_ahead(engine: MersenneTwister, shape: Shape, p: float) -> np.ndarray:
+    """``chosen``, which another thread may still be drawing: join ``chores`` before it is read."""
+    result = native.mask_ahead(engine, shape, _limit(p))
+    return chosen(engine, shape, p) if result is None else result
+
+
+def chosen(engine: MersenneTwister, shape: Shape, p: float) -> np.ndarray:
+    """Truth values: the draws of ``bernoulli``, true where that gives one.
+
+    >>> chosen(MersenneTwister(0), 5, 0.5)
+    array([False, False,  True, False, False])
+    """
+    limit = _limit(p)
+    result = native.mask(engine, shape, limit)
+    if result is None:
+        draws = engine.random64(size_of(shape))
+        draws &= _MASK53
+        result = (draws < np.uint64(limit)).reshape(shape)
     return result
 
 

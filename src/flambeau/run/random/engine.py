@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 
+from flambeau.run.chores import chores
+
 from . import native
 from ._arithmetic import blocks
 
@@ -60,6 +62,7 @@ class MersenneTwister:
         "_bits",
         "_fill",
         "_fresh",
+        "_given",
         "__weakref__",
     )
 
@@ -86,6 +89,12 @@ class MersenneTwister:
     def _adopt(self, bits: np.random.MT19937) -> None:
         self._bits = bits
         self._fill = np.random.Generator(bits).integers
+        self._given = native.Given.of(bits)
+
+    def settle(self) -> None:
+        """Waits for draws that were left to others; whoever goes on holds the lock."""
+        if chores.waiting:
+            chores.join()
 
     def random32(self, n: int) -> np.ndarray:
         """The next ``n`` 32-bit draws, as uint32."""
@@ -94,6 +103,7 @@ class MersenneTwister:
             if draws is not None:
                 return draws
         with self.lock:
+            self.settle()
             if n:
                 self._fresh = False
             # Over the full range NumPy stores the raw draws, at half the memory of random_raw.
@@ -102,6 +112,7 @@ class MersenneTwister:
     def random64(self, n: int) -> np.ndarray:
         """The next ``n`` 64-bit draws, as uint64; each is two 32-bit draws, the high one first."""
         with self.lock:
+            self.settle()
             if n:
                 self._fresh = False
             return self._fill(0, _ALL64, n, dtype=np.uint64, endpoint=True)
@@ -131,6 +142,7 @@ class MersenneTwister:
     def skip(self, n: int) -> None:
         """Moves ``n`` 32-bit draws ahead."""
         with self.lock:
+            self.settle()
             if n:
                 self._fresh = False
                 self._bits.random_raw(n, output=False)
@@ -140,6 +152,7 @@ class MersenneTwister:
         twin = MersenneTwister.__new__(MersenneTwister)
         twin.lock = threading.RLock()
         with self.lock:
+            self.settle()
             bits = np.random.MT19937(0)
             bits.state = self._bits.state
             twin._adopt(bits)
@@ -153,6 +166,7 @@ class MersenneTwister:
         """The state as 5056 bytes (uint8), the same that ``torch.get_rng_state()`` returns."""
         record = np.zeros((), _LAYOUT)
         with self.lock:
+            self.settle()
             state = self._bits.state["state"]
             # PyTorch's fresh generator stands before word 0 of a block yet to be made, NumPy's
             # after word 623 of the seed's block: the same place under two names.

@@ -334,3 +334,23 @@ def nuttall(
         device,
         requires_grad,
     )
+
+
+# Calls that the tests make in PyTorch too: `tests/generated/`.
+SAMPLES = {
+    "signal.windows.bartlett": "5; 6, sym=False; 1; 0; 4, dtype=torch.float64; !-1",
+    "signal.windows.blackman": "5; 6, sym=False; 1; 0; 4, dtype=torch.float64; !-1",
+    "signal.windows.cosine": "5; 6, sym=False; 1; 0; 4, dtype=torch.float64; !-1",
+    "signal.windows.exponential": (
+        "5; 6, tau=0.7; 6, center=1.5, sym=False; 1; 0; !5, tau=0; !5, center=1.0"
+    ),
+    "signal.windows.gaussian": "5; 6, std=0.7; 6, sym=False; 1; 0; !5, std=0",
+    "signal.windows.general_cosine": (
+        "5, a=[0.5, 0.3, 0.2]; 6, a=(0.4, 0.6), sym=False; 1, a=[1.0]; !5, a=[]"
+    ),
+    "signal.windows.general_hamming": "5; 6, alpha=0.4; 6, sym=False; 1; 0; !-1",
+    "signal.windows.hamming": "5; 6, sym=False; 1; 0; 4, requires_grad=True; !-1",
+    "signal.windows.hann": "5; 6, sym=False; 1; 0; 4, dtype=torch.float64; !4, dtype=torch.int64",
+    "signal.windows.kaiser": "5; 6, beta=3.0; 6, sym=False; 1; 0; !5, beta=-1",
+    "signal.windows.nuttall": "5; 6, sym=False; 1; 0; 4, dtype=torch.float64; !-1",
+}

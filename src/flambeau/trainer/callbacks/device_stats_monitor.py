@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from flambeau.record.flush import stats
+from flambeau.record.stats import stats
 from flambeau.trainer.callback import Callback
 from flambeau.trainer.utilities.exceptions import MisconfigurationException
 

@@ -64,7 +64,7 @@ class _Operations(watch.Listener):
         self.products = 0
 
     def program(self, program: Any, start: float, end: float) -> None:
-        entries = program.entries if hasattr(program, "entries") else program.draft.entries
+        entries = program.entries
         self.flops += sum(map(flops, entries))
         self.products += sum(map(products, entries))
 
