@@ -310,7 +310,8 @@ def test_scores_of_minus_infinity_alone_give_zeros():
 @pytest.mark.usefixtures("tier")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_sixteen_bits_are_computed_in_float32(dtype):
-    arrays = operands(20, 24, 8, 8, np.float32, (2, 2))
+    """Where PyTorch's kernel of tiles is not for: it takes four dimensions."""
+    arrays = operands(20, 24, 8, 8, np.float32, (2,))
     xs = [flambeau.tensor(a).to(getattr(flambeau, dtype)) for a in arrays]
     attention = flambeau.nn.functional.scaled_dot_product_attention
     found = attention(*xs, is_causal=True)
@@ -318,6 +319,36 @@ def test_sixteen_bits_are_computed_in_float32(dtype):
     wide = attention(*[x.float() for x in xs], is_causal=True)
     ulp = {"float16": 2**-10, "bfloat16": 2**-7}[dtype]
     np.testing.assert_allclose(numbers(found), numbers(wide), rtol=ulp, atol=1e-5)
+
+
+@pytest.mark.usefixtures("tier")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("how", ["plain", "causal", "mask", "mask of float32", "bool mask", "gqa"])
+def test_weights_of_sixteen_bits(how, dtype):
+    """Four dimensions: the bits that PyTorch's kernel of tiles gives, forward and backward."""
+    arrays = operands(7, 8, 8, 8, np.float32, (2, 4))
+    if how == "gqa":
+        arrays[1:] = [a[:, :2] for a in arrays[1:]]
+    mask = np.random.default_rng(1).standard_normal((7, 8)).astype(np.float32)
+    g = np.random.default_rng(2).standard_normal(arrays[0].shape).astype(np.float32)
+    found = []
+    for mod in (flambeau, torch):
+        low = getattr(mod, dtype)
+        q, k, v = [mod.from_numpy(a.copy()).to(low).requires_grad_() for a in arrays]
+        given = {"is_causal": how == "causal", "enable_gqa": how == "gqa"}
+        if "mask" in how:
+            m = mod.from_numpy(mask > -1 if how == "bool mask" else mask)
+            given["attn_mask"] = m.to(low) if how == "mask" else m
+        out = mod.nn.functional.scaled_dot_product_attention(q, k, v, **given)
+        out.backward(mod.from_numpy(g).to(low))
+        # Heads that share keys add up their gradients there, in PyTorch in 16 bits.
+        shared = () if how == "gqa" else (k.grad, v.grad)
+        found.append([numbers(x) for x in (out.detach(), q.grad, *shared)])
+    for ours, theirs in zip(*found, strict=True):
+        # Weights that are not rounded change a fifth and more.
+        assert (ours != theirs).mean() < 0.03
+        bound = {"float16": 2**-10, "bfloat16": 2**-7}[dtype]
+        np.testing.assert_allclose(ours, theirs, rtol=bound, atol=bound * np.abs(theirs).max())
 
 
 def twice(mod, arrays, mask):

@@ -83,3 +83,23 @@ def test_a_view_of_memory_that_numpy_holds():
     array[1, 2] = 7.0
     assert laid[2, 1].item() == 0.0
     assert t.t().contiguous()[2, 1].item() == 7.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.int8, np.float16])
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_elements_a_few_places_apart(step, dtype):
+    """Read and written between others, which are not touched, from the first to the very last."""
+
+    def parts(m, a):
+        wide = m.zeros(a.shape[0], a.shape[1] * step, dtype=a.dtype)
+        wide[:, step - 1 :: step] = a + a
+        lines = m.stack([a + k for k in range(step)], 2)
+        some = a[:, ::step] + a[:, ::step]
+        last = a.reshape(-1)[(a.numel() - 1) % step :: step]
+        return wide, lines, some, last * last, a.t()[::step] + 1
+
+    for shape in ((7, 200), (1, 64), (3, 129), (50, 48)):
+        x = rng.integers(-50, 50, shape).astype(dtype)
+        agree(parts, x, gradients=False)
+        if dtype in (np.float32, np.float64):
+            agree(lambda m, a: a[:, 1::step] * a[:, 1::step] + 1, x)

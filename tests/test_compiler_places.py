@@ -14,7 +14,10 @@ from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 pytestmark = pytest.mark.skipif(
     programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
 )
-KINDS = {*("gather", "scatter", "scatter_add", "index", "index_put", "argcummax", "argcummin")}
+KINDS = {
+    *("gather", "scatter", "scatter_add", "index", "index_put", "argcummax", "argcummin"),
+    *("embedding", "embedding_gradient"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +160,16 @@ def test_extrema_so_far(name, dtype, dim):
         x[2, 3, 0] = np.inf
     for part in (0, 1):
         compare(lambda _, x, part=part: getattr(x, name)(dim)[part], x, gradients=False)
+
+
+@pytest.mark.parametrize("padding", [None, 0, 2, -1])
+@pytest.mark.parametrize("width", [1, 8, 19])
+def test_a_row_of_padding_learns_nothing(width, padding):
+    index = rng.integers(0, 5, (4, 7))
+    index[1] = 0 if padding is None else padding % 5
+
+    def look_up(mod, index, table):
+        return mod.nn.functional.embedding(index, table, padding_idx=padding)
+
+    compare(look_up, index, array(5, width))
+    compare(look_up, index.astype(np.int32), array(5, width, dtype=np.float64))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import flambeau
+from flambeau.ir.reference import gamma
 
 EDGES = [
     0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 2.5, -2.5, 3.0, -7.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38,
@@ -27,9 +28,9 @@ def pairs() -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def compiled(name: str, *operands: np.ndarray) -> np.ndarray:
+def compiled(name: str, *operands: np.ndarray | int) -> np.ndarray:
     """The result once a program has been compiled."""
-    given = [flambeau.from_numpy(x) for x in operands]
+    given = [x if isinstance(x, int) else flambeau.from_numpy(x) for x in operands]
     call = getattr(flambeau, name, None) or getattr(flambeau.special, name)
     for _ in range(5):
         found = call(*given).numpy()
@@ -52,6 +53,26 @@ def test_functions_of_two_numbers(name: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=3e-7, atol=2e-45)
     else:
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:(invalid value|divide by zero|overflow):RuntimeWarning")
+@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide", "hypot"])
+def test_functions_of_two_doubles(name: str) -> None:
+    """Of all sizes, subnormal ones too; remainders are exact however long the quotient."""
+    edges = [*EDGES, 5e-324, -1.5e-323, 1e-308, 2.3e-308, 1e308, 1.7976931348623157e308, 2.0**53]
+    g = np.random.default_rng(0)
+    x, y = (m.reshape(-1) for m in np.meshgrid(edges, edges))
+    a, b = 10.0 ** g.uniform(-323, 308, (2, 1500)) * g.choice([-1, 1], (2, 1500))
+    near, ones = g.standard_normal((2, 1500))
+    x = np.concatenate([x, a, a, near, ones * np.round(100 * near)])
+    y = np.concatenate([y, b, a * 10.0 ** g.uniform(-20, 3, 1500), ones, ones])
+    found = compiled(name, x, y)
+    operands = zip(torch.from_numpy(x), torch.from_numpy(y), strict=True)
+    theirs = np.array([getattr(torch, name)(p, q).item() for p, q in operands])
+    if name == "hypot":
+        np.testing.assert_allclose(found, theirs, rtol=3e-16, atol=5e-324)
+    else:
+        np.testing.assert_array_equal(found, theirs)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, -0.5, -1.0, -1.5, -2.0])
@@ -134,3 +155,51 @@ def test_special_functions(name: str) -> None:
         )
     expected = oracle.numpy().astype(np.float32)
     np.testing.assert_allclose(found, expected, rtol=5e-7, atol=2e-45)
+
+
+@pytest.mark.filterwarnings("ignore:(invalid value|divide by zero|overflow):RuntimeWarning")
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 7, 15, 16])
+def test_derivatives_of_digamma(order: int) -> None:
+    """Those of every kernel, and the first that has none, beside PyTorch's in float64."""
+    g = np.random.default_rng(0)
+    parts = [EDGES, g.standard_normal(3000), g.uniform(-20, 40, 2000), 7 + g.random(50) * 2]
+    x = np.concatenate([*parts, 10.0 ** g.uniform(-5, 5, 500)]).astype(np.float32)
+    if order == 1:
+        # At its poles PyTorch squares the sine of a rounded multiple of pi.
+        x = x[(x > 0) | (x != np.round(x))]
+    if order > 1:
+        # There PyTorch has NaN, not the limit.
+        x = x[x != math.inf]
+    found = compiled("polygamma", order, x)
+    oracle = torch.special.polygamma(order, torch.from_numpy(x).double()).numpy()
+    # Above a pole PyTorch loses what its sum of few terms cancels.
+    usual = (x > 0) | (x == np.round(x)) | np.isnan(x)
+    expected = oracle.astype(np.float32)
+    np.testing.assert_allclose(found[usual], expected[usual], rtol=5e-7, atol=2e-45)
+    reference = gamma.polygamma64(x.astype(np.float64), order).astype(np.float32)
+    finite = np.isfinite(x)
+    np.testing.assert_allclose(found[finite], reference[finite], rtol=2e-7, atol=2e-45)
+
+
+@pytest.mark.filterwarnings("ignore:(invalid value|divide by zero|overflow):RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_entropies_and_log_odds(dtype: str) -> None:
+    g = np.random.default_rng(0)
+    x = np.concatenate([EDGES, g.random(2000), 1 - 10.0 ** g.uniform(-7, -1, 300)])
+    x = x[abs(x) < 1e4] if dtype == "float16" else x
+    given = torch.from_numpy(x).to(getattr(torch, dtype))
+    for call in (
+        lambda m, a: m.special.entr(a),
+        lambda m, a: m.logit(a),
+        # 1 - eps is a number of 16 bits, too: PyTorch rounds it to one.
+        lambda m, a: m.logit(a, 2**-6),
+        lambda m, a: m.logit(a, eps=0.25),
+    ):
+        ours = flambeau.from_numpy(given.double().numpy()).to(getattr(flambeau, dtype))
+        for _ in range(5):
+            found = call(flambeau, ours).double().numpy()
+        units = {"float32": 5e-7, "float64": 1e-15, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
+        theirs = call(torch, given).double().numpy()
+        # PyTorch rounds the odds to 16 bits on its way.
+        atol = units / 8 if dtype.startswith("float") and dtype != "float16" else 2 * units
+        np.testing.assert_allclose(found, theirs, rtol=units, atol=atol)

@@ -38,3 +38,27 @@ def test_a_complementary_error_function_far_left():
 
     for _ in range(5):
         np.testing.assert_allclose(run(flambeau), run(torch), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda m, x, y: m.copysign(x, y),
+        lambda m, x, y: m.div(x, y, rounding_mode="floor"),
+        lambda m, x, y: m.div(x, y, rounding_mode="trunc"),
+        lambda m, x, y: m.pow(x, y),
+        lambda m, x, y: x**0 + 0 * y.detach(),
+        lambda m, x, y: m.pow(0.0, y) + 0 * x.detach(),
+        lambda m, x, y: m.angle(x),
+    ],
+)
+def test_where_a_gradient_is_zero_it_is_so_for_any_other(f):
+    def run(m):
+        x = m.tensor([1.0, 0.0, -2.0, 3.0, 0.0], requires_grad=True)
+        y = m.tensor([1.0, -1.0, 3.0, 0.0, 0.0], requires_grad=True)
+        f(m, x, y).backward(m.tensor([float("nan"), INF, 1.0, float("nan"), -INF]))
+        return [t.grad.numpy() for t in (x, y) if t.grad is not None]
+
+    for _ in range(5):
+        for ours, theirs in zip(run(flambeau), run(torch), strict=True):
+            np.testing.assert_array_equal(ours, theirs)

@@ -152,6 +152,47 @@ def test_printed_types_are_pytorchs_while_installed():
     )
 
 
+# In both: the types of layers, optimizers and the like, as scripts print them.
+CLASSES = """
+nn.Linear nn.Conv2d nn.Module nn.Sequential nn.ModuleList nn.Parameter nn.ParameterList nn.LSTM
+nn.GRUCell nn.CrossEntropyLoss nn.ReLU nn.Softmax nn.BatchNorm2d nn.LayerNorm nn.InstanceNorm1d
+nn.MultiheadAttention nn.TransformerEncoderLayer nn.Transformer nn.Embedding nn.Dropout nn.Flatten
+nn.MaxPool2d nn.AdaptiveAvgPool2d nn.Upsample nn.PixelShuffle nn.Identity nn.LazyLinear nn.Unfold
+nn.CosineSimilarity nn.ZeroPad2d nn.GroupNorm nn.utils.rnn.PackedSequence optim.Adam optim.SGD
+optim.Optimizer optim.lr_scheduler.StepLR optim.swa_utils.AveragedModel utils.data.DataLoader
+utils.data.TensorDataset utils.data.Dataset utils.data.RandomSampler distributions.Normal
+distributions.transforms.ExpTransform autograd.Function amp.GradScaler Generator Tensor Size dtype
+device
+"""
+
+
+def test_classes_print_as_pytorchs():
+    from operator import attrgetter
+
+    import torch
+
+    names = CLASSES.split()
+    shown = succeeds(
+        f"""
+        import pickle, inspect
+        from operator import attrgetter
+        import flambeau
+        names = {names!r}
+        before = [repr(attrgetter(n)(flambeau)) for n in names]
+        flambeau.install()
+        import torch
+        classes = [attrgetter(n)(torch) for n in names]
+        print(*classes, sep="\\n")
+        assert all(pickle.loads(pickle.dumps(c)) is c for c in classes)
+        assert "class Linear" in inspect.getsource(torch.nn.Linear)
+        assert "class Adam" in inspect.getsource(torch.optim.Adam)
+        flambeau.uninstall()
+        assert [repr(attrgetter(n)(flambeau)) for n in names] == before
+        """
+    )
+    assert shown.split("\n")[: len(names)] == [repr(attrgetter(n)(torch)) for n in names]
+
+
 def test_modules_run_by_name():
     shown = succeeds(
         """

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import flambeau
-from flambeau.ir.reference import exponentials, lapack, matrices
+from flambeau.ir.reference import eigen, exponentials, lapack, matrices
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
 
@@ -162,6 +162,10 @@ def test_orders_that_swaps_make() -> None:
     each = [matrices.pivots_to_order(row, n=6) for row in swaps]
     np.testing.assert_array_equal(matrices.pivots_to_order(swaps, n=6), each)
     np.testing.assert_array_equal(matrices.pivots_to_order(swaps[:1], n=6), each[:1])
+    if lapack.available(np.dtype(np.float64)):
+        given = swaps.astype(lapack.integers((), np.dtype(np.float64)).dtype)
+        np.testing.assert_array_equal(lapack.order(given, 6), each)
+        np.testing.assert_array_equal(lapack.order(given.reshape(2, 2, 5), 6).reshape(4, 6), each)
     for shape in ((0, 3), (2, 0), (0, 0)):
         assert matrices.pivots_to_order(np.zeros(shape, np.int32), n=3).shape == (shape[0], 3)
 
@@ -188,7 +192,7 @@ def test_eigenvectors(driver, dtype: str, upper: bool, shape: tuple[int, ...]) -
     whole = half + np.conj(np.swapaxes(half, -1, -2))
     whole[..., i, i] = a[..., i, i].real
     a[..., i, i] = a[..., i, i].real
-    w, v = matrices.eigh(a, upper=upper)
+    w, v = eigen.eigh(a, upper=upper)
     assert w.dtype == a.real.dtype and v.dtype == a.dtype
     close(whole @ v, v * w[..., None, :])
     close(

@@ -49,6 +49,8 @@ x.flip(0) x.roll(1) x.scatter(1,m.zeros(3,1,dtype=m.long),1.) m.device("meta")
 E(10**6,10**6)@E(10**6,10**6) copy.deepcopy(x.t()).stride()
 pickle.loads(pickle.dumps(x.t())).stride() x.t()[1:].storage_offset() repr(m.nn.Parameter(x))
 E(0) E(2,dtype=m.int64) x.half().dtype list(x) x.squeeze() x.diagonal()
+m.isin(x,m.tensor([1,2])) m.isin(x,x[0],invert=True) m.isin(x,3) m.isin(3,x)
+F.one_hot(E(3,4,dtype=m.long),5) F.one_hot(E(0,4,dtype=m.long),3)
 """.split()  # noqa: SIM905
 
 

@@ -95,6 +95,18 @@ def test_it_is_native_when_its_kernels_had_time_or_much_is_lost(monkeypatch, nam
     assert shorter(monkeypatch, 2) == [True, True]
 
 
+def test_a_heavy_one_that_is_rare_is_not_waited_for_at_its_first_run(monkeypatch):
+    fresh(monkeypatch)
+    monkeypatch.setattr(program, "HEAVY", 100)
+    x, w = fl.ones(12, 13), fl.ones(13, 4)
+
+    def run(n):
+        return native_runs(monkeypatch, lambda: (x[:n] @ w).tanh().cosh().sum().item(), 1)
+
+    assert [run(12), run(12), *[run(12) for _ in range(6)]] == [[False], *[[True]] * 7]
+    assert [run(9), run(12), run(9)] == [[False], [True], [True]]
+
+
 def fresh(monkeypatch) -> None:
     """As if no program had run yet."""
     from flambeau.record import flush, trace

@@ -28,6 +28,13 @@ CASES = {
         mod.prod(mod.ones(2), dtype=int), mod.nn.functional.softmax(mod.ones(2), 0, dtype=float),
         mod.ones(2).softmax(0, float), mod.log_softmax(mod.ones(2), 0, mod.float64),
     ],
+    "views": lambda mod: [
+        mod.ones(2).view(float), mod.ones(2).view(dtype=int), mod.view_copy(mod.ones(2), float),
+    ],
+    "frequencies": lambda mod: [
+        mod.fft.fftfreq(3, dtype=float), mod.fft.rfftfreq(3, dtype=float),
+        mod.ones(2).nansum(dtype=float), mod.ones(2).nanmean(dtype=float),
+    ],
     "conversion": lambda mod: [
         mod.ones(2).to(int), mod.ones(2).to("cpu", bool), mod.ones(2).to(dtype=complex),
         mod.nn.Linear(1, 1, dtype=float).weight.new_ones(1), mod.nn.Linear(1, 1).to(float).bias * 0,
@@ -46,6 +53,22 @@ def test_dtypes_and_values(kind):
 
 def test_the_functions_can_still_be_pickled():
     assert pickle.loads(pickle.dumps(flambeau.zeros)) is flambeau.zeros
+
+
+def test_limits_and_promotion():
+    for kind in (float, int, bool, complex):
+        found = []
+        for mod in (flambeau, torch):
+            values: list[object] = []
+            for call in (mod.finfo, mod.iinfo):
+                try:
+                    values.append(repr(call(kind)))
+                except TypeError as error:
+                    values.append(str(error))
+            values += [mod.can_cast(kind, mod.float32), mod.can_cast(mod.float32, kind)]
+            values.append(str(mod.promote_types(kind, mod.float32)))
+            found.append(values)
+        assert found[0] == found[1]
 
 
 def test_another_type_is_refused():

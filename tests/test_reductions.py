@@ -185,6 +185,73 @@ def test_sorting_does_the_same_in_python_and_natively():
     assert set(loops.translated(introsort, "")) >= {"sort", "top", "select"}
 
 
+@pytest.mark.parametrize("bits", [32, 64])
+def test_sorting_by_vectors_takes_the_steps_of_python(bits):
+    """All lengths up to some blocks: of windows that are whole, cut short, and meet."""
+    from flambeau.ir.reference import introsort
+    from flambeau.run.compiler import loops, sorting_steps
+
+    g = np.random.default_rng(bits)
+    quick = sorting_steps.quicker(bits)
+    run = loops.native(introsort, "order_rows", 2, 4, quick, bits)
+    kind = np.int32 if bits == 32 else np.int64
+    for size in range(2, 290):
+        row = g.integers(0, g.choice([2, 5, 30, 1000]), size)
+        row[0] = g.choice([0, np.iinfo(kind).max, np.iinfo(kind).min])
+        for task, count in ((0, 0), (3, size // 3), (2, max(1, size // 2))):
+            keys, places = row.tolist(), list(range(size))
+            introsort.order_rows(keys, places, 1, size, task, count)
+            native = row.astype(kind), np.arange(size, dtype=kind)
+            run(*(a.ctypes.data for a in native), 1, size, task, count)
+            assert native[0].tolist() == keys
+            assert native[1].tolist() == places
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8", "bool"])
+def test_distinct_integers(dtype):
+    """Of a narrow range, of a wide one, and of all that the type has."""
+    g = np.random.default_rng(0)
+    for low, high, n in [
+        (0, 1, 1), (-5, 5, 300), (-128, 128, 400), (0, 2, 50), (10**12, 10**12 + 50, 200),
+        (-(10**9), 10**9, 300), (-(2**62), 2**62, 40),
+    ]:  # fmt: skip
+        x = torch.from_numpy(g.integers(low, high, n)).to(getattr(torch, dtype)).reshape(-1, 1)
+        for name in ("unique", "unique_consecutive"):
+            for options in ({}, {"return_inverse": True, "return_counts": True}, {"dim": 0}):
+                theirs = getattr(torch, name)(x, **options)
+                ours = getattr(flambeau, name)(flambeau.from_numpy(x.numpy().copy()), **options)
+                if not isinstance(theirs, tuple):
+                    theirs, ours = (theirs,), (ours,)
+                for a, b in zip(ours, theirs, strict=True):
+                    assert a.numpy().dtype == b.numpy().dtype
+                    np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("first", [0.0, -0.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_the_zero_among_distinct_elements_is_the_first(first, dtype):
+    from flambeau.ir import reference
+
+    x = np.array([2, np.nan, first, -first, 1, first, np.inf, np.nan, -3, 2] * 40, dtype)
+    values = reference.distinct(x)
+    np.testing.assert_array_equal(values, reference.unique(x)[0])
+    assert np.signbit(values[1]) == np.signbit(first)
+    assert values.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["unique", "unique_consecutive"])
+@pytest.mark.parametrize("options", [{}, {"return_counts": True}, {"dim": 0}])
+def test_distinct_elements_have_no_gradient(name, options):
+    said = []
+    for module in (torch, flambeau):
+        x = module.tensor([[1.0], [1.0], [2.0]], requires_grad=True)
+        found = getattr(module, name)(x, **options)
+        with pytest.raises(NotImplementedError) as error:
+            (found[0] if isinstance(found, tuple) else found).sum().backward()
+        said.append(str(error.value))
+    assert said[0].rstrip(".") == said[1].rstrip(".")
+
+
 def test_what_cannot_be_a_native_loop_is_refused():
     import types
 

@@ -21,6 +21,8 @@ CALLS = [
     lambda a: a[:, None], lambda a: a[None, ..., 2], lambda a: a[2, 3], lambda a: a[..., 1:],
     lambda a: a[:], lambda a: a[()], lambda a: a[1:, None, 2:5], lambda a: a[2][1:],
     lambda a: a.t()[1:3].t()[1], lambda a: a[1:].reshape(2, 9)[:, 3:].t(),
+    lambda a: a[-3:-1], lambda a: a[:-9], lambda a: a[3:1], lambda a: a.t()[1:4][:2],
+    lambda a: a.select(1, -2), lambda a: a[1:9][1:],
 ]  # fmt: skip
 
 
@@ -111,3 +113,54 @@ def test_the_address_of_a_view():
     x.data_ptr()
     x[1:][0].add_(1)
     assert x[1, 0].item() == 7.0
+
+
+def test_a_diagonal_of_data_is_a_copy():
+    for m in (flambeau, torch):
+        a = m.arange(12.0).reshape(3, 4)
+        copies = [m.diag(a), m.diag(a, 1), m.diag(a.t(), -2), m.diag(a[1:]), m.diag(a, 9)]
+        a.zero_()
+        assert [c.tolist() for c in copies] == [[0, 5, 10], [1, 6, 11], [2, 7], [4, 9], []]
+        a.requires_grad_()
+        m.diag(a).sum().backward()
+        assert a.grad.tolist() == m.eye(3, 4).tolist()
+
+
+def test_grad_modes_nest_and_come_back():
+    for m in (flambeau, torch):
+        off, on = m.no_grad(), m.enable_grad()
+        seen = []
+        with off:
+            seen.append(m.is_grad_enabled())
+            with m.enable_grad(), m.no_grad():
+                seen.append(m.is_grad_enabled())
+            with on:
+                seen.append(m.is_grad_enabled())
+                with m.set_grad_enabled(False):
+                    seen.append(m.is_grad_enabled())
+                seen.append(m.is_grad_enabled())
+            seen.append(m.is_grad_enabled())
+        seen.append(m.is_grad_enabled())
+        try:
+            with off:
+                raise ValueError
+        except ValueError:
+            seen.append(m.is_grad_enabled())
+        assert seen == [False, False, True, False, True, False, True, True]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.complex64])
+def test_addresses_are_where_the_elements_lie(dtype):
+    whole = np.zeros((6, 8), dtype)
+    a = flambeau.from_numpy(whole)
+    assert a.data_ptr() == whole.ctypes.data
+    assert a[2:, 3].data_ptr() == whole[2:, 3].ctypes.data
+    assert (a + 1)[1:].data_ptr() % np.dtype(dtype).itemsize == 0
+    assert a[:0].data_ptr() == 0 == flambeau.empty(0, 3).data_ptr()
+
+
+def test_one_grad_mode_entered_inside_itself_comes_back():
+    off = flambeau.no_grad()
+    with off, flambeau.enable_grad(), off, off:
+        assert not flambeau.is_grad_enabled()
+    assert flambeau.is_grad_enabled()

@@ -376,3 +376,16 @@ def test_narrow_integers_promote_and_wrap_as_torchs(call, dtype):
     for (theirs, a), (ours, b) in zip(*found, strict=True):
         assert ours == theirs
         np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+def test_complex_numbers_of_a_pending_value_share_its_memory():
+    def run(m):
+        x = m.ones(3, 2) * 2
+        c = m.view_as_complex(x)
+        c.mul_(3)
+        x.add_(1)
+        return x.numpy(), c.numpy()
+
+    for _ in range(5):
+        for ours, theirs in zip(run(flambeau), run(torch), strict=True):
+            np.testing.assert_array_equal(ours, theirs)

@@ -79,3 +79,40 @@ def test_new_storages():
     assert flambeau.TypedStorage(5, dtype=flambeau.int64).nbytes() == 40
     assert flambeau.UntypedStorage(3).nbytes() == 3
     assert flambeau.is_storage(flambeau.TypedStorage(5, dtype=flambeau.float32))
+
+
+def test_sizes_hold_integers():
+    given = ((1, 2), [], [True], range(3), {1: 2}, [np.int64(3)], ["a"], [1.0], [None], "ab",
+             [np.float32(3)], 3)  # fmt: skip
+    found = []
+    for t in LIBRARIES:
+        outcomes: list[object] = []
+        for sizes in (*given, t.tensor([1, 2]), [t.tensor(3)]):
+            try:
+                outcomes.append(repr(t.Size(sizes)))
+            except TypeError as error:
+                outcomes.append(str(error))
+        found.append(outcomes)
+    assert found[1] == found[0]
+
+
+def test_sums_and_products_of_sizes():
+    calls = ("s + (4,)", "(4,) + s", "s * 2", "2 * s", "s[1:]", "s + s", "s + ('a',)", "('a',) + s",
+             "s + [4]", "[4] + s", "s * 1.5")  # fmt: skip
+    found = []
+    for t in LIBRARIES:
+        outcomes = []
+        for call in calls:
+            try:
+                made = eval(call, {"s": t.ones(2, 3).shape})
+                outcomes.append((made, type(made) is t.Size))
+            except TypeError:
+                outcomes.append(TypeError)
+        found.append(outcomes)
+    assert found[1] == found[0]
+
+
+def test_clip_goes_by_its_own_name():
+    for t in LIBRARIES:
+        names = (t.clip, t.Tensor.clip, t.clip_, t.Tensor.clip_, t.clamp)
+        assert [f.__name__ for f in names] == ["clip", "clip", "clip_", "clip_", "clamp"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau import Generator, Size, device, dtype
+from flambeau.functions.dispatching import disabled as _disabled_torch_dispatch_impl
 from flambeau.functions.overriding import (
     DisableTorchFunction,
     DisableTorchFunctionSubclass,
@@ -16,6 +17,7 @@ __all__ = [
     "Generator",
     "Size",
     "TensorBase",
+    "_disabled_torch_dispatch_impl",
     "_disabled_torch_function_impl",
     "_get_tracing_state",
     "_log_api_usage_once",

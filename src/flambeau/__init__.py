@@ -91,6 +91,7 @@ from flambeau.runtime import (
     set_num_threads,
     use_deterministic_algorithms,
 )
+from flambeau import shown as _shown
 from flambeau.install import install, uninstall
 from flambeau.version import flambeau as __version__
 
@@ -110,7 +111,7 @@ _LAZY = (
     "accelerator", "amp", "array_api", "backends", "compiler", "cpu", "cuda", "distributed",
     "distributions",
     "fft", "func", "hub", "jit", "linalg", "masked", "mps",
-    "multiprocessing", "onnx", "optim", "overrides", "profiler", "random",
+    "multiprocessing", "onnx", "ops", "optim", "overrides", "profiler", "random",
     "return_types", "serialization", "signal", "sparse", "special", "storage", "testing", "types",
     "utils", "version", "xpu", "__config__", "__future__", "_C", "_dynamo", "functional",
     "trainer",
@@ -188,6 +189,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(_missing(name))
     globals()[name] = found
     _overriding.renewed()
+    _shown.renewed()
     return found
 
 

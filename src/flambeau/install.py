@@ -16,6 +16,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from flambeau import version
+from flambeau.shown import hide, show
 
 __all__ = ["install", "uninstall", "is_installed", "where_to_look"]
 
@@ -45,14 +46,6 @@ _MOVED = {
     "flambeau.trainer.utilities.seed": "flambeau.trainer.seeding",
 }
 
-# Classes that scripts print the types of: where PyTorch has them, and where they are.
-_SHOWN = {
-    "Tensor": ("torch", "flambeau.tensor"),
-    "Size": ("torch", "flambeau.tensor.size"),
-    "device": ("torch", "flambeau.device"),
-    "dtype": ("torch", "flambeau.dtypes"),
-}
-
 
 def install() -> None:
     """Makes ``import torch`` (and ``torch.nn.functional`` …) mean Flambeau in this process.
@@ -78,8 +71,7 @@ def install() -> None:
     ours.__version__ = version.interface
     # Libraries ask a namespace's name which one it is.
     ours.__name__ = "torch"
-    for name, (torch_module, _) in _SHOWN.items():
-        _class(name).__module__ = torch_module
+    show()
 
 
 def uninstall() -> None:
@@ -92,12 +84,7 @@ def uninstall() -> None:
             del sys.modules[name]
     ours = sys.modules["flambeau"]
     ours.__version__, ours.__name__ = version.flambeau, "flambeau"
-    for name, (_, own) in _SHOWN.items():
-        _class(name).__module__ = own
-
-
-def _class(name: str) -> type:
-    return getattr(sys.modules["flambeau"], name)
+    hide()
 
 
 def is_installed() -> bool:
@@ -124,6 +111,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         try:
             module = importlib.import_module(real)
+            show()
         except ModuleNotFoundError as error:
             if error.name is None or not (real + ".").startswith(error.name + "."):
                 raise  # the module exists: something it needs is missing

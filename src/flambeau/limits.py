@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from flambeau.dtypes import dtype as DType
+from flambeau.dtypes import of_type
 from flambeau.record.trace import defaults
 
 __all__ = ["finfo", "iinfo"]
@@ -26,7 +27,7 @@ class finfo:
     __slots__ = ("bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution", "dtype")
 
     def __init__(self, dtype: DType | None = None) -> None:
-        kind = defaults.dtype if dtype is None else dtype
+        kind = defaults.dtype if dtype is None else of_type(dtype)
         if not isinstance(kind, DType):
             raise TypeError(
                 f"finfo(): argument 'type' must be torch.dtype, not {type(dtype).__name__}"
@@ -74,6 +75,7 @@ class iinfo:
     __slots__ = ("bits", "max", "min", "dtype")
 
     def __init__(self, dtype: DType) -> None:
+        dtype = of_type(dtype)
         if not isinstance(dtype, DType):
             raise TypeError(
                 f"iinfo(): argument 'type' must be torch.dtype, not {type(dtype).__name__}"

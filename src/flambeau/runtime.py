@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 
+from flambeau.ir.reference import blas
 from flambeau.run import program
 
 _state = {
@@ -19,7 +20,8 @@ _state = {
 def set_num_threads(num: int) -> None:
     """How many threads kernels may use. ``RuntimeError`` unless positive.
 
-    Tier 0 computes with NumPy, whose BLAS is told through threadpoolctl where that is installed.
+    Tier 0 computes with NumPy, whose BLAS is told, too: OpenBLAS directly, others through
+    threadpoolctl where that is installed.
     """
     if not isinstance(num, int):
         raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
@@ -28,6 +30,7 @@ def set_num_threads(num: int) -> None:
     from flambeau.run.compiler import threads  # only who asks pays for it
 
     threads.set_num_threads(num)
+    blas.set_threads(num)
     try:
         from threadpoolctl import threadpool_limits
     except ModuleNotFoundError:

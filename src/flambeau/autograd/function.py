@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,6 +122,24 @@ class Function(FunctionCtx, metaclass=_FunctionMeta):
 
     generate_vmap_rule = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all "
+            "static, so you should invoke them on the class itself. Instantiating an autograd "
+            "function will raise an error in a future version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        super().__init__()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused: the function is called by ``apply``."""
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use "
+            "new-style autograd function with static forward method. (Example: "
+            "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+        )
+
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Computes the outputs; with ``setup_context`` it takes no ``ctx``."""
@@ -155,7 +174,8 @@ class Function(FunctionCtx, metaclass=_FunctionMeta):
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs forward; the outputs' history is this function's backward."""
         # Later attributes are the user's: any name may be set on the context.
-        ctx = type(cls.__name__ + "Backward", (FunctionCtx,), {"_forward_cls": cls})()
+        own = {"_forward_cls": cls, "__module__": "torch.autograd.function"}
+        ctx = type(cls.__name__ + "Backward", (FunctionCtx,), own)()
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         history = open_.state.grad and any(ctx.needs_input_grad)
         inputs = [a for a in args if isinstance(a, Tensor)]

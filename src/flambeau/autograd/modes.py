@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from flambeau.record.trace import open_, set_state
+from flambeau.record.trace import open_, set_grad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +21,15 @@ class _Mode:
     """A block, or the body of a decorated function, in which gradients are on or off."""
 
     on = False
+    # What was before, and before that: one object may be entered again inside itself.
+    _before: Any = None
 
     def __enter__(self) -> None:
-        # A stack: one object may be entered again inside itself.
-        self.__dict__.setdefault("_before", []).append(open_.state.grad)
-        set_state(grad=self.on)
+        self._before = set_grad(self.on), self._before
 
     def __exit__(self, *exc: object) -> None:
-        set_state(grad=self._before.pop())
+        before, self._before = self._before
+        set_grad(before)
 
     def clone(self) -> _Mode:
         return type(self)()
@@ -74,9 +75,6 @@ class no_grad(_Mode):
         made = object.__new__(cls)
         return made if orig_func is None else made(orig_func)
 
-    def __init__(self, orig_func: Callable | None = None) -> None:
-        pass
-
 
 class enable_grad(no_grad):
     """A block in which history is recorded again; also a decorator.
@@ -102,17 +100,17 @@ class set_grad_enabled(_Mode):
         self.on = bool(mode)
         self.mode = self.on
         self._first = open_.state.grad
-        set_state(grad=self.on)
+        set_grad(self.on)
 
     def __enter__(self) -> None:
-        self.__dict__.setdefault("_before", []).append(self._first)
-        set_state(grad=self.on)
+        set_grad(self.on)
+        self._before = self._first, self._before
 
     def clone(self) -> _Mode:
         return type(self)(self.mode)
 
     def __call__(self, f: Callable) -> Callable:
-        set_state(grad=self._first)
+        set_grad(self._first)
         return super().__call__(f)
 
 

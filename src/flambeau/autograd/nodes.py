@@ -88,7 +88,8 @@ class Node:
         return self._label if self._unit is not None else "torch::autograd::AccumulateGrad"
 
     def __repr__(self) -> str:
-        return f"<{self._label} object at {hex(id(self))}>"
+        own = "torch.autograd.function." if hasattr(self._unit, "ctx") else ""
+        return f"<{own}{self._label} object at {hex(id(self))}>"
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:

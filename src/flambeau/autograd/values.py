@@ -13,7 +13,7 @@ from flambeau.record.builder import new_tensor
 from flambeau.record.meta import meta
 from flambeau.record.single import apply
 from flambeau.record.storage import Storage
-from flambeau.record.trace import open_, set_state
+from flambeau.record.trace import open_, set_grad
 
 
 class grad_mode:
@@ -23,11 +23,10 @@ class grad_mode:
         self.on = on
 
     def __enter__(self) -> None:
-        self.before = open_.state.grad
-        set_state(grad=self.on)
+        self.before = set_grad(self.on)
 
     def __exit__(self, *exc: object) -> None:
-        set_state(grad=self.before)
+        set_grad(self.before)
 
 
 def add(a: Any, b: Any) -> Any:

@@ -137,7 +137,7 @@ def measure_starts(workload: Workload, options: Options) -> dict[str, dict[str, 
     """First steps and memory of both sides, medians over fresh processes: PyTorch, Flambeau with
     an empty cache of kernels (``cold``), and again with what that process left (``warm``).
     """
-    repeats, seconds, batches = (1, 0.0, 2) if options.quick else (3, 1.0, 3)
+    repeats, seconds, batches = (1, 0.0, 2) if options.quick else (3, 1.0, 12)
     workload = workload.shortened(batches)
     runs: dict[str, list[dict[str, float]]] = {"torch": [], "cold": [], "warm": []}
     for _ in range(repeats):

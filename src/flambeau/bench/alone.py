@@ -28,16 +28,16 @@ else:
 __all__ = ["fresh_process", "run"]
 
 MIB = 2**20
-# Epochs after which every program has run often enough to be compiled.
-SETTLED = 8
+# Epochs after which what most steps run has been compiled.
+SETTLED = 4
 # A step is slow from here, in steady times: less is noise.
 SLOW = 1.5
 
 
 def run(workload: Workload, mod: Any, seconds: float, steps: int) -> dict[str, float]:
-    """Steps until ``seconds`` or ``steps`` have gone by, but ten epochs at least.
+    """Steps until ``seconds`` or ``steps`` have gone by, but six epochs at least.
 
-    The report is in ms and MiB: ``first`` step; ``steady``, ``mean``, ``p99`` of those after eight
+    The report is in ms and MiB: ``first`` step; ``steady``, ``mean``, ``p99`` of those after four
     epochs; ``lost``, what the slow ones before took beyond ``steady`` (compilation, first use of
     memory); ``longest`` step after the first; ``compiling``, what the compiler's thread did;
     ``waited`` and ``waits``, what the loop waited for it and how often; ``peak`` memory beyond

@@ -76,12 +76,20 @@ def sub(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) ->
     """
     x, y = promoted(*two_tensors(input, other))
     dtype = (x if isinstance(x, Tensor) else y).dtype
-    for v in (input, other):
-        if (isinstance(v, Tensor) and v.dtype is dtypes.bool_) or v.__class__ is bool:
-            raise RuntimeError(
-                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
-                "trying to invert a mask, use the `~` or `logical_not()` operator instead."
-            )
+    bools = [
+        (isinstance(v, Tensor) and v.dtype is dtypes.bool_) or v.__class__ is bool
+        for v in (input, other)
+    ]
+    if all(bools):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
+    if any(bools):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+            "trying to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
     return ops.sub(x, _scaled(y, alpha, dtype))
 
 
@@ -278,10 +286,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
             f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D"
         )
     if input.dtype is not other.dtype:
-        raise RuntimeError(
-            f"expected m1 and m2 to have the same dtype, but got: {_c_name(input)} != "
-            f"{_c_name(other)}"
-        )
+        raise RuntimeError(_mixed(input, other))
     x = ops.reshape(input, shape=(1, *a)) if len(a) == 1 else input
     y = ops.reshape(other, shape=(*b, 1)) if len(b) == 1 else other
     if x._meta.shape[-1] != y._meta.shape[-2]:
@@ -336,6 +341,19 @@ def copy_(input: Tensor, src: Tensor | Number, non_blocking: bool = False) -> Te
             value = ops.rebase(src, src) if src._meta.requires_grad else ops.detach(src)
     open_.trace.builder.assign(input, value)
     return input
+
+
+def _mixed(x: Tensor, y: Tensor) -> str:
+    """What is said of a product of two dtypes."""
+    from flambeau.functions.inplace import title
+
+    a, b = title(x.dtype), title(y.dtype)
+    dims = x.dim(), y.dim()
+    if dims == (1, 1):
+        return f"dot : expected both vectors to have same dtype, but found {a} and {b}"
+    if max(dims) > 2:
+        return f"expected scalar type {a} but found {b}"
+    return f"expected m1 and m2 to have the same dtype, but got: {_c_name(x)} != {_c_name(y)}"
 
 
 def _need_fitting(given: tuple[int, ...], shape: tuple[int, ...]) -> None:

@@ -72,6 +72,7 @@ def promote_types(type1: dtypes.dtype, type2: dtypes.dtype) -> dtypes.dtype:
     >>> promote_types(int32, float32)
     torch.float32
     """
+    type1, type2 = dtypes.of_type(type1), dtypes.of_type(type2)
     _need_dtypes("promote_types", type1=type1, type2=type2)
     return dtypes.promote(type1, type2)
 
@@ -82,6 +83,7 @@ def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
     >>> can_cast(float64, int32)
     False
     """
+    from_, to = dtypes.of_type(from_), dtypes.of_type(to)
     _need_dtypes("can_cast", from_=from_, to=to)
     return from_.category <= to.category
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flambeau import dtypes
 from flambeau.functions.inplace import inplace, write_out
 from flambeau.functions.promotion import cast
@@ -16,8 +18,6 @@ from flambeau.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
 
 
 def recording() -> bool:
@@ -41,7 +41,12 @@ def check_range(index: Tensor, size: int, dim: int, lowest: int = 0) -> None:
     array = known(index)
     if array is None or not array.size:
         return
-    if array.max() >= size or array.min() < lowest:
+    if not lowest and array.dtype == np.int64:
+        # As unsigned numbers negative ones are the greatest.
+        outside = np.maximum.reduce(array.view(np.uint64), None) >= size
+    else:
+        outside = np.maximum.reduce(array, None) >= size or np.minimum.reduce(array, None) < lowest
+    if outside:
         bad = array[(array >= size) | (array < lowest)].flat[0]
         raise OutOfRangeError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 

@@ -84,7 +84,7 @@ def angle(input: Tensor) -> Tensor:
     zero = ops.full(0.0, shape=(), dtype=x.dtype)
     made = ops.where(ops.lt(x, 0.0), math.pi, ops.where(ops.isnan(x), math.nan, zero))
     # Its gradient is zero, but there.
-    return ops.rebase(made, ops.mul(x, 0.0)) if x._meta.requires_grad else made
+    return ops.rebase(made, ops.sign(x)) if x._meta.requires_grad else made
 
 
 def _parts_of(input: Tensor, first: int, prim: str, grad: str) -> Tensor:
@@ -146,8 +146,11 @@ def view_as_complex(input: Tensor) -> Tensor:
         raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
     if offset % 2:
         raise RuntimeError("Tensor must have a storage_offset divisible by 2")
-    at_once = open_.trace.builder is None and alias.immediate(input)
-    if at_once and input.dtype is not dtypes.float16 and alias.turn_of(input) is None:
+    aliases = input.dtype is not dtypes.float16 and alias.turn_of(input) is None
+    if aliases and open_.trace.builder is None and not (open_.state.grad and input.requires_grad):
+        # What is pending has no memory that could be shared.
+        input._value()
+    if aliases and open_.trace.builder is None and alias.immediate(input):
         spec = (shape[:-1], tuple(s // 2 for s in strides[:-1]), offset // 2)
         return alias.bits(input, spec, input.dtype.to_complex())
     return _joined(input)

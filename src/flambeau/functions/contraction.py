@@ -142,18 +142,21 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return ops.reshape(product, shape=tuple(m * k for m, k in zip(a, b, strict=True)))
 
 
+def crossed(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    """Cross products along a dimension of 3 of operands of one shape, in a function's body."""
+
+    def entries(v: Tensor) -> list[Tensor]:
+        return [ops.slice(v, k, dims=(dim,), sizes=(1,), steps=(1,)) for k in range(3)]
+
+    a, b = entries(x), entries(y)
+    found = [ops.sub(ops.mul(a[k], b[m]), ops.mul(a[m], b[k])) for k, m in ((1, 2), (2, 0), (0, 1))]
+    return ops.concat(*found, dim=dim)
+
+
 @function(grad="LinalgCrossBackward0")
 def _cross(input: Tensor, other: Tensor, dim: int) -> Tensor:
     dtype = result_type(input, other)
-
-    def turned(x: Tensor, first: int) -> Tensor:
-        """The entries first, first + 1 and first + 2, counted round."""
-        whole = {"dims": (dim,), "steps": (1,)}
-        tail = ops.slice(x, first, sizes=(3 - first,), **whole)
-        return ops.concat(tail, ops.slice(x, 0, sizes=(first,), **whole), dim=dim)
-
-    a, b = cast(input, dtype), cast(other, dtype)
-    return ops.sub(ops.mul(turned(a, 1), turned(b, 2)), ops.mul(turned(a, 2), turned(b, 1)))
+    return crossed(cast(input, dtype), cast(other, dtype), dim)
 
 
 def cross(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from flambeau.dtypes import dtype
+from flambeau.dtypes import dtype, of_type
 from flambeau.functions import slicing, striding, transposing, views
 from flambeau.functions.checks import _need_tensor
 from flambeau.functions.inplace import write_out
@@ -71,7 +71,8 @@ def _narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 
 def _view(input: Any, *shape: Any) -> Any:
     sizes = shape[0] if len(shape) == 1 else shape
-    return views.view(input, sizes) if isinstance(sizes, dtype) else views.reshape(input, sizes)
+    kind = of_type(sizes)
+    return views.view(input, kind) if isinstance(kind, dtype) else views.reshape(input, sizes)
 
 
 _view.__name__ = "view"

@@ -16,6 +16,7 @@ from flambeau.layouts import preserve_format, strided
 from flambeau.record.meta import meta
 from flambeau.record.storage import Storage, contiguous_strides
 from flambeau.record.trace import defaults
+from flambeau.run.fills import filled, zeroed
 from flambeau.tensor import Tensor, concrete
 
 
@@ -165,7 +166,7 @@ def empty(
     """
     if layout is not None and layout is not strided:
         return _nothing_held("empty", size, named, layout, dtype, requires_grad)
-    made = _filled(np.empty, size, named, out, dtype, device, requires_grad)
+    made = _filled("empty", np.empty, size, named, out, dtype, device, requires_grad)
     return made if memory_format is None else in_order(made, order_of(made, memory_format))
 
 
@@ -264,12 +265,25 @@ def _check_shape(shape: tuple[int, ...]) -> None:
             )
 
 
+def _ones(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return filled(shape, 1, dtype)
+
+
 def _filled(
-    make: Any, size: tuple, named: dict, out: Any, dtype: Any, device: Any, requires_grad: bool
+    name: str,
+    make: Any,
+    size: tuple,
+    named: dict,
+    out: Any,
+    dtype: Any,
+    device: Any,
+    requires_grad: bool,
 ) -> Tensor:
     named.pop("names", None)
-    shape = sizes_given(make.__name__, "size", size, named)
+    shape = sizes_given(name, "size", size, named)
     _check_shape(shape)
+    if out is not None and not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
     if not isinstance(dtype, dtypes.dtype):
         raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
@@ -303,7 +317,7 @@ def zeros(
     """
     if layout is not None and layout is not strided:
         return _nothing_held("zeros", size, named, layout, dtype, requires_grad)
-    return _filled(np.zeros, size, named, out, dtype, device, requires_grad)
+    return _filled("zeros", zeroed, size, named, out, dtype, device, requires_grad)
 
 
 def ones(
@@ -323,7 +337,7 @@ def ones(
     """
     if layout is not None and layout is not strided:
         return _nothing_held("ones", size, named, layout, dtype, requires_grad)
-    return _filled(np.ones, size, named, out, dtype, device, requires_grad)
+    return _filled("ones", _ones, size, named, out, dtype, device, requires_grad)
 
 
 def full(
@@ -366,7 +380,7 @@ def full(
     if shape or dtype is not dtypes.float16:
         fill_value = fitted(fill_value, dtype)
     with np.errstate(over="ignore"):
-        array = hollow(shape, dtype) if is_meta(device) else np.full(shape, fill_value, dtype.numpy)
+        array = hollow(shape, dtype) if is_meta(device) else filled(shape, fill_value, dtype.numpy)
     return _placed(array, dtype, requires_grad, device, out, "full")
 
 
@@ -407,10 +421,10 @@ def _like(name: str, make: Any) -> Any:
 empty_like = _like("empty_like", np.empty)
 
 
-zeros_like = _like("zeros_like", np.zeros)
+zeros_like = _like("zeros_like", zeroed)
 
 
-ones_like = _like("ones_like", np.ones)
+ones_like = _like("ones_like", _ones)
 
 
 def full_like(
@@ -456,7 +470,10 @@ def eye(
         if size < 0:
             raise RuntimeError(f"{what} must be greater or equal to 0, got {size}")
     dtype = dtype or (out.dtype if out is not None else defaults.dtype)
-    return _placed(np.eye(n, m, dtype=dtype.numpy), dtype, requires_grad, device, out, "eye")
+    m = n if m is None else m
+    array = zeroed((n, m), dtype.numpy)
+    array.reshape(-1)[: m * m : m + 1] = 1
+    return _placed(array, dtype, requires_grad, device, out, "eye")
 
 
 def legacy_constructor(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
@@ -469,9 +486,19 @@ def legacy_constructor(cls: type, *args: Any, device: Any = None, **kwargs: Any)
     elif len(args) == 1:
         data = args[0]
         if isinstance(data, Tensor):
-            t = data.detach() if data.dtype is dtype else data.detach().to(dtype)
+            if data.dtype is not dtype and hasattr(cls, "_legacy_dtype"):
+                raise TypeError(f"expected a tensor of {dtype} (got one of {data.dtype})")
+            t = data.detach()
+        elif isinstance(data, float) or data is None:
+            raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})")
         else:
             t = made(*to_array(data, dtype), False)
+    elif args:
+        given = ", ".join(type(a).__name__ for a in args)
+        raise TypeError(
+            f"new() received an invalid combination of arguments - got ({given}), expected sizes, "
+            "a tensor or a sequence"
+        )
     else:
         t = empty(0, dtype=dtype)
     if cls is not Tensor and not hasattr(cls, "_legacy_dtype"):

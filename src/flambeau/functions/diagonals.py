@@ -9,6 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.functions import striding
 from flambeau.functions.dims import as_int, as_shape, wrap_dim
+from flambeau.functions.geometry import _is_short_data
 from flambeau.functions.inplace import assign, title, write_out
 from flambeau.functions.making import is_meta
 from flambeau.functions.promotion import cast
@@ -69,8 +70,15 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
     """
     if input.dim() not in (1, 2):
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D")
-    result = diag_embed(input, diagonal) if input.dim() == 1 else _diagonal(input, diagonal)
+    result = diag_embed(input, diagonal) if input.dim() == 1 else _diagonal_of(input, diagonal)
     return result if out is None else write_out(out, result, "diag")
+
+
+def _diagonal_of(input: Tensor, offset: int) -> Tensor:
+    """A matrix's diagonal as a copy, made at once of data."""
+    if input.__class__ is Tensor and offset.__class__ is int and _is_short_data(input):
+        return concrete(input._array().diagonal(offset).copy(), input._meta.dtype)
+    return _diagonal(input, offset)
 
 
 def _diagonal_spec(

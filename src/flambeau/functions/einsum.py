@@ -176,7 +176,8 @@ def _einsum(operands: tuple, inputs: tuple, output: tuple) -> Tensor:
     x, have = terms[0]
     for k, (y, more) in enumerate(terms[1:], 1):
         needed = set(output).union(*(labels for _, labels in terms[k + 1 :]))
-        x, have = _contracted(x, have, y, more, needed, sizes)
+        given = (y, more, x, have) if _comes_first(more, have, output) else (x, have, y, more)
+        x, have = _contracted(*given, needed, sizes)
     x, have = _summed(x, have, set(output))
     kept = [c for c in output if c in have]
     x = _permuted(x, have, kept)
@@ -184,6 +185,16 @@ def _einsum(operands: tuple, inputs: tuple, output: tuple) -> Tensor:
         # Labels of size 1 in every operand that had them were set aside.
         x = ops.reshape(x, shape=tuple(sizes[c] if c in kept else 1 for c in output))
     return ops.clone(x) if any(x is t for t in operands) else x
+
+
+def _comes_first(more: list, have: list, output: tuple) -> bool:
+    """Whether the output has what only the second operand has before what only the first has.
+
+    As the first factor of their product it then needs no reordering afterwards.
+    """
+    first = [output.index(c) for c in have if c in output and c not in more]
+    second = [output.index(c) for c in more if c in output and c not in have]
+    return bool(first and second) and max(second) < min(first)
 
 
 def _once(x: Tensor, labels: tuple, sizes: dict) -> tuple[Tensor, list]:

@@ -252,7 +252,11 @@ def _need_count(n: Any, name: str) -> None:
 def _frequencies(
     array: np.ndarray, dtype: Any, device: Any, requires_grad: bool, out: Any, name: str
 ) -> Tensor:
-    dtype = dtype or (defaults.dtype if out is None else out.dtype)
+    dtype = dtypes.of_type(dtype) or (defaults.dtype if out is None else out.dtype)
+    if dtype.category < 2:
+        raise RuntimeError(
+            f"{name.removeprefix('fft_')} requires a floating point or complex dtype"
+        )
     made = _made(array.astype(dtype.numpy), dtype, requires_grad, device)
     return made if out is None else _write_out(out, made, name)
 

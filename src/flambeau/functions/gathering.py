@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.functions.checking import as_index, check_range, pair, wrapped
+from flambeau.functions.checking import as_index, check_range, pair
 from flambeau.functions.dims import wrap_dim
 from flambeau.functions.inplace import title, write_out
 from flambeau.functions.promotion import Number, cast, fit
 from flambeau.ir import scattering  # noqa: F401  (declares the primitives)
+from flambeau.ir.primitive import broadcast_shapes
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -103,9 +104,28 @@ def gather(
     return result if out is None else write_out(out, result, "gather", (input, index))
 
 
-@function
-def _counted_round(indices: Tensor, size: int) -> Tensor:
-    return ops.remainder(indices, max(size, 1))
+@function(grad="GatherBackward0")
+def _take_along(input: Tensor, indices: Tensor, dim: int) -> Tensor:
+    if indices.dtype is not dtypes.int64:
+        raise RuntimeError(
+            "torch.take_along_dim(): dtype of indices should be Long but got "
+            f"{title(indices.dtype)}"
+        )
+    if input.dim() != indices.dim():
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+            f"but got {input.dim()} dimensions for input, and {indices.dim()} dimensions for "
+            "indices"
+        )
+    d = wrap_dim(dim, input.dim())
+    shape, at = input._meta.shape, indices._meta.shape
+    both = broadcast_shapes((*shape[:d], 1, *shape[d + 1 :]), (*at[:d], 1, *at[d + 1 :]))
+    whole, wanted = ((*both[:d], n[d], *both[d + 1 :]) for n in (shape, at))
+    # Counted round: none is out of range.
+    indices = ops.remainder(indices, max(shape[d], 1))
+    x = input if shape == whole else ops.broadcast(input, shape=whole)
+    i = indices if at == wanted else ops.broadcast(indices, shape=wanted)
+    return _gather(x, d, i)
 
 
 def take_along_dim(
@@ -118,35 +138,10 @@ def take_along_dim(
     >>> take_along_dim(tensor([[10, 30, 20]]), tensor([[1, 0]]), dim=1)
     tensor([[30, 10]])
     """
-    if indices.dtype is not dtypes.int64:
-        raise RuntimeError(
-            "torch.take_along_dim(): dtype of indices should be Long but got "
-            f"{title(indices.dtype)}"
-        )
     if dim is None:
-        flat = input.reshape(-1)
-        result = gather(flat, 0, wrapped(indices, flat.numel(), 0).reshape(-1))
-        return result if out is None else write_out(out, result, "take_along_dim")
-    if input.dim() != indices.dim():
-        raise RuntimeError(
-            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
-            f"but got {input.dim()} dimensions for input, and {indices.dim()} dimensions for "
-            "indices"
-        )
-    from flambeau.ir.primitive import broadcast_shapes
-
-    d = wrap_dim(dim, input.dim())
-    shape, at = list(input._meta.shape), list(indices._meta.shape)
-    both = list(
-        broadcast_shapes(tuple(shape[:d] + [1] + shape[d + 1 :]), tuple(at[:d] + [1] + at[d + 1 :]))
-    )
-    indices = _counted_round(indices, shape[d])
-    lead, rest = tuple(both[:d]), tuple(both[d + 1 :])
-    whole, wanted = (*lead, shape[d], *rest), (*lead, at[d], *rest)
-    x = input if input._meta.shape == whole else input.expand(whole)
-    i = indices if indices._meta.shape == wanted else indices.expand(wanted)
-    # All that ``gather`` would check has been checked.
-    result = _gather(x, d, i)
+        result = gather(input.reshape(-1), 0, indices.reshape(-1))
+    else:
+        result = _take_along(input, indices, dim)
     return result if out is None else write_out(out, result, "take_along_dim")
 
 

@@ -15,7 +15,7 @@ from flambeau.functions.promotion import Number
 from flambeau.record import alias
 from flambeau.record.macro import function, ops
 from flambeau.record.meta import meta
-from flambeau.record.storage import PLAIN_SPECS, contiguous_strides
+from flambeau.record.storage import PLAIN_SPECS, Rows, contiguous_strides
 from flambeau.record.trace import open_
 from flambeau.tensor import Size, Tensor
 
@@ -63,6 +63,34 @@ def _row(t: Tensor, i: int) -> Tensor:
         i += shape[0]
     shape = shape[1:]
     return _again(t, (shape, strides[1:], offset + i * strides[0]), meta(shape, m.dtype))
+
+
+def _rows(t: Tensor, index: slice) -> Tensor | None:
+    """``t[start:stop]`` of data; None where ``index`` is another slice."""
+    start, stop = index.start, index.stop
+    if index.step is not None or not (
+        (start is None or start.__class__ is int) and (stop is None or stop.__class__ is int)
+    ):
+        return None
+    m, spec = t._meta, t._spec
+    found = _known_rows.get((start, stop, m, spec))
+    if found is None:
+        if not m.shape:
+            return None
+        start, stop, _ = index.indices(m.shape[0])
+        shape = (stop - start if stop > start else 0, *m.shape[1:])
+        if shape == m.shape:
+            return None
+        _, strides, offset = spec or (None, contiguous_strides(m.shape), 0)
+        rows = (shape, strides, offset + start * strides[0])
+        found = Rows(rows) if spec is None else rows, meta(shape, m.dtype)
+        if len(_known_rows) >= _LIMIT:
+            _known_rows.clear()
+        _known_rows[index.start, index.stop, m, spec] = found
+    return _again(t, *found)
+
+
+_known_rows: dict[tuple, tuple] = {}
 
 
 def _is_view(made: Any, of: Tensor) -> bool:
@@ -129,6 +157,17 @@ def _remembered(f: Callable) -> Callable:
         return known.add(t, rest, f(*args)) if made is None else made
 
     return short
+
+
+# Rows and columns of which NumPy has copied one before a program has begun.
+_AT_ONCE = 1 << 13
+
+
+def _is_short_data(t: Tensor) -> bool:
+    """Whether lines of this are so short that copies of them are made at once."""
+    if not _is_data(t) or open_.trace.special or max(t._meta.shape, default=0) > _AT_ONCE:
+        return False
+    return t._base is None or not alias.stale(t)
 
 
 # From so many elements on a copy is worth a kernel; fewer NumPy moves as they are bound.

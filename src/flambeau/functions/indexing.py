@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from flambeau import dtypes
 from flambeau.functions import slicing
-from flambeau.functions.geometry import _is_data, _Remembered, _row
-from flambeau.functions.inplace import inplace, title
+from flambeau.functions.geometry import _is_data, _Remembered, _row, _rows
+from flambeau.functions.inplace import assign, title
+from flambeau.functions.places import flat_places
 from flambeau.functions.promotion import cast
 from flambeau.ir.indexing import result_shape
 from flambeau.ir.primitive import broadcast_shapes
@@ -113,6 +115,28 @@ def _slice_of(s: slice, n: int) -> tuple[int, int, int]:
     return start, max(0, -(-(stop - start) // step)), step
 
 
+@dataclass
+class _Chosen:
+    """What a mask is as an index: the places where it holds, in its ``dims`` as if made one."""
+
+    places: Tensor
+    dims: int
+
+
+# Stands for the dimensions of a mask after its first.
+_TAKEN: Any = object()
+
+
+def _check_mask(mask: Tensor, shape: tuple[int, ...], d: int) -> None:
+    """Whether a mask has the shape of the dimensions that it is for, from ``d`` on."""
+    for k, n in enumerate(mask._meta.shape):
+        if n != shape[d + k]:
+            raise IndexError(
+                f"The shape of the mask {list(mask.shape)} at index {k} does not match the "
+                f"shape of the indexed tensor {list(shape)} at index {d + k}"
+            )
+
+
 def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     """Applies the basic part of an index as a view; what is left, one entry a dimension."""
     dims, starts, sizes, steps = [], [], [], []
@@ -154,20 +178,16 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
             d += 1
         elif i.dtype in (dtypes.bool_, dtypes.uint8):
             mask = i.dim()
-            if tuple(i.shape) != shape[d : d + mask]:
-                at = next(k for k in range(mask) if i.shape[k] != shape[d + k])
-                raise IndexError(
-                    f"The shape of the mask {list(i.shape)} at index {at} does not match the "
-                    f"shape of the indexed tensor {list(shape)} at index {d + at}"
-                )
+            _check_mask(i, shape, d)
             if mask == 0:
                 new.append(1)
                 left.append(i)
                 reshaped = True
                 continue
-            found = np.nonzero(np.asarray(i._value()._array()))
             new.extend(shape[d : d + mask])
-            left.extend(concrete(np.ascontiguousarray(f), dtypes.int64) for f in found)
+            places = flat_places(i._value()._array())
+            left.append(_Chosen(concrete(places, dtypes.int64), mask))
+            left.extend([_TAKEN] * (mask - 1))
             d += mask
         else:
             new.append(shape[d])
@@ -219,19 +239,38 @@ def _last_step(items: list[Any]) -> str:
     return "AliasBackward0"
 
 
-def _prepared(x: Tensor, left: list[Any]) -> list[Tensor | None]:
-    """Advanced indices checked, made int64 and non-negative."""
+def _is_place(i: Any) -> bool:
+    return i is None or i.__class__ is int
+
+
+def _prepared(x: Tensor, left: list[Any]) -> tuple[tuple[Tensor | None, ...], tuple]:
+    """Advanced indices checked, made int64 and non-negative; the shape of ``x`` that they are for.
+
+    That is () where it is its own.
+    """
     found: list[Tensor | None] = []
+    # Shapes as one was given for each dimension.
+    given: list[tuple[int, ...]] = []
+    shape: list[int] = []
     for d, i in enumerate(left):
+        n = x._meta.shape[d]
+        if i is _TAKEN:
+            shape[-1] *= n
+            continue
+        shape.append(n)
         if i is None:
             found.append(None)
+        elif i.__class__ is _Chosen:
+            found.append(i.places)
+            given += [i.places._meta.shape] * (i.dims - 1)
         elif i.dim() == 0 and i.dtype is dtypes.bool_:
             # True keeps its dimension of size 1, False empties it.
             count = 1 if bool(i.item()) else 0
             found.append(concrete(np.zeros(count, np.int64), dtypes.int64))
         else:
-            found.append(checked(i, x._meta.shape[d], d))
-    given = [i._meta.shape for i in found if i is not None]
+            found.append(checked(i, n, d))
+        if found[-1] is not None:
+            given.append(found[-1]._meta.shape)
     try:
         broadcast_shapes(*given)
     except RuntimeError as e:
@@ -239,7 +278,7 @@ def _prepared(x: Tensor, left: list[Any]) -> list[Tensor | None]:
             "shape mismatch: indexing tensors could not be broadcast together with shapes "
             + ", ".join(str(list(s)) for s in given)
         ) from e
-    return found
+    return tuple(found), () if len(shape) == len(left) else tuple(shape)
 
 
 def checked(i: Tensor, n: int, d: int) -> Tensor:
@@ -259,12 +298,10 @@ def checked(i: Tensor, n: int, d: int) -> Tensor:
     return concrete(array.astype(np.int64), dtypes.int64)
 
 
-def _is_place(i: Any) -> bool:
-    return i is None or i.__class__ is int
-
-
 @function(grad="IndexBackward0")
-def _gather(input: Tensor, indices: tuple) -> Tensor:
+def _gather(input: Tensor, indices: tuple, shape: tuple[int, ...] = ()) -> Tensor:
+    if shape:
+        input = ops.reshape(input, shape=shape)
     where = tuple(k for k, i in enumerate(indices) if i is not None)
     return ops.index(input, *[i for i in indices if i is not None], where=where)
 
@@ -279,7 +316,11 @@ def getitem(input: Tensor, index: Any) -> Tensor:
             shape, n = input._meta.shape, index
             if shape and -shape[0] <= n < shape[0]:
                 return _row(input, n)
-        elif index.__class__ is not slice and (key := _key(index)) is not None:
+        elif index.__class__ is slice:
+            rows = _rows(input, index)
+            if rows is not None:
+                return rows
+        elif (key := _key(index)) is not None:
             made = _known.get(input, key)
             return _known.add(input, key, _getitem(input, index)) if made is None else made
     return _getitem(input, index)
@@ -321,7 +362,7 @@ def _getitem(input: Tensor, index: Any) -> Tensor:
                     return y
     y, left = _basic(input, _normal(input, index))
     if any(i is not None for i in left):
-        return _gather(y, tuple(_prepared(y, left)))
+        return _gather(y, *_prepared(y, left))
     if y is input:
         from flambeau.ir.primitive import PRIMITIVES
 
@@ -333,16 +374,44 @@ def _getitem(input: Tensor, index: Any) -> Tensor:
 
 
 @function(grad="IndexPutBackward0")
-def _put(input: Tensor, indices: tuple, value: Tensor, accumulate: bool = False) -> Tensor:
+def _put(
+    input: Tensor,
+    indices: tuple,
+    value: Tensor,
+    accumulate: bool = False,
+    shape: tuple[int, ...] = (),
+) -> Tensor:
     where = tuple(k for k, i in enumerate(indices) if i is not None)
     found = [i for i in indices if i is not None]
-    rank = len(result_shape(input._meta.shape, where, [i._meta.shape for i in found]))
-    return ops.index_put(
-        input, _stripped(value, input, rank), *found, where=where, accumulate=accumulate
-    )
+    x = ops.reshape(input, shape=shape) if shape else input
+    rank = len(result_shape(x._meta.shape, where, [i._meta.shape for i in found]))
+    made = ops.index_put(x, _stripped(value, x, rank), *found, where=where, accumulate=accumulate)
+    return ops.reshape(made, shape=input._meta.shape) if shape else made
 
 
-_put_ = inplace(_put)
+@function(grad="IndexPutBackward0")
+def _put_(
+    input: Tensor,
+    indices: tuple,
+    value: Tensor,
+    accumulate: bool = False,
+    shape: tuple[int, ...] = (),
+) -> Tensor:
+    return assign(input, _put(input, indices, value, accumulate, shape))
+
+
+@function(grad="IndexPutBackward0")
+def _fill(input: Tensor, mask: Tensor, value: Tensor) -> Tensor:
+    """One value where a mask of the first dimensions holds: its places need not be known."""
+    rest = (1,) * (input.dim() - mask.dim())
+    mask = ops.reshape(mask, shape=(*mask._meta.shape, *rest))
+    value = ops.reshape(cast(value, input.dtype), shape=())
+    return ops.where(mask, value, input)
+
+
+@function(grad="IndexPutBackward0")
+def _fill_(input: Tensor, mask: Tensor, value: Tensor) -> Tensor:
+    return assign(input, _fill(input, mask, value))
 
 
 def _stripped(value: Tensor, like: Tensor, rank: int) -> Tensor:
@@ -360,15 +429,30 @@ def as_value(value: Any, like: Tensor) -> Tensor:
         return value
     if isinstance(value, (bool, int, float, complex)):
         value = fitted(value, like.dtype)
+    elif isinstance(value, (str, bytes)) or value is None:
+        raise TypeError(f"can't assign a {type(value).__name__} to a {like.type()}")
     array = np.asarray(value)
     return concrete(np.array(array.astype(like.dtype.numpy)), like.dtype)
 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """``input[index] = value``: every tensor on the same memory sees it."""
-    y, left = _basic(input, _normal(input, index))
+    items = _normal(input, index)
+    if _is_fill(items):
+        value = as_value(value, input)
+        if value.numel() == 1:
+            _check_complex(value, input)
+            _check_mask(items[0], input._meta.shape, 0)
+            if _shared(value, input):
+                # It is read before anything is written, as with ``masked_fill_``.
+                value = value.clone()
+            _fill_(input, items[0], value)
+            return
+    y, left = _basic(input, items)
     if any(i is not None for i in left):
-        _put_(y, tuple(_prepared(y, left)), as_value(value, y))
+        value = as_value(value, y)
+        found, shape = _prepared(y, left)
+        _put_(y, found, value, False, shape)
         return
     if isinstance(value, (int, float, complex, bool)) and not isinstance(value, Tensor):
         y.fill_(value)
@@ -376,22 +460,56 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         value = as_value(value, y)
         if value.dim() > y.dim() and all(n == 1 for n in value.shape[: value.dim() - y.dim()]):
             value = value.reshape(tuple(value.shape[value.dim() - y.dim() :]))
+        if value.numel() == 1 and value.shape != y.shape and _shared(value, y):
+            value = value.reshape(()).expand(y.shape)
+        _check_fit(value, y)
         y.copy_(value)
+
+
+def _check_fit(value: Tensor, y: Tensor) -> None:
+    """``RuntimeError`` unless a value can be assigned to ``y``, as it is expanded to its shape."""
+    given, shape = value._meta.shape, y._meta.shape
+    extra = len(shape) - len(given)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(given, shape[extra:], strict=True)):
+        value.detach().expand(shape)
+
+
+def _shared(value: Tensor, y: Tensor) -> bool:
+    return value._storage is not None and value._storage is y._storage
+
+
+def _check_complex(value: Tensor, input: Tensor) -> None:
+    """A complex value is refused by a real tensor, whatever it is."""
+    if value.dtype.is_complex and not input.dtype.is_complex:
+        fitted(1j, input.dtype)
+
+
+def _is_fill(items: list[Any]) -> bool:
+    """Whether an index is one mask: a single value is then written without knowing its places."""
+    mask, *rest = items or [None]
+    return (
+        mask.__class__ is Tensor
+        and mask.dtype is dtypes.bool_
+        and mask.dim() > 0
+        and all(i.__class__ is slice and i == slice(None) for i in rest)
+    )
 
 
 def _is_mask(index: Any) -> bool:
     return isinstance(index, Tensor) and index.dtype.name in ("bool", "uint8")
 
 
-def _put_args(name: str, input: Tensor, indices: Any, values: Tensor) -> tuple[Tensor, tuple]:
+def _put_args(
+    name: str, input: Tensor, indices: Any, values: Tensor
+) -> tuple[Tensor, tuple, tuple]:
     if not isinstance(indices, (tuple, list)):
         raise TypeError(
             f"{name}(): argument 'indices' (position 2) must be tuple of Tensors, not "
             f"{type(indices).__name__}"
         )
     one_for_mask = len(indices) == 1 and values.numel() == 1 and _is_mask(indices[0])
-    if one_for_mask and values.dtype.is_complex and not input.dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+    if one_for_mask:
+        _check_complex(values, input)
     if values.dtype is not input.dtype and not one_for_mask:
         raise RuntimeError(
             "Index put requires the source and destination dtypes match, got "
@@ -409,7 +527,7 @@ def _put_args(name: str, input: Tensor, indices: Any, values: Tensor) -> tuple[T
             scalars=False,
         ),
     )
-    return y, tuple(_prepared(y, left))
+    return y, *_prepared(y, left)
 
 
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
@@ -418,14 +536,14 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     >>> index_put(zeros(3), (tensor([0, 2]),), tensor([1.0, 2.0]))
     tensor([1., 0., 2.])
     """
-    y, found = _put_args("index_put", input, indices, values)
-    return _put(y, found, values, bool(accumulate))
+    y, found, shape = _put_args("index_put", input, indices, values)
+    return _put(y, found, values, bool(accumulate), shape)
 
 
 def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """In-place ``index_put``."""
-    y, found = _put_args("index_put_", input, indices, values)
-    _put_(y, found, values, bool(accumulate))
+    y, found, shape = _put_args("index_put_", input, indices, values)
+    _put_(y, found, values, bool(accumulate), shape)
     return input
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.functions.out_dtypes import check_dtype
 from flambeau.functions.promotion import cast
-from flambeau.ir.shape import is_dense
 from flambeau.record import alias, flush
 from flambeau.record.builder import shared
 from flambeau.record.macro import function, ops
 from flambeau.record.meta import meta
+from flambeau.record.overlap import refuse_overlap, refuse_repeated
 from flambeau.record.storage import Storage
 from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
@@ -66,49 +66,6 @@ def inplace(f: Callable) -> Callable:
     return function(body, whole=recorded is not None and recorded.whole)
 
 
-# Functions that take no input as their ``out``, and those that take one that overlaps another way.
-_APART = {"cat", "stack", "gather", "index_select", "take", "cross", "kthvalue", "masked_select"}
-_COPYING = {"mm", "matmul", "addmm", "bmm", "mv", "addmv", "softmax", "log_softmax", "triu", "tril",
-            "inverse", "hstack", "vstack", "diff", "outer", "dot"}  # fmt: skip
-_REDUCING = {"sum", "nansum", "mean", "nanmean", "prod", "amax", "amin", "max", "min", "var", "std",
-             "logsumexp", "all", "any"}  # fmt: skip
-
-
-def check_overlap(out: Tensor, inputs: Sequence[Any], name: str) -> None:
-    """Refuses an ``out`` that shares part of the memory of an input, as PyTorch does."""
-    name = name.strip("_")
-    if name in _COPYING or name.split("_")[0] in ("linalg", *_REDUCING):
-        return
-    for t in inputs:
-        if isinstance(t, Tensor) and (t is out or t._storage is not None):
-            found = _overlap(t, out)
-            if found == "part" or (found == "whole" and name in _APART):
-                raise RuntimeError(
-                    "unsupported operation: some elements of the input tensor and the written-to "
-                    "tensor refer to a single memory location. Please clone() the tensor before "
-                    "performing the operation."
-                )
-
-
-def _overlap(a: Tensor, b: Tensor) -> str:
-    """How two tensors share memory: not, wholly (as one another), or in part."""
-    if a is b:
-        return "whole"
-    if a._storage is not b._storage:
-        return ""
-    spans = []
-    for t in (a, b):
-        shape, strides, offset = alias.spec_of(t)
-        if 0 in shape or not is_dense(shape, strides):
-            # Views with gaps may lie between each other's elements: PyTorch does not look.
-            return ""
-        size = t.itemsize
-        spans.append((offset * size, (offset + math.prod(shape)) * size, strides))
-    if spans[0] == spans[1]:
-        return "whole"
-    return "part" if spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1] else ""
-
-
 def write_out(out: Any, result: Any, name: str, inputs: Sequence[Any] = ()) -> Any:
     """``out=``: copies results to the tensors given, which take their shape if it differs.
 
@@ -119,8 +76,7 @@ def write_out(out: Any, result: Any, name: str, inputs: Sequence[Any] = ()) -> A
         return type(result)._make(outs) if hasattr(result, "_make") else outs
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if inputs:
-        check_overlap(out, inputs, name)
+    refuse_overlap(out, [t for t in inputs if isinstance(t, Tensor)], name)
     if open_.state.grad and (out.requires_grad or result.requires_grad):
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, "
@@ -135,13 +91,8 @@ def write_out(out: Any, result: Any, name: str, inputs: Sequence[Any] = ()) -> A
         )
     if out._meta.shape != result._meta.shape:
         resize(out, result._meta.shape)
-    elif out._spec is not None and any(
-        n > 1 and not step for n, step in zip(*out._spec[:2], strict=True)
-    ):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+    else:
+        refuse_repeated(out)
     return out.copy_(result)
 
 

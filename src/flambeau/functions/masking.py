@@ -9,6 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.functions.checking import known, pair, recording
 from flambeau.functions.inplace import title, write_out
+from flambeau.functions.places import flat_places, place_columns, place_rows
 from flambeau.functions.promotion import Number, cast, fit, is_number, promoted, result_type
 from flambeau.ir import scattering  # noqa: F401  (declares the primitives)
 from flambeau.ir.primitive import broadcast_shapes
@@ -74,7 +75,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = broadcast_shapes(input._meta.shape, mask._meta.shape)
-    places = np.flatnonzero(np.broadcast_to(mask._value()._array(), shape))
+    places = flat_places(np.broadcast_to(mask._value()._array(), shape))
     result = _masked_select(input, concrete(places, dtypes.int64), shape)
     return result if out is None else write_out(out, result, "masked_select", (input, mask))
 
@@ -199,15 +200,10 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     """
     array = input._value()._array()
     if not as_tuple:
-        if array.ndim:
-            rows = np.argwhere(array)
-        else:
-            rows = np.empty((int(array != 0), 0))
-        result = concrete(np.ascontiguousarray(rows, np.int64), dtypes.int64)
+        result = concrete(place_rows(array), dtypes.int64)
         return result if out is None else write_out(out, result, "nonzero")
     # A scalar counts as one dimension here.
-    found = np.nonzero(np.atleast_1d(array))
-    return tuple(concrete(np.ascontiguousarray(f, np.int64), dtypes.int64) for f in found)
+    return tuple(concrete(f, dtypes.int64) for f in place_columns(np.atleast_1d(array)))
 
 
 def nonzero_static(

@@ -21,7 +21,8 @@ TENSORS = shared["TENSORS"]
 NUMBERS = {int, float, bool, complex, Num}
 # Modules whose functions are imported by the library's but are no names of the package.
 _HELPERS = frozenset(
-    f"flambeau.functions.{m}" for m in ("promotion", "dims", "checks", "making", "memory_order")
+    f"flambeau.functions.{m}"
+    for m in ("promotion", "dims", "checks", "making", "memory_order", "places")
 )
 
 

@@ -48,6 +48,8 @@ state = _State()
 # Whether public functions ask; the functions as they were, by the function that asks.
 installed: dict[str, bool] = {"done": False}
 _plain: dict[Any, Callable] = {}
+# What is asked about calls that nobody here takes over (``dispatching.carried_out``, once there).
+below: list[Callable[..., tuple[bool, Any]]] = []
 # Results that keep their own class: they are no results of the tensor's.
 unconverted: set[Any] = set()
 
@@ -181,6 +183,10 @@ class _Asking:
                 found = _all(args, kwargs)
                 if found:
                     return handled(self.public, found, args, kwargs)
+            for carry_out in below:
+                done, result = carry_out(self.public, args, kwargs)
+                if done:
+                    return result
         return self.inner(*args, **kwargs)
 
 
@@ -469,7 +475,9 @@ def _make_subclass(cls: type, data: Tensor, require_grad: bool = False, **option
 def _init_subclass(cls: type, **options: Any) -> None:
     """Subclasses made outside of the package may take calls over."""
     super(Tensor, cls).__init_subclass__(**options)
-    if overrides(cls):
+    if "__torch_dispatch__" in vars(cls):
+        import flambeau.functions.dispatching  # noqa: F401
+    if overrides(cls) or "__torch_dispatch__" in vars(cls):
         install()
 
 

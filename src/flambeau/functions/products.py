@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flambeau.dtypes import float32
 from flambeau.functions import dims as _dims
 from flambeau.functions import promotion as _promotion
 from flambeau.functions.checks import _need_real
 from flambeau.functions.inplace import inplace
 from flambeau.functions.precision import lowered
+from flambeau.functions.precision import wide as _wide
 from flambeau.functions.promotion import Number
 from flambeau.record.builder import Num
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _c_name(x: Tensor) -> str:
@@ -209,6 +212,17 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, strict: bool = 
     return ops.or_(x, product) if x.dtype.category == 0 else ops.add(x, product)
 
 
+def _plus_product(
+    input: Tensor, a: Tensor, b: Tensor, product: Callable, beta: Any, alpha: Any
+) -> Tensor:
+    """``_plus`` of a product: of 16 bits rounded once, at the end."""
+    kind = a.dtype
+    if kind.category == 2 and kind.itemsize == 2 and input.dtype is b.dtype is kind:
+        input, a, b = _wide(input, a, b)
+        return ops.cast(_plus(input, product(a, b), beta, alpha), dtype=kind)
+    return _plus(input, product(a, b), beta, alpha)
+
+
 @function
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: Number = 1
@@ -222,13 +236,7 @@ def addmm(
     for name, m in (("mat1", mat1), ("mat2", mat2)):
         if m.dim() != 2:
             raise RuntimeError(f"{name} must be a matrix, got {m.dim()}-D tensor")
-    kind = mat1.dtype
-    if kind.category == 2 and kind.itemsize == 2 and input.dtype is mat2.dtype is kind:
-        # Rounded once, at the end.
-        wide = [ops.cast(t, dtype=float32) for t in (input, mat1, mat2)]
-        total = _plus(wide[0], _product(wide[1], wide[2]), beta, alpha)
-        return ops.cast(total, dtype=kind)
-    return _plus(input, _product(mat1, mat2), beta, alpha)
+    return _plus_product(input, mat1, mat2, _product, beta, alpha)
 
 
 @function
@@ -238,7 +246,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: Nu
     >>> addmv(tensor([1.0]), tensor([[1.0, 2.0]]), tensor([3.0, 4.0]))
     tensor([12.])
     """
-    return _plus(input, _times_vector(mat, vec), beta, alpha)
+    return _plus_product(input, mat, vec, _times_vector, beta, alpha)
 
 
 @function
@@ -286,7 +294,7 @@ def baddbmm(
     """
     input, batch1, batch2 = lowered(input, batch1, batch2)
     _stacks(batch1, batch2, "baddbmm")
-    return _plus(input, ops.matmul(batch1, batch2), beta, alpha)
+    return _plus_product(input, batch1, batch2, ops.matmul, beta, alpha)
 
 
 addmm_, addmv_, addr_, addbmm_, baddbmm_ = map(inplace, (addmm, addmv, addr, addbmm, baddbmm))

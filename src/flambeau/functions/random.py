@@ -11,6 +11,7 @@ import numpy as np
 import flambeau.ir.variates  # noqa: F401  (declares primitives)
 from flambeau import dtypes
 from flambeau.device import CPU
+from flambeau.device import device as Device
 from flambeau.functions.creation import empty_like, empty_permuted
 from flambeau.functions.dims import as_int, as_shape, sizes_given
 from flambeau.functions.inplace import title, write_out
@@ -22,6 +23,7 @@ from flambeau.record import alias
 from flambeau.record.absent import is_absent
 from flambeau.record.builder import check_writable
 from flambeau.record.macro import function, ops
+from flambeau.record.overlap import refuse_repeated
 from flambeau.record.trace import defaults, open_
 from flambeau.run import random as engine
 from flambeau.tensor import Tensor, concrete
@@ -38,6 +40,9 @@ class Generator:
     """
 
     def __init__(self, device: Any = "cpu") -> None:
+        kind = (device if isinstance(device, Device) else Device(device)).type
+        if kind != "cpu":
+            raise RuntimeError(f"Cannot get a generator of device type {kind}: there is none")
         self.engine = engine.MersenneTwister()
         self.device = CPU
 
@@ -471,6 +476,7 @@ def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tens
 def overwrite(input: Tensor, array: np.ndarray) -> Tensor:
     """Gives a tensor new values that no gradient flows to."""
     check_writable(input)
+    refuse_repeated(input)
     tr = open_.trace
     storage = input._storage
     if (

@@ -60,6 +60,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     return sliced(input, (d,), (start,), (length,), (1,))
 
 
+@_remembered
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """One position of a dimension, which goes away.
 

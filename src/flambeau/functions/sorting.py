@@ -17,6 +17,7 @@ from flambeau.functions import reduction as _reduction
 from flambeau.functions.checks import _need_order, _refuse
 from flambeau.functions.underived import _underived
 from flambeau.ir import reference
+from flambeau.record.absent import is_absent
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor, concrete
 
@@ -239,9 +240,11 @@ def _array(t: Tensor) -> np.ndarray:
     return np.asarray(t.detach()._value()._array())
 
 
-def _results(found: tuple, input: Tensor, return_inverse: bool, return_counts: bool) -> Any:
+def _results(
+    name: str, found: tuple, input: Tensor, return_inverse: bool, return_counts: bool
+) -> Any:
     values = concrete(np.array(found[0], order="C"), input.dtype)
-    values = _underived("_unique2", values, input)
+    values = _underived(name, values, input)
     parts = [values]
     for wanted, array in ((return_inverse, found[1]), (return_counts, found[2])):
         if wanted:
@@ -268,7 +271,8 @@ def unique(
         values = concrete(reference.distinct(_array(input)), input.dtype)
         return _underived("_unique2", values, input)
     found = reference.unique(_array(input), d)
-    return _results(found, input, return_inverse, return_counts)
+    name = "_unique2" if d is None else "unique_dim"
+    return _results(name, found, input, return_inverse, return_counts)
 
 
 def unique_consecutive(
@@ -284,8 +288,11 @@ def unique_consecutive(
     """
     d = None if dim is None else _dims.wrap_dim(dim, input.dim())
     _need_order("unique", input)
+    if d is None and not (return_inverse or return_counts):
+        values = concrete(reference.distinct_consecutive(_array(input)), input.dtype)
+        return _underived("unique_consecutive", values, input)
     found = reference.unique_consecutive(_array(input), d)
-    return _results(found, input, return_inverse, return_counts)
+    return _results("unique_consecutive", found, input, return_inverse, return_counts)
 
 
 def isin(
@@ -308,6 +315,11 @@ def isin(
             raise RuntimeError(
                 f"Unsupported input type encountered for isin(): {_inplace.title(v.dtype)}"
             )
+    without = [v for v in (elements, test_elements) if isinstance(v, Tensor) and is_absent(v)]
+    if without:
+        shape = tuple(elements.shape) if isinstance(elements, Tensor) else ()
+        found = without[0].new_empty(shape, dtype=dtypes.bool_)
+        return found if out is None else _inplace.write_out(out, found, "isin")
     x, y = (
         _array(v) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
     )

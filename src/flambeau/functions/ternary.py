@@ -89,9 +89,15 @@ def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
     return clamp(input, None, max)
 
 
-clip = clamp
-clamp_, clamp_min_, clamp_max_ = map(inplace, (clamp, clamp_min, clamp_max))
-clip_ = clamp_
+@function(grad="ClampBackward1")
+def clip(
+    input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None
+) -> Tensor:
+    """:func:`clamp`."""
+    return clamp(input, min, max)
+
+
+clamp_, clamp_min_, clamp_max_, clip_ = map(inplace, (clamp, clamp_min, clamp_max, clip))
 
 # --------------------------------------------------------------------------------------- choice
 

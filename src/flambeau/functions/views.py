@@ -71,12 +71,12 @@ def view(input: Tensor, *shape: Any, **named: Any) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    from flambeau.dtypes import dtype
+    from flambeau.dtypes import dtype, of_type
 
     if not shape and named.keys() == {"dtype"}:
         shape = (named["dtype"],)
-    if len(shape) == 1 and isinstance(shape[0], dtype):
-        return view_dtype(input, shape[0])
+    if len(shape) == 1 and isinstance(of_type(shape[0]), dtype):
+        return view_dtype(input, of_type(shape[0]))
     new = infer_shape(sizes_given("view", "size", shape, named), input.numel())
     old, strides, offset = alias.spec_of(input)
     fitting = _view_strides(old, strides, new)
@@ -167,12 +167,13 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
     extra = len(new) - len(shape)
     if extra < 0:
         raise RuntimeError(
-            f"expand({input.dtype}{{{list(shape)}}}, size={new}): the number of sizes provided "
+            f"expand({input.type()}{{{list(shape)}}}, size={new}): the number of sizes provided "
             f"({len(new)}) must be greater or equal to the number of dimensions in the tensor "
             f"({len(shape)})"
         )
-    steps = [0] * extra
-    for i, n in enumerate(new):
+    steps = [0] * len(new)
+    for i in range(len(new) - 1, -1, -1):
+        n = new[i]
         if i < extra:
             if n < 0:
                 raise RuntimeError(
@@ -188,7 +189,7 @@ def expand(input: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
                 f"The expanded size of the tensor ({n}) must match the existing size ({old}) at "
                 f"non-singleton dimension {i}.  Target sizes: {new}.  Tensor sizes: {list(shape)}"
             )
-        steps.append(strides[i - extra] if n == old else 0)
+        steps[i] = strides[i - extra] if n == old else 0
     final = tuple(new)
     return alias.view(
         input, (final, tuple(steps), offset), P["broadcast"], shape=final, grad="ExpandBackward0"

@@ -5,7 +5,9 @@ dimensions broadcast, the scale (a run-time number), and perhaps a mask that bro
 ``(..., L, S)``: true where attention is allowed, or numbers to add. Results: the output and the
 logarithm of each row's sum of exponentials, from which the gradient makes the weights anew
 [Dao et al. 2022]. 16-bit values are computed with in float32, and the results are float32: the
-gradient of the scores is a difference that rounding the output would spoil.
+gradient of the scores is a difference that rounding the output would spoil. ``rounded``: weights
+and the scores' gradient have 16 bits where they meet the operands, and the output in its gradient,
+as in PyTorch's kernel of tiles; sums of weights do not.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def _row_dtype(dtype: dtypes.dtype) -> dtypes.dtype:
     return dtypes.float32 if dtype.itemsize == 2 else dtype
 
 
-def _rule(q: Aval, k: Aval, v: Aval, scale: Any, *mask: Aval, causal: bool) -> tuple[Aval, Aval]:
+def _rule(
+    q: Aval, k: Aval, v: Aval, scale: Any, *mask: Aval, causal: bool, rounded: bool = False
+) -> tuple[Aval, Aval]:
     if q.shape[-1] != k.shape[-1]:
         raise RuntimeError(
             f"The size of tensor a ({q.shape[-1]}) must match the size of tensor b "
@@ -83,8 +87,15 @@ def _finite(x: np.ndarray) -> np.ndarray:
 
 
 def _attention(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, *mask: np.ndarray, causal: bool
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    scale: float,
+    *mask: np.ndarray,
+    causal: bool,
+    rounded: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
+    kind = q.dtype
     q, k, v = _wide(q), _wide(k), _wide(v)
     s = _scores(q, k, scale, mask, causal)
     highest = s.max(-1, keepdims=True, initial=-math.inf)
@@ -93,7 +104,8 @@ def _attention(
     total = p.sum(-1, keepdims=True)
     with np.errstate(divide="ignore"):
         lse = (shift + np.log(total))[..., 0]
-    out = np.matmul(p / np.where(total == 0, total.dtype.type(1), total), v)
+    some = np.where(total == 0, total.dtype.type(1), total)
+    out = np.matmul(_wide(p.astype(kind)), v) / some if rounded else np.matmul(p / some, v)
     return out, np.ascontiguousarray(np.broadcast_to(lse, out.shape[:-1]))
 
 
@@ -114,11 +126,14 @@ def _attention_gradient(
     scale: float,
     *mask: np.ndarray,
     causal: bool,
+    rounded: bool = False,
 ) -> tuple[np.ndarray, ...]:
     dtype, shapes = q.dtype, (q.shape, k.shape, v.shape)
     g, q, k, v = _wide(g), _wide(q), _wide(k), _wide(v)
     p = np.exp(_scores(q, k, scale, mask, causal) - _finite(lse)[..., None])
     ds = p * (np.matmul(g, np.swapaxes(v, -1, -2)) - delta[..., None])
+    if rounded:
+        p, ds = _wide(p.astype(dtype)), _wide(ds.astype(dtype))
     ds *= ds.dtype.type(scale)
     found = (
         np.matmul(ds, k),
@@ -172,19 +187,22 @@ def _of_scores(
     return p, p * (of_weights - _column(delta))
 
 
-def _gradient(position: int, g: Any, *xs: Var, out: Any, causal: bool) -> Var | None:
+def _gradient(
+    position: int, g: Any, *xs: Var, out: Any, causal: bool, rounded: bool = False
+) -> Var | None:
     """Of queries, keys, values: all from one primitive; of a mask: through the whole scores."""
     (q, k, v, scale, *mask), (of_out, of_lse), (result, lse) = xs, g, out
     if of_out is None:
         of_out = P["full"](0.0, shape=result.shape, dtype=result.dtype)
-    product = of_out * result
+    more = {"rounded": True} if rounded else {}
+    seen = _cast(_cast(result, q.dtype), result.dtype) if rounded else result
+    product = of_out * seen
     delta = P["sum"](product, dims=(result.ndim - 1,), keepdim=False)
     if of_lse is not None:
         delta = delta - of_lse
     if position < 3:
-        return P["attention_gradient"](of_out, q, k, v, lse, delta, scale, *mask, causal=causal)[
-            position
-        ]
+        given = of_out, q, k, v, lse, delta, scale, *mask
+        return P["attention_gradient"](*given, causal=causal, **more)[position]
     if mask[0].dtype is dtypes.bool_:
         return None
     _, ds = _of_scores(of_out, q, k, v, lse, delta, scale, tuple(mask), causal)
@@ -206,7 +224,9 @@ def _spelled_out(*xs: Var, scale: Any, causal: bool) -> tuple[Var, ...]:
     )
 
 
-def _gradient_again(position: int, h: Any, *xs: Var, out: Any, causal: bool) -> Var | None:
+def _gradient_again(
+    position: int, h: Any, *xs: Var, out: Any, causal: bool, rounded: bool = False
+) -> Var | None:
     *operands, scale = xs[:7]
     operands = [*operands, *xs[7:]]
     found = vjp(lambda *ys: _spelled_out(*ys, scale=scale, causal=causal), operands, h)
@@ -223,7 +243,7 @@ primitive(
 primitive(
     "attention_gradient",
     "the gradients of attention: of queries, keys and values, the weights made anew",
-    rule=lambda g, q, k, v, *others, causal: (q, k, v),
+    rule=lambda g, q, k, v, *others, causal, rounded=False: (q, k, v),
     reference=_attention_gradient,
     variadic=_gradient_again,
 )

@@ -100,8 +100,8 @@ def _trunc_divide(x: Any, y: Any) -> np.ndarray:
 
 # Flat almost everywhere: the gradient is zero, but there.
 _FLAT = (
-    lambda g, x, y, *, out: unbroadcast(g * 0.0, x),
-    lambda g, x, y, *, out: unbroadcast(g * 0.0, y),
+    lambda g, x, y, *, out: _flat(g, x, out=out),
+    lambda g, x, y, *, out: _flat(g, y, out=out),
 )
 binary("floor_divide", "floor(x / y)", _floor_divide, _FLAT)
 binary("trunc_divide", "x / y rounded towards zero", _trunc_divide, _FLAT)
@@ -167,7 +167,7 @@ def _pow_base(g: Var, x: Var, y: Any, *, out: Var) -> Var | None:
         return None
     if isinstance(y, (int, float, complex)):
         if y == 0:
-            return g * 0.0
+            return _flat(g, x, out=out)
         if y == 1:
             return like_operand(g, x)
         if y == 2:
@@ -177,9 +177,8 @@ def _pow_base(g: Var, x: Var, y: Any, *, out: Var) -> Var | None:
         return g * (conj(P["pow"](x, y - 1)) * (y.conjugate() if isinstance(y, complex) else y))
     if y.dtype is None:
         return like_operand(g * P["mul"](P["pow"](x, y - 1.0), y), x)
-    power = P["pow"](x, y - 1.0) * y
-    zero = P["eq"](y, 0.0)
-    return like_operand(g * conj(P["where"](zero, 0.0, power)), x)
+    slope = g * conj(P["pow"](x, y - 1.0) * y)
+    return like_operand(P["where"](P["eq"](y, 0.0), 0.0, slope), x)
 
 
 def _pow_exponent(g: Var, x: Any, y: Var, *, out: Var) -> Var | None:
@@ -187,7 +186,7 @@ def _pow_exponent(g: Var, x: Any, y: Var, *, out: Var) -> Var | None:
         return None
     if not isinstance(x, Var):
         if x == 0:
-            return like_operand(P["where"](P["ge"](y, 0.0), g * 0.0, g * out * -math.inf), y)
+            return like_operand(P["where"](P["ge"](y, 0.0), 0.0, g * out * -math.inf), y)
         import cmath
 
         log = (
@@ -261,7 +260,7 @@ binary(
     _copysign,
     (
         lambda g, x, y, *, out: unbroadcast(g * P["sign"](x) * P["sign"](out), x),
-        lambda g, x, y, *, out: unbroadcast(g * 0.0, y),
+        lambda g, x, y, *, out: _flat(g, y, out=out),
     ),
 )
 binary(

@@ -378,7 +378,15 @@ primitive(
     reference=_heaviside,
     gradient=(undefined("heaviside", 0), undefined("heaviside", 1)),
 )
-primitive("lcm", "least common multiple", rule=same, reference=np.lcm)
+
+
+def _lcm(x: Any, y: Any) -> np.ndarray:
+    found = np.lcm(x, y)
+    # One that the dtype does not hold wraps, and is then made positive where C computes with it.
+    return found if found.dtype.itemsize < 4 else np.abs(found)
+
+
+primitive("lcm", "least common multiple", rule=same, reference=_lcm)
 primitive(
     "isinf",
     "whether infinite",

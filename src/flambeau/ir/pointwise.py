@@ -253,6 +253,8 @@ primitive(
 
 
 def _fill_dtype(x: Aval, *, dtype: Any) -> Aval:
+    if not isinstance(dtype, dtypes.dtype):
+        raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     return Aval(x.shape, dtype)
 
 

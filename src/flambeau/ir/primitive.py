@@ -91,10 +91,13 @@ def primitive(
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that all broadcast to; ``RuntimeError`` in PyTorch's words if there is none."""
-    ndim = max((len(s) for s in shapes), default=0)
-    result = [1] * ndim
+    result: list[int] = []
     for shape in shapes:
-        for i, n in enumerate(shape, ndim - len(shape)):
+        result[:0] = [1] * (len(shape) - len(result))
+        extra = len(result) - len(shape)
+        # From the last: that is the dimension which a refusal names.
+        for i in range(len(result) - 1, extra - 1, -1):
+            n = shape[i - extra]
             if n == 1 or n == result[i]:
                 continue
             if result[i] != 1:

@@ -16,7 +16,7 @@ from flambeau.ir.matrices import (
     row,
 )
 from flambeau.ir.primitive import PRIMITIVES, conj, like_operand, primitive
-from flambeau.ir.reference import exponentials, matrices
+from flambeau.ir.reference import eigen, exponentials
 
 P = PRIMITIVES
 
@@ -43,7 +43,7 @@ primitive(
     "eigh",
     "eigenvalues (ascending) and eigenvectors of Hermitian matrices, of which one triangle is read",
     rule=lambda x, *, upper: (Aval(x.shape[:-1], x.dtype.to_real()), x),
-    reference=matrices.eigh,
+    reference=eigen.eigh,
     gradient=_eigh_gradient,
     host=True,
 )
@@ -58,7 +58,7 @@ primitive(
     "eigvalsh",
     "eigenvalues (ascending) of Hermitian matrices, of which one triangle is read",
     rule=lambda x, *, upper: Aval(x.shape[:-1], x.dtype.to_real()),
-    reference=matrices.eigvalsh,
+    reference=eigen.eigvalsh,
     gradient=_eigvalsh_gradient,
     host=True,
 )
@@ -92,7 +92,7 @@ primitive(
     "eig",
     "eigenvalues and eigenvectors of square matrices, complex",
     rule=_eig_rule,
-    reference=matrices.eig,
+    reference=eigen.eig,
     gradient=_eig_gradient,
     host=True,
 )
@@ -160,7 +160,7 @@ primitive(
     "svd",
     "U, singular values (descending) and V^H with x = U diag(S) V^H",
     rule=_svd_rule,
-    reference=matrices.svd,
+    reference=eigen.svd,
     gradient=_svd_gradient,
     host=True,
 )
@@ -175,21 +175,25 @@ primitive(
     "svdvals",
     "singular values (descending)",
     rule=lambda x: Aval((*x.shape[:-2], min(x.shape[-2:])), x.dtype.to_real()),
-    reference=matrices.svdvals,
+    reference=eigen.svdvals,
     gradient=_svdvals_gradient,
     host=True,
 )
 
 
 def _pinv_gradient(g: Var, x: Var, atol: Var, rtol: Var, *, out: Var, hermitian: bool) -> Var:
-    """[Golub and Pereyra 1973]."""
+    """[Golub and Pereyra 1973]: with P the inverse and K = G^H P, -(P K)^H + (1 - X P) K P^H +
+    P^H P (G^H - K X); grouped so that square products are of the smaller side."""
     p, ph, gh = out, h(out), h(g)
-    direct = -mm(ph, g, ph)
-    left = mm(gh, p, ph)
-    left = left - mm(x, p, left)
-    right = mm(ph, p, gh)
-    right = right - mm(right, p, x)
-    return direct + left + right
+    if x.shape[-2] <= x.shape[-1]:
+        k = mm(gh, p)
+        left = mm(k, ph)
+        left = left - mm(mm(x, p), left)
+        return left + mm(mm(ph, p), gh - mm(k, x)) - h(mm(p, k))
+    k = mm(p, gh)
+    right = mm(ph, k)
+    right = right - mm(right, mm(p, x))
+    return right + mm(gh - mm(x, k), mm(p, ph)) - h(mm(k, p))
 
 
 primitive(
@@ -198,7 +202,7 @@ primitive(
     rule=lambda x, atol, rtol, *, hermitian: Aval(
         (*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype
     ),
-    reference=matrices.pinv,
+    reference=eigen.pinv,
     gradient=(_pinv_gradient, None, None),
     host=True,
 )

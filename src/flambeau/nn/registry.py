@@ -143,6 +143,9 @@ class Hooks(OrderedDict):
         super().__setitem__(key, hook)
         self.live[:] = [True]
 
+    def __repr__(self) -> str:
+        return repr(OrderedDict(self))
+
     def __copy__(self) -> OrderedDict:
         return OrderedDict(self)
 

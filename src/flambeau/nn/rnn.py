@@ -210,7 +210,8 @@ class RNNBase(Module):
         if input.dim() not in (2, 3):
             kind = self.__class__.__name__
             raise ValueError(
-                f"{kind}: Expected input to be 2D or 3D, got {input.dim()}D tensor instead"
+                f"{kind}: Expected input to be 2D or 3D, got {input.dim()}D "
+                f"{'tensor ' if kind == 'RNN' else ''}instead"
             )
         if hx is not None and hx.dim() != input.dim():
             form = "batched" if input.dim() == 3 else "unbatched"

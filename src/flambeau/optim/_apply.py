@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from operator import is_, itemgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import flambeau
+from flambeau.record.patterns import repeated
 from flambeau.record.update import Given, given, quick_update, recorded_update
 
 if TYPE_CHECKING:
@@ -61,13 +63,12 @@ def apply_with(
 
     def body(given: list[dict[str, Any]]) -> list[Any]:
         results = []
-        for i, ((param, grad, state, _), n) in enumerate(zip(items, given, strict=True)):
-            after = dict(state)
-            run_rule(optimizer, param, grad, after, SimpleNamespace(**n))
-            for k, v in after.items():
-                if v is not state.get(k):
-                    changed.append((i, k))
-                    results.append(v)
+        for i, (item, kept, n) in enumerate(zip(items, layout, given, strict=True)):
+            given_to = [item.param, item.grad, *[item.state[k] for k in kept]]
+            rule = (type(optimizer), kept)
+            for k, v in repeated(rule, given_to, n, partial(_new_state, optimizer, item, n)):
+                changed.append((i, k))
+                results.append(v)
         return results
 
     rule = _rules.setdefault((type(optimizer), tuple(layout)), Rule())
@@ -83,6 +84,13 @@ def apply_with(
             items[i].state[k] = t
     else:
         optimizer._recipe = Recipe.of(optimizer, items, rule, layout, numbers)
+
+
+def _new_state(optimizer: Optimizer, item: Item, numbers: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Runs the rule on one parameter; what its state has then that it did not have before."""
+    after = dict(item.state)
+    run_rule(optimizer, item.param, item.grad, after, SimpleNamespace(**numbers))
+    return [(k, v) for k, v in after.items() if v is not item.state.get(k)]
 
 
 class Rule:

@@ -18,6 +18,7 @@ from flambeau.record.builder import (
     whole,
 )
 from flambeau.record.keys import Elsewhere, Function, proxied, tensors_in
+from flambeau.record.overlap import refuse_reading
 from flambeau.record.refusal import mistyped, no_tensor, of_kind
 from flambeau.record.stats import stats
 from flambeau.record.storage import Handle
@@ -150,9 +151,13 @@ def hit(tr: Trace, node: Any, args: tuple) -> Any:
         if node.cut or tr.cut:
             flush.flush(tr)
         return t
-    fresh = [new_tensor(tr, slot, m) for slot, m in node.fresh]
     arguments = tensors_in(args, [])
-    take(tr, node, fresh, arguments)
+    name = ""
+    if node.effects:
+        name = getattr(node.key[0], "name", "")
+        refuse_reading(name, arguments, node.effects)
+    fresh = [new_tensor(tr, slot, m) for slot, m in node.fresh]
+    take(tr, node, fresh, arguments, name)
     template, places = node.template
     results = [fresh[new] if at is None else arguments[at] for at, new in places]
     if node.cut or tr.cut:
@@ -160,7 +165,7 @@ def hit(tr: Trace, node: Any, args: tuple) -> Any:
     return fill(template, results)
 
 
-def take(tr: Trace, node: Any, fresh: list[Any], arguments: list[Any]) -> None:
+def take(tr: Trace, node: Any, fresh: list[Any], arguments: list[Any], name: str = "") -> None:
     """Moves to ``node`` and does its writes: wholly, even if interrupted."""
     interrupt = None
     stage = 0
@@ -174,7 +179,7 @@ def take(tr: Trace, node: Any, fresh: list[Any], arguments: list[Any]) -> None:
                 stage = 2
             while stage - 2 < len(node.effects):
                 at, slot, m = node.effects[stage - 2]
-                write(tr, arguments[at], slot, m, effect=stage)
+                write(tr, arguments[at], slot, m, name)
                 if arguments[at]._retains or alias.root(arguments[at])._retains:
                     shared["follow"](arguments[at])
                 stage += 1

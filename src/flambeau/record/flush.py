@@ -60,15 +60,19 @@ def flush(tr: Trace) -> None:
     if plan is None:
         plan = find_plan(tr, node, key, counts)
     node.stamp = next(trie.clock)
-    arrays = [t._array() for t in tr.inputs]
+    if tail.given is not None:
+        tail.join()
+    arrays = [
+        t._array() if t._spec is not None or (s := t._storage) is None or s.memory is None
+        else s.memory
+        for t in tr.inputs
+    ]  # fmt: skip
     if tr.snapshots:
         for i, a in tr.snapshots.items():
             arrays[i] = a
     stats.flushes += 1
     interrupt = None
     outs = None
-    if tail.given is not None:
-        tail.join()
     before = plan.program.done
     while True:
         try:

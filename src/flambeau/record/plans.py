@@ -65,11 +65,18 @@ class Plan:
 
     def run(self, arrays: list[Any], numbers: list[Any], pending: Sequence[Storage]) -> list[Any]:
         """The outputs of the program."""
-        native = self.program.native
+        program = self.program
+        native = program.native
         # Without one, this run may be the one that takes it.
         if native is not None and not native.donations:
-            return self.program(arrays, numbers)
-        return self.program(arrays, numbers, lambda pairs: donated(self, pairs, arrays, pending))
+            if native.direct and program.fixed is None and not program.scalars:
+                try:
+                    return native.write(arrays, numbers, False)
+                except (native.Faulty, native.Moved):
+                    # Nothing was changed.
+                    pass
+            return program(arrays, numbers)
+        return program(arrays, numbers, lambda pairs: donated(self, pairs, arrays, pending))
 
 
 def donated(

@@ -91,13 +91,19 @@ class Node:
 class Ambient:
     """The state that functions depend on without being told: part of the root's key."""
 
-    __slots__ = ("grad", "default", "extra")
+    __slots__ = ("grad", "default", "extra", "turned")
     _made: dict[tuple, Ambient] = {}
 
     def __init__(self, grad: bool, default: Any, extra: Any) -> None:
         self.grad = grad
         self.default = default
         self.extra = extra
+        # The same state with the other grad mode, once it was asked for.
+        self.turned: Ambient | None = None
+
+    def turn(self) -> Ambient:
+        self.turned = Ambient.of(not self.grad, self.default, self.extra)
+        return self.turned
 
     @classmethod
     def of(cls, grad: bool, default: Any, extra: Any) -> Ambient:
@@ -280,8 +286,21 @@ def set_state(**changes: Any) -> None:
         changes.get("default", old.default),
         changes.get("extra", old.extra),
     )
-    if new is old:
-        return
+    if new is not old:
+        enter(new)
+
+
+def set_grad(on: bool) -> bool:
+    """Has history recorded or not; whether it was."""
+    old = open_.state
+    was = old.grad
+    if was is not on:
+        enter(old.turned or old.turn())
+    return was
+
+
+def enter(new: Ambient) -> None:
+    """Goes on in another ambient state."""
     tr = open_.trace
     if tr.closed:
         renew(tr)

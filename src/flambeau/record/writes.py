@@ -8,6 +8,7 @@ from flambeau.record import builder as building
 from flambeau.record import flush
 from flambeau.record.alias import counted, kept, refresh, root, settle, shared_apply, turn_of
 from flambeau.record.meta import meta
+from flambeau.record.overlap import refuse_repeated
 from flambeau.record.stats import stats
 from flambeau.record.storage import Parts, Storage
 
@@ -24,8 +25,8 @@ def with_history(tr: Trace, t: Any, slot: int, m: Any) -> tuple[int, Any]:
     return new._slot, new._meta
 
 
-def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
-    """``t`` and all its aliases see the value in ``slot`` from now on."""
+def write(tr: Trace, t: Any, slot: int, m: Any, name: str = "") -> None:
+    """``t`` and all its aliases see the value in ``slot``, of the call ``name``, from now on."""
     storage = t._storage
     gains = m.requires_grad and not t._meta.requires_grad
     if storage is None:
@@ -56,19 +57,18 @@ def write(tr: Trace, t: Any, slot: int, m: Any, effect: int = 0) -> None:
             tr.cut = True
             stats.foreign += 1
         return
-    write_shared(tr, t, slot, m)
+    write_shared(tr, t, slot, m, name)
 
 
-def write_shared(tr: Trace, t: Any, slot: int, m: Any) -> None:
+# Calls that write one value everywhere: also where elements share memory, as in PyTorch.
+_FILLING = frozenset({"fill_", "zero_"})
+
+
+def write_shared(tr: Trace, t: Any, slot: int, m: Any, name: str) -> None:
     """``write`` through one of several aliases: the base gets a new value, the others go stale."""
     building.check_writable(t)
-    if t._spec is not None and any(
-        n > 1 and step == 0 for n, step in zip(t._spec[0], t._spec[1], strict=True)
-    ):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+    if name not in _FILLING:
+        refuse_repeated(t)
     storage = t._storage
     origin = root(t)
     value = building.new_tensor(tr, slot, m)

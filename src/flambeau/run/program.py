@@ -219,10 +219,12 @@ class Program:
     def is_due(self, foreseen: bool) -> bool:
         """Whether native code is taken at this visit, whether or not that means to wait.
 
-        One that is foreseen, light and rare (the last batch of an epoch) goes on interpreted while
-        its kernels are compiled.
+        One that is foreseen and rare (the last batch of an epoch) goes on interpreted while its
+        kernels are compiled: a heavy one for its first run, a light one for longer.
         """
         before = self.visits - 1
+        if foreseen and before == 0 and PROMOTE > 1 and pace.now()[0] >= pace.RARE:
+            return False
         if not foreseen or before < 1 or self.heavy:
             return self.visits >= PROMOTE or self.heavy
         runs, time = (a - b for a, b in zip(pace.now(), self.asked, strict=True))

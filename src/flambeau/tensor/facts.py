@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from flambeau.tensor import Tensor
 
 
+# Shapes hold integers: they need not be looked at.
+_known = tuple.__new__
 # The dimensions in the order that they have in memory.
 _ORDERS = {"channels_last": (0, 2, 3, 1), "channels_last_3d": (0, 2, 3, 4, 1)}
 
@@ -28,7 +30,7 @@ class Facts(Handle):
 
     @property
     def shape(self) -> Size:
-        return Size(self._meta.shape)
+        return _known(Size, self._meta.shape)
 
     @property
     def dtype(self) -> dtype:
@@ -36,7 +38,7 @@ class Facts(Handle):
 
     @property
     def device(self) -> device:
-        return META if is_absent(self) else CPU
+        return self.__dict__.get("_place", META) if is_absent(self) else CPU
 
     @property
     def layout(self) -> Any:
@@ -66,7 +68,7 @@ class Facts(Handle):
         """The shape, or the size of one dimension."""
         shape = self._meta.shape
         if dim is None:
-            return Size(shape)
+            return _known(Size, shape)
         n = len(shape)
         if not -max(n, 1) <= dim < max(n, 1):
             raise IndexError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,13 @@ class Protocols(Handle):
         return complex(self._scalar("Complex"))
 
     def _scalar(self, what: str) -> Any:
-        return self.item()
+        try:
+            return self.item()
+        except RuntimeError:
+            if math.prod(self._meta.shape) == 1:
+                raise
+            message = "only one element tensors can be converted to Python scalars"
+            raise ValueError(message) from None
 
     def __index__(self) -> int:
         if self.numel() != 1 or self._meta.dtype.category > 1:

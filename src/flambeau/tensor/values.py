@@ -21,6 +21,7 @@ from flambeau.record.storage import (
     view_array,
 )
 from flambeau.record.trace import open_
+from flambeau.run.addresses import address_of
 
 if TYPE_CHECKING:
     from flambeau.tensor import Tensor
@@ -95,9 +96,12 @@ class Values(Handle):
 
     def _give(self) -> None:
         """Makes it concrete, in memory that foreign code may write to from now on."""
-        self._value()
+        storage = self._storage
+        if storage is None or storage.trace is not None:
+            self._value()
+            storage = self._storage
         # What was recorded on it is computed first.
-        storage, tr = self._storage, open_.trace
+        tr = open_.trace
         for t in tr.inputs:
             if t._storage is storage:
                 flush.flush_other(tr)
@@ -147,13 +151,13 @@ class Values(Handle):
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 of a tensor without elements or without values."""
-        if is_absent(self) or not self.numel():
+        if is_absent(self) or 0 in self._meta.shape:
             return 0
         self._give()
         spec, memory = self._spec, self._storage.memory  # type: ignore[union-attr]
         if spec is None:
-            return memory.ctypes.data
-        return memory.ctypes.data + spec[2] * self._meta.dtype.itemsize
+            return address_of(memory)
+        return address_of(memory) + spec[2] * self._meta.dtype.itemsize
 
     def untyped_storage(self) -> Any:
         """The memory that the tensor lies on, as bytes: ``torch.storage.UntypedStorage``."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.functions import dims as _dims
 from flambeau.functions.checks import _need_one_dtype, _refuse
+from flambeau.functions.contraction import crossed
 from flambeau.functions.inplace import title
 from flambeau.functions.linalg import _common as c
 from flambeau.functions.precision import lowered
@@ -93,12 +94,7 @@ def _cross(input: Tensor, other: Tensor, dim: int, name: str) -> Tensor:
         raise RuntimeError(f"{name}: inputs dimension {dim} must have length 3. Got {a} and {b}")
     x, y = _promoted(input, other)
     shape = broadcast_shapes(x._meta.shape, y._meta.shape)
-    x, y = c.spread(x, shape), c.spread(y, shape)
-
-    def turned(v: Tensor, by: int) -> Tensor:
-        return ops.concat(c.part(v, d, by, 3 - by), c.part(v, d, 0, by), dim=d)
-
-    return ops.sub(ops.mul(turned(x, 1), turned(y, 2)), ops.mul(turned(x, 2), turned(y, 1)))
+    return crossed(c.spread(x, shape), c.spread(y, shape), d)
 
 
 @function(grad="LinalgVecdotBackward0")

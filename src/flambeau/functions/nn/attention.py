@@ -74,6 +74,7 @@ def _attention(
     """In tiles; ``groups`` heads of queries in a row share one of keys and values."""
     query, keys, value, mask = lowered(query, keys, value, mask)
     shape = query._meta.shape
+    rounded = query.dtype.itemsize == 2 and _by_tiles(query, keys, value, mask)
     if groups > 1:
         query = _grouped(query, groups)
         keys, value = (
@@ -87,13 +88,27 @@ def _attention(
         elif groups > 1 and len(size) > 2:
             mask = _grouped(mask, groups if size[-3] > 1 else 1)
         masks = [mask]
-    found, _ = ops.attention(query, keys, value, scale, *masks, causal=is_causal)
+    more = {"rounded": True} if rounded else {}
+    found, _ = ops.attention(query, keys, value, scale, *masks, causal=is_causal, **more)
     found = cast(found, query.dtype)
     if groups == 1 and found.dim() == 4:
         return found
     # Its gradient reads what was found: PyTorch refuses a write to that of four dimensions alone.
     rows = (shape if groups > 1 else found._meta.shape)[:-1]
     return ops.reshape(found, shape=(*rows, value._meta.shape[-1]))
+
+
+def _by_tiles(query: Tensor, keys: Tensor, value: Tensor, mask: Tensor | None) -> bool:
+    """Whether PyTorch's kernel of tiles takes these; for what it does not, all is float32 inside.
+
+    Its weights have 16 bits where they meet values.
+    """
+    q, k, v = (x._meta.shape for x in (query, keys, value))
+    if not len(q) == len(k) == len(v) == 4 or not q[0] == k[0] == v[0]:
+        return False
+    if q[-1] != k[-1] or q[-1] != v[-1] or k[1] != v[1] or q[1] % max(k[1], 1):
+        return False
+    return mask is None or (mask.dim() in (2, 4) and not mask._meta.requires_grad)
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:

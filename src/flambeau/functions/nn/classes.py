@@ -36,7 +36,9 @@ def _check_classes(target: Tensor, *more: dtypes.dtype) -> None:
     if target.dtype is not dtypes.int64 and target.dtype not in more:
         from flambeau.functions.inplace import title
 
-        raise RuntimeError(f"expected scalar type Long but found {title(target.dtype)}")
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {title(target.dtype)}"
+        )
 
 
 def _check_shapes(input: Tensor, target: Tensor, weight: Tensor | None) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import ntuple, per_channel, reshape
 from flambeau.functions.precision import lowered
+from flambeau.functions.precision import wide as _wide
+from flambeau.functions.promotion import cast
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -14,7 +16,7 @@ from flambeau.tensor import Tensor
 def _kind(x: Tensor) -> str:
     from flambeau.functions.arithmetic import _c_name
 
-    return _c_name(x)
+    return {"long long": "long int"}.get(_c_name(x), _c_name(x))
 
 
 def _check(input: Tensor, weight: Tensor, bias: Tensor | None, d: int, name: str) -> None:
@@ -31,12 +33,18 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None, d: int, name: str
             else f"Expected {len(w)}-dimensional input for {len(w)}-dimensional weight {list(w)}, "
             f"but got {len(x)}-dimensional input of size {list(x)} instead"
         )
-    for other in (weight,) if bias is None else (weight, bias):
-        if other.dtype is not input.dtype:
-            what = "weight" if other is weight else "bias"
-            raise RuntimeError(
-                f"Input type ({_kind(input)}) and {what} type ({_kind(other)}) should be the same"
-            )
+    odd_weight = weight.dtype is not input.dtype
+    odd_bias = bias is not None and bias.dtype is not input.dtype
+    if odd_bias and not (odd_weight and "transpose" in name):
+        raise RuntimeError(
+            f"Input type ({_kind(input)}) and bias type ({_kind(bias)}) should be the same"
+        )
+    if odd_weight:
+        from flambeau.functions.inplace import title
+
+        raise RuntimeError(
+            f"expected scalar type {title(input.dtype)} but found {title(weight.dtype)}"
+        )
 
 
 def _check_numbers(stride: tuple, padding: tuple, dilation: tuple, groups: int) -> None:
@@ -114,10 +122,21 @@ def _convolved(
             f"size: ({' x '.join(map(str, reach))}). Kernel size can't be greater than actual "
             "input size"
         )
+    x, weight, bias = _exact(x, weight, bias)
     y = ops.convolution(x, weight, stride=stride, padding=pads, dilation=dilation, groups=groups)
+    return _finished(y, bias, input)
+
+
+def _exact(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Of 16 bits the sums are not rounded before a bias is added."""
+    return (x, weight, None) if bias is None else _wide(x, weight, bias)
+
+
+def _finished(y: Tensor, bias: Tensor | None, input: Tensor) -> Tensor:
+    """With the bias, in the dtype and as many dimensions as ``input``."""
     if bias is not None:
-        y = ops.add(y, per_channel(bias, d + 2))
-    return y if x is input else reshape(y, y._meta.shape[1:])
+        y = cast(ops.add(y, per_channel(bias, y.dim())), input.dtype)
+    return y if y.dim() == input.dim() else reshape(y, y._meta.shape[1:])
 
 
 @function(grad="ConvolutionBackward0", whole=True)
@@ -284,6 +303,7 @@ def _transposed(
             f"Calculated output size per channel: ({' x '.join(map(str, size))}). Output size is "
             "too small"
         )
+    x, weight, bias = _exact(x, weight, bias)
     y = ops.convolution_input_gradient(
         x,
         weight,
@@ -293,9 +313,7 @@ def _transposed(
         dilation=dilation,
         groups=groups,
     )
-    if bias is not None:
-        y = ops.add(y, per_channel(bias, d + 2))
-    return y if x is input else reshape(y, y._meta.shape[1:])
+    return _finished(y, bias, input)
 
 
 def _conv_transpose(

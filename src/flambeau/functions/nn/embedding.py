@@ -7,6 +7,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.functions.checks import _tensors
 from flambeau.functions.nn._common import known, made, reshape, value_of
+from flambeau.record.absent import is_absent
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -337,6 +338,10 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """
     if tensor._meta.dtype is not dtypes.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if is_absent(tensor) and num_classes != -1:
+        if num_classes < 0:
+            raise RuntimeError("num_classes should be positive")
+        return _one_hot(tensor, num_classes)
     index = value_of(tensor)
     if not index.size:
         if num_classes <= 0:

@@ -192,6 +192,12 @@ def _check_several(shape: tuple[int, ...]) -> None:
         )
 
 
+def _kept(*given: Tensor | None) -> dict[str, Any]:
+    """Of 16 bits throughout, PyTorch keeps mean and scale in 16 bits for the gradient."""
+    kinds = {x.dtype for x in given if x is not None}
+    return {"kept": kinds.pop()} if {k.itemsize for k in kinds} == {2} and len(kinds) == 1 else {}
+
+
 def _by_layer(
     input: Tensor, shape: tuple, weight: Tensor | None, bias: Tensor | None, eps: Number
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,7 +205,8 @@ def _by_layer(
     _need_floats("LayerNormKernelImpl", input)
     _check_kinds(input, weight, bias)
     dims = tuple(range(input.dim() - len(shape), input.dim()))
-    y, mean, variance = ops.standardize(_wide(input), eps, dims=dims)
+    kept = _kept(input, weight, bias)
+    y, mean, variance = ops.standardize(_wide(input), eps, dims=dims, **kept)
     return cast(_affine(y, weight, bias), input.dtype), mean, variance
 
 
@@ -255,6 +262,10 @@ def layer_norm(
     return _layer_norm(input, shape, weight, bias, float(eps))
 
 
+# Elements of a channel from which on its own weight is applied to whole vectors.
+_LONG = 64
+
+
 def _by_group(
     input: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: Number
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -263,14 +274,21 @@ def _by_group(
     _check_kinds(input, weight, bias)
     shape = input._meta.shape
     n, c = shape[:2]
-    rows = reshape(input, (n, groups, c // groups * math.prod(shape[2:])))
-    y, mean, variance = ops.standardize(_wide(rows), eps, dims=(2,))
+    inner = math.prod(shape[2:])
+    # Long channels are told apart: then one nest of the compiler does all of it.
+    apart = inner >= _LONG and not (weight is None and bias is None)
+    parts = (c // groups, inner) if apart else (c // groups * inner,)
+    rows = reshape(input, (n, groups, *parts))
+    kept = _kept(input, weight, bias)
+    dims = tuple(range(2, 2 + len(parts)))
+    y, mean, variance = ops.standardize(_wide(rows), eps, dims=dims, **kept)
+    each = (groups, c // groups, 1) if apart else (c, *(1,) * (len(shape) - 2))
     result = _affine(
-        reshape(y, shape),
-        None if weight is None else per_channel(weight, len(shape)),
-        None if bias is None else per_channel(bias, len(shape)),
+        y if apart else reshape(y, shape),
+        None if weight is None else ops.reshape(weight, shape=each),
+        None if bias is None else ops.reshape(bias, shape=each),
     )
-    return cast(result, input.dtype), mean, variance
+    return cast(reshape(result, shape), input.dtype), mean, variance
 
 
 @function(grad="NativeGroupNormBackward0")

@@ -14,7 +14,12 @@ from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
 
-@function(grad="CtcLossBackward0")
+def _step(given: dict[str, Any]) -> str:
+    last = {"mean": "MeanBackward0", "sum": "SumBackward0"}
+    return last.get(given["reduction"], "CtcLossBackward0")
+
+
+@function(grad=_step)
 def _ctc(
     log_probs: Tensor,
     targets: Tensor,

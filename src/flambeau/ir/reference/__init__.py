@@ -10,6 +10,7 @@ from flambeau.ir.reference.conv import (
 from flambeau.ir.reference.counting import (
     bincount,
     distinct,
+    distinct_consecutive,
     histc,
     unique,
     unique_consecutive,
@@ -69,6 +70,7 @@ __all__ = [
     "cummax",
     "cummin",
     "distinct",
+    "distinct_consecutive",
     "embedding",
     "embedding_gradient",
     "fold",

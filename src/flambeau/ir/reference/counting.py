@@ -25,12 +25,18 @@ def unique(x: np.ndarray, dim: int | None = None) -> Triple:
         slices = np.moveaxis(x, dim, 0)
         rows = widen(slices.reshape(len(slices), prod(slices.shape[1:])))
         order = np.lexsort(rows.T[::-1]) if rows.shape[1] else np.arange(len(rows))
-        new = np.ones(len(rows), bool)
-        new[1:] = (rows[order[1:]] != rows[order[:-1]]).any(1)
+        new = _new(rows[order])
         values = np.moveaxis(slices[order[new]], 0, dim)
         inverse = np.empty(len(rows), np.int64)
         inverse[order] = np.cumsum(new) - 1
         return np.ascontiguousarray(values), inverse, _run_lengths(new)
+    table = _table(x)
+    if table is not None:
+        at, span = table
+        counts = np.bincount(at, minlength=span)
+        seen = np.flatnonzero(counts)
+        order = np.cumsum(counts > 0) - 1
+        return _moved_back(seen, x), order[at].reshape(x.shape), counts[seen]
     values, inverse, counts = np.unique(
         widen(x).reshape(-1), return_inverse=True, return_counts=True, equal_nan=False
     )
@@ -48,11 +54,61 @@ def distinct(x: np.ndarray) -> np.ndarray:
     array([1, 3])
     """
     if x.dtype.kind not in "iub":
-        return unique(x)[0]
-    flat = np.sort(x, axis=None)
-    new = np.ones(len(flat), bool)
-    np.not_equal(flat[1:], flat[:-1], out=new[1:])
-    return flat[new]
+        flat = widen(x).reshape(-1)
+        values = distinct_consecutive(np.sort(flat))
+        zero = np.flatnonzero(values == 0)
+        if zero.size:
+            # There are two, and sorting keeps no order of theirs.
+            values[zero] = flat[np.argmax(flat == 0)]
+        return values.astype(x.dtype, copy=False)
+    table = _table(x)
+    if table is None:
+        return distinct_consecutive(np.sort(x, axis=None))
+    at, span = table
+    seen = np.zeros(span, bool)
+    seen[at] = True
+    return _moved_back(np.flatnonzero(seen), x)
+
+
+def _table(x: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """Integers as distances from the least, and how many such there can be.
+
+    None where a table of all of them is no faster than sorting.
+    """
+    if x.dtype.kind not in "iub" or not x.size:
+        return None
+    low, high = int(x.min()), int(x.max())
+    span = high - low + 1
+    if span > 2 * x.size + 256:
+        return None
+    # Of fewer bits, the distance may be none of the type.
+    wide = x.reshape(-1) if x.dtype.itemsize == 8 else x.reshape(-1).astype(np.int64)
+    return (wide - wide.dtype.type(low)).astype(np.int64, copy=False), span
+
+
+def _moved_back(places: np.ndarray, x: np.ndarray) -> np.ndarray:
+    low = x.min().astype(np.int64) if x.dtype.itemsize < 8 else x.min()
+    return (places.astype(low.dtype) + low).astype(x.dtype)
+
+
+def distinct_consecutive(x: np.ndarray) -> np.ndarray:
+    """The elements, flattened, without those equal to the one before.
+
+    >>> distinct_consecutive(np.array([1, 1, 2, 1]))
+    array([1, 2, 1])
+    """
+    flat = x.reshape(-1)
+    return flat[np.flatnonzero(_new(flat))]
+
+
+def _new(rows: np.ndarray) -> np.ndarray:
+    """Whether elements (or rows) differ from the one before."""
+    new = np.ones(len(rows), bool)
+    if rows.ndim == 1:
+        np.not_equal(rows[1:], rows[:-1], out=new[1:])
+    else:
+        new[1:] = (rows[1:] != rows[:-1]).any(1)
+    return new
 
 
 def unique_consecutive(x: np.ndarray, dim: int | None = None) -> Triple:
@@ -62,9 +118,7 @@ def unique_consecutive(x: np.ndarray, dim: int | None = None) -> Triple:
     (array([1, 2, 1]), array([0, 0, 1, 2]), array([2, 1, 1]))
     """
     slices = x.reshape(-1) if dim is None else np.moveaxis(x, dim, 0)
-    rows = slices.reshape(len(slices), prod(slices.shape[1:]))
-    new = np.ones(len(rows), bool)
-    new[1:] = (rows[1:] != rows[:-1]).any(1)
+    new = _new(slices if dim is None else slices.reshape(len(slices), prod(slices.shape[1:])))
     inverse = np.cumsum(new) - 1
     values = slices[new]
     if dim is None:

@@ -22,14 +22,14 @@ _FEW = 512
 # ``std::sort`` makes insertions, which keep equals in order, up to this length.
 _INSERTED = 16
 # From this length on PyTorch sorts one row of integers by digits, which keeps equals in order.
-_BY_DIGITS = 32768
+BY_DIGITS = 32768
 
 
 @cache
 def _native() -> Callable[..., int]:
-    from flambeau.run.compiler import loops  # upward: loops that Python is too slow for
+    from flambeau.run.compiler import loops, sorting_steps  # upward: Python is too slow for loops
 
-    return loops.native(introsort, "order_rows", 2, 4)
+    return loops.native(introsort, "order_rows", 2, 4, sorting_steps.quicker(64))
 
 
 def arranged(ranks: np.ndarray, task: int, count: int = 0) -> np.ndarray:
@@ -85,7 +85,7 @@ def order(rows: np.ndarray, descending: bool, one_dim: bool = False) -> np.ndarr
     """``torch.argsort`` of each row, where it is not asked to be stable."""
     found = stable_order(rows, descending)
     size = rows.shape[-1]
-    by_digits = one_dim and not descending and rows.dtype.kind in "iu" and size >= _BY_DIGITS
+    by_digits = one_dim and not descending and rows.dtype.kind in "iu" and size >= BY_DIGITS
     if size <= _INSERTED or by_digits:
         return found
     ties = _repeated(rows, found).any(-1)

@@ -101,23 +101,32 @@ def median_of(k: Row, a: int, b: int, c: int) -> int:
     return b
 
 
-def cut(k: Row, p: Row, first: int, last: int) -> int:
-    """Splits around the median of three; where the second part begins."""
-    middle = first + (last - first) // 2
-    swap(k, p, first, median_of(k, first + 1, middle, last - 1))
-    a = first + 1
-    b = last
+def split(k: Row, p: Row, a: int, b: int, key: int) -> int:
+    """Swaps what is not less with what is not greater; twice where the second part begins.
+
+    It is one more where the two scans met at one element. They need something to stop at: a key
+    that is not less from ``a`` on, ``b`` included, and one that is not greater before ``b``.
+    """
     while True:
-        while k[a] < k[first]:
+        while k[a] < key:
             a = a + 1
         b = b - 1
-        while k[first] < k[b]:
+        while key < k[b]:
             b = b - 1
         if a >= b:
             break
         swap(k, p, a, b)
         a = a + 1
-    return a
+    if a == b:
+        return 2 * a + 1
+    return 2 * a
+
+
+def cut(k: Row, p: Row, first: int, last: int) -> int:
+    """Splits around the median of three."""
+    middle = first + (last - first) // 2
+    swap(k, p, first, median_of(k, first + 1, middle, last - 1))
+    return split(k, p, first + 1, last, k[first]) // 2
 
 
 def insert(k: Row, p: Row, lowest: int, at: int) -> int:
@@ -158,13 +167,26 @@ def split_all(k: Row, p: Row, first: int, last: int, left: int) -> int:
         at = cut(k, p, first, last)
         split_all(k, p, at, last, left)
         last = at
-    return 0
+    # The library does this once for all, in the end; nothing passes from part to part then.
+    return insertion_sort(k, p, first, last)
 
 
 def sort(k: Row, p: Row, first: int, last: int) -> int:
     """``std::sort``."""
-    split_all(k, p, first, last, depth(last - first))
-    return insertion_sort(k, p, first, last)
+    return split_all(k, p, first, last, depth(last - first))
+
+
+def stable_sort(k: Row, p: Row, first: int, last: int) -> int:
+    """Sorted, equals by their places."""
+    sort(k, p, first, last)
+    while first < last:
+        end = first + 1
+        while end < last and k[end] == k[first]:
+            end = end + 1
+        if end > first + 1:
+            sort(p, k, first, end)
+        first = end
+    return 0
 
 
 def nth_element(k: Row, p: Row, first: int, nth: int, last: int) -> int:
@@ -208,18 +230,10 @@ def select(k: Row, p: Row, first: int, size: int, nth: int) -> int:
             swap(k, p, low, high)
         if k[low + 1] > k[low]:
             swap(k, p, low + 1, low)
-        i = low + 1
-        j = high
-        while True:
-            i = i + 1
-            while k[i] < k[low]:
-                i = i + 1
-            j = j - 1
-            while k[j] > k[low]:
-                j = j - 1
-            if j < i:
-                break
-            swap(k, p, i, j)
+        # Scans that meet at an element go past it.
+        met = split(k, p, low + 2, high, k[low])
+        j = met // 2 - 1
+        i = j + 1 + met % 2
         swap(k, p, low, j)
         if j <= nth:
             low = i
@@ -228,6 +242,42 @@ def select(k: Row, p: Row, first: int, size: int, nth: int) -> int:
     if high == low + 1 and k[low] > k[high]:
         swap(k, p, low, high)
     return 0
+
+
+def select_stable(k: Row, p: Row, first: int, size: int, nth: int) -> int:
+    """The place of the n-th least (from 0), equals in the order of their places."""
+    select(k, p, first, size, nth)
+    key = k[first + nth]
+    less = 0
+    same = first
+    at = first
+    while at < first + size:
+        if k[at] < key:
+            less = less + 1
+        if k[at] == key:
+            swap(k, p, same, at)
+            same = same + 1
+        at = at + 1
+    if same > first + 1:
+        select(p, k, first, same - first, nth - less)
+    return p[first + nth - less]
+
+
+def longest_run(k: Row, p: Row, first: int, last: int) -> int:
+    """The place of the last of the longest run of equals in order, of several the first."""
+    best = 0
+    found = p[first]
+    length = 0
+    at = first + 1
+    while at < last:
+        length = length + 1
+        if k[at] != k[at - 1]:
+            length = 0
+        if length > best:
+            best = length
+            found = p[at]
+        at = at + 1
+    return found
 
 
 def order_rows(k: Row, p: Row, rows: int, size: int, task: int, count: int) -> int:

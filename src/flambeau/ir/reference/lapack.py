@@ -1,68 +1,40 @@
 """LAPACK routines that NumPy is linked with but does not offer, called on stacks of matrices.
 
-The library is found through NumPy's own extension module, so it is the one NumPy uses; where its
-symbols are not to be found (NumPy built in another way), ``routine`` gives None, and callers do
-with what NumPy offers. LAPACK goes through columns first: arrays here are transposed.
+Where the symbols are not to be found (NumPy built in another way) ``available`` says so, and
+callers do with what NumPy offers. LAPACK goes through columns first: arrays that say so are
+transposed.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from flambeau.ir.reference.batches import share, stack
+from flambeau.ir.reference.blas import routine
 
 __all__ = [
     "available",
     "cholesky",
     "eigh",
     "integers",
+    "inverse",
     "lu",
+    "order",
     "orthogonal",
     "reflections",
-    "routine",
     "solution",
+    "triangular",
 ]
 
 # Columns or rows that the routines take at a time, at most.
 _BLOCK = 64
 
 _LETTERS = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
-# How builds of LAPACK spell a routine, and their integers.
-_SPELLINGS = (
-    ("scipy_{}_64_", ctypes.c_int64),
-    ("{}_64_", ctypes.c_int64),
-    ("scipy_{}_", ctypes.c_int32),
-    ("{}_", ctypes.c_int32),
-)
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    from numpy.linalg import _umath_linalg
-
-    try:
-        return ctypes.CDLL(_umath_linalg.__file__)
-    except OSError:
-        return None
-
-
-@cache
-def routine(name: str) -> tuple[Callable[..., Any], type] | None:
-    """A routine of LAPACK's and the type of its integers; None where it is not to be found."""
-    library = _library()
-    for spelling, integer in _SPELLINGS:
-        found = getattr(library, spelling.format(name), None)
-        if found is not None:
-            found.restype = None
-            return found, integer
-    return None
 
 
 @cache
@@ -70,24 +42,25 @@ def available(dtype: np.dtype) -> bool:
     """Whether the functions of this file work on this dtype."""
     letter = _LETTERS.get(dtype.name)
     return letter is not None and all(
-        routine(letter + name) is not None for name in ("getrf", "getrs", "potrf", "geqrf")
+        routine(letter + name) is not None
+        for name in ("getrf", "getri", "getrs", "potrf", "geqrf", "trsm", "laswp")
     )
 
 
 @dataclass(frozen=True)
 class _Room:
-    """Memory that a routine works in."""
+    """Memory that all calls are given: a routine works in it, or reads a number."""
 
     memory: np.ndarray
 
 
-def _each(name: str, x: np.ndarray, count: int, *given: Any) -> None:
+def _each(name: str, dtype: np.dtype, count: int, *given: Any) -> None:
     """Calls a routine for each matrix of a stack.
 
-    An argument is a whole number, a letter, an array of which each call gets its part, or room
-    that they share.
+    An argument is a whole number, a letter, an array of which each call gets its part (along the
+    first axis), or room that they share.
     """
-    found = routine(_LETTERS[x.dtype.name] + name)
+    found = routine(_LETTERS[dtype.name] + name)
     if found is None:
         raise RuntimeError(f"NumPy's LAPACK has no {name}")
     function, integer = found
@@ -96,7 +69,7 @@ def _each(name: str, x: np.ndarray, count: int, *given: Any) -> None:
     for value in given:
         if isinstance(value, np.ndarray):
             pointer = ctypes.c_void_p(value.ctypes.data)
-            moving.append((pointer, value.nbytes // count))
+            moving.append((pointer, value.strides[0]))
             arguments.append(pointer)
         elif isinstance(value, _Room):
             arguments.append(ctypes.c_void_p(value.memory.ctypes.data))
@@ -116,9 +89,13 @@ def integers(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.zeros(shape, np.int32 if found is None or found[1] is ctypes.c_int32 else np.int64)
 
 
+def _turned(x: np.ndarray) -> np.ndarray:
+    return np.swapaxes(x, -1, -2)
+
+
 def _transposed(x: np.ndarray) -> np.ndarray:
     """A copy with rows and columns exchanged: LAPACK reads it as ``x``."""
-    return np.array(np.swapaxes(x, -1, -2), order="C")
+    return np.array(_turned(x), order="C")
 
 
 def cholesky(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,81 +105,206 @@ def cholesky(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     array([[2., 0.],
            [1., 1.]])
     """
-    n, lead = x.shape[-1], x.shape[:-2]
-    # What lies below by rows is above by columns, and its conjugate's factor the transposed one.
-    out, info = np.tril(x), integers(lead, x.dtype)
+    n, given = x.shape[-1], stack(x)
+    out, info = np.empty(given.shape, x.dtype), integers((len(given),), x.dtype)
+    lower = np.tri(n, dtype=bool)
+
+    def part(begin: int, end: int) -> None:
+        # What lies below by rows is above by columns, and its conjugate's factor the transposed
+        # one.
+        out[begin:end] = np.where(lower, given[begin:end], x.dtype.type(0))
+        _each("potrf", x.dtype, end - begin, b"U", n, out[begin:end], n, info[begin:end])
+
     if out.size:
-        _each("potrf", x, math.prod(lead), b"U", n, out, n, info)
-    return out, info
+        share(len(given), part, n**3 / 3)
+    return out.reshape(x.shape), info.reshape(x.shape[:-2])
 
 
-def lu(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """L and U in one matrix, columns first (transposed), row swaps from 1, first zero pivot or 0.
+def lu(x: np.ndarray, *, rows: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """L and U in one matrix, row swaps from 1, first zero pivot or 0.
 
-    >>> lu(np.array([[1.0, 2.0], [3.0, 4.0]]))[0].T.round(4)
+    The matrix is columns first (transposed), unless ``rows``.
+
+    >>> lu(np.array([[1.0, 2.0], [3.0, 4.0]]), rows=True)[0].round(4)
     array([[3.    , 4.    ],
            [0.3333, 0.6667]])
     """
     n, m = x.shape[-2:]
-    lead, k = x.shape[:-2], min(x.shape[-2:])
-    out = _transposed(x)
-    pivots, info = integers((*lead, k), x.dtype), integers(lead, x.dtype)
+    lead, k, given = x.shape[:-2], min(x.shape[-2:]), stack(x)
+    count = len(given)
+    out = np.empty((count, n, m) if rows else (count, m, n), x.dtype)
+    pivots, info = integers((count, k), x.dtype), integers((count,), x.dtype)
+
+    def part(begin: int, end: int) -> None:
+        if rows:
+            whole = _transposed(given[begin:end])
+        else:
+            whole = out[begin:end]
+            whole[...] = _turned(given[begin:end])
+        numbers = pivots[begin:end], info[begin:end]
+        _each("getrf", x.dtype, end - begin, n, m, whole, n, *numbers)
+        if rows:
+            out[begin:end] = _turned(whole)
+
     if out.size:
-        _each("getrf", x, math.prod(lead), n, m, out, n, pivots, info)
-    return out, pivots, info
+        share(count, part, k * k * (max(n, m) - k / 3))
+    return out.reshape(*lead, *out.shape[1:]), pivots.reshape(*lead, k), info.reshape(lead)
+
+
+def order(pivots: np.ndarray, n: int) -> np.ndarray:
+    """The order of ``n`` rows that the swaps make that ``lu`` gave: nobody else's are safe.
+
+    >>> order(lu(np.array([[1.0, 2.0], [3.0, 4.0]]))[1], 2)
+    array([1, 0])
+    """
+    k, double = pivots.shape[-1], np.dtype(np.float64)
+    count = pivots.size // k if k else 0
+    rows = np.tile(np.arange(n, dtype=double), (*pivots.shape[:-1], 1))
+    if count:
+        flat = rows.reshape(count, n), n, 1, k, pivots.reshape(count, k), 1
+        _each("laswp", double, count, 1, *flat)
+    return rows.astype(np.int64)
+
+
+def inverse(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Inverses of square matrices (nothing in particular where there is none), the diagonals of
+    the U that they come from, row swaps from 1, first zero pivot or 0.
+
+    >>> inverse(np.array([[1.0, 2.0], [3.0, 4.0]]))[0].round(4)
+    array([[-2. ,  1. ],
+           [ 1.5, -0.5]])
+    """
+    n, lead, given = x.shape[-1], x.shape[:-2], stack(x)
+    count = len(given)
+    out, diagonals = np.empty(given.shape, x.dtype), np.empty((count, n), x.dtype)
+    pivots, info = integers((count, n), x.dtype), integers((count,), x.dtype)
+
+    def part(begin: int, end: int) -> None:
+        whole, swaps = _transposed(given[begin:end]), pivots[begin:end]
+        _each("getrf", x.dtype, end - begin, n, n, whole, n, swaps, info[begin:end])
+        diagonals[begin:end] = np.diagonal(whole, axis1=-2, axis2=-1)
+        again, size = integers((end - begin,), x.dtype), _BLOCK * n
+        room = _Room(np.empty(size, x.dtype))
+        _each("getri", x.dtype, end - begin, n, whole, n, swaps, room, size, again)
+        out[begin:end] = _turned(whole)
+
+    if out.size:
+        share(count, part, 2 * n**3)
+    numbers = diagonals.reshape(*lead, n), pivots.reshape(*lead, n), info.reshape(lead)
+    return out.reshape(x.shape), *numbers
 
 
 def solution(factors: np.ndarray, pivots: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """X with A X = b from what ``lu`` gave of A."""
-    n, k = b.shape[-2:]
-    out, info = _transposed(b), integers(b.shape[:-2], b.dtype)
+    """X with A X = b from what ``lu`` gave of A, columns first; leading dimensions broadcast."""
+    (n, k), lead = b.shape[-2:], b.shape[:-2]
+    given = stack(b)
+    # Each matrix and its swaps, in memory side by side.
+    lu = stack(np.broadcast_to(factors, (*lead, n, n)))
+    swaps = np.broadcast_to(pivots, (*lead, n)).reshape(len(given), n)
+    out = np.empty(given.shape, b.dtype)
+
+    def part(begin: int, end: int) -> None:
+        whole, info = _transposed(given[begin:end]), integers((end - begin,), b.dtype)
+        these = lu[begin:end], n, swaps[begin:end]
+        _each("getrs", b.dtype, end - begin, b"N", n, k, *these, whole, n, info)
+        out[begin:end] = _turned(whole)
+
     if out.size:
-        count = math.prod(b.shape[:-2])
-        _each("getrs", b, count, b"N", n, k, factors, n, pivots, out, n, info)
-    return _transposed(out)
+        share(len(given), part, 2 * n * n * k)
+    return out.reshape(b.shape)
+
+
+def triangular(
+    a: np.ndarray, b: np.ndarray, *, upper: bool, unit: bool = False, adjoint: bool = False
+) -> np.ndarray:
+    """X with a X = b, or a^H X = b, of which one triangle of ``a`` is read.
+
+    Leading dimensions of ``a`` broadcast to those of ``b``.
+
+    >>> a, b = np.array([[2.0, 9.0], [2.0, 1.0]]), np.array([[2.0], [3.0]])
+    >>> triangular(a, b, upper=False)
+    array([[1.],
+           [1.]])
+    """
+    (n, k), given = b.shape[-2:], stack(b)
+    factors = stack(np.broadcast_to(np.ascontiguousarray(a), (*b.shape[:-2], n, n)))
+    out = np.empty(given.shape, b.dtype)
+    one = _Room(np.ones(1, b.dtype))
+    # By columns memory holds all transposed: X^T a^T = b^T.
+    side = b"R", b"L" if upper else b"U", b"C" if adjoint else b"N", b"U" if unit else b"N"
+
+    def part(begin: int, end: int) -> None:
+        out[begin:end] = given[begin:end]
+        these = factors[begin:end], n, out[begin:end], k
+        _each("trsm", b.dtype, end - begin, *side, k, n, one, *these)
+
+    if out.size:
+        share(len(given), part, n * n * k)
+    return out.reshape(b.shape)
 
 
 def reflections(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Householder vectors below R, columns first, and their scales."""
     n, m = x.shape[-2:]
-    lead = x.shape[:-2]
-    out, tau = _transposed(x), np.zeros((*lead, min(n, m)), x.dtype)
-    if out.size:
-        info, size = integers(lead, x.dtype), _BLOCK * m
+    lead, given = x.shape[:-2], stack(x)
+    out, tau = np.empty((len(given), m, n), x.dtype), np.zeros((len(given), min(n, m)), x.dtype)
+
+    def part(begin: int, end: int) -> None:
+        out[begin:end] = _turned(given[begin:end])
+        info, size = integers((end - begin,), x.dtype), _BLOCK * m
         room = _Room(np.empty(size, x.dtype))
-        _each("geqrf", x, math.prod(lead), n, m, out, n, tau, room, size, info)
-    return out, tau
+        these = out[begin:end], n, tau[begin:end]
+        _each("geqrf", x.dtype, end - begin, n, m, *these, room, size, info)
+
+    if out.size:
+        share(len(given), part, 2 * n * m * min(n, m), panels=True)
+    return out.reshape(*lead, m, n), tau.reshape(*lead, min(n, m))
 
 
 def orthogonal(vectors: np.ndarray, tau: np.ndarray, columns: int) -> np.ndarray:
-    """The first columns of Q, columns first, from what ``reflections`` gave."""
+    """The first columns of Q from what ``reflections`` gave."""
     n, k = vectors.shape[-1], tau.shape[-1]
-    lead = vectors.shape[:-2]
-    out = np.zeros((*lead, columns, n), vectors.dtype)
-    out[..., :k, :] = vectors[..., :k, :]
-    if out.size:
-        info, size = integers(lead, vectors.dtype), _BLOCK * columns
+    lead, given = vectors.shape[:-2], stack(vectors)
+    scales = tau.reshape(len(given), k)
+    out = np.empty((len(given), n, columns), vectors.dtype)
+    name = "ungqr" if vectors.dtype.kind == "c" else "orgqr"
+
+    def part(begin: int, end: int) -> None:
+        whole = np.zeros((end - begin, columns, n), vectors.dtype)
+        whole[:, :k, :] = given[begin:end, :k, :]
+        info, size = integers((end - begin,), vectors.dtype), _BLOCK * columns
         room = _Room(np.empty(size, vectors.dtype))
-        name = "ungqr" if vectors.dtype.kind == "c" else "orgqr"
-        _each(name, vectors, math.prod(lead), n, columns, k, out, n, tau, room, size, info)
-    return out
+        these = whole, n, scales[begin:end]
+        _each(name, vectors.dtype, end - begin, n, columns, k, *these, room, size, info)
+        out[begin:end] = _turned(whole)
+
+    if out.size:
+        share(len(given), part, 2 * n * columns * k, panels=True)
+    return out.reshape(*lead, n, columns)
 
 
 def eigh(x: np.ndarray, upper: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ascending eigenvalues of Hermitian matrices, eigenvectors as rows, nonzero where it fails."""
-    n, lead = x.shape[-1], x.shape[:-2]
-    out, values = _transposed(x), np.zeros((*lead, n), x.real.dtype)
-    info = integers(lead, x.dtype)
-    if not out.size:
-        return values, out, info
-    whole = integers((3 + 5 * n,), x.dtype)
+    """Ascending eigenvalues of Hermitian matrices, eigenvectors, nonzero where it fails."""
+    n, lead, given = x.shape[-1], x.shape[:-2], stack(x)
+    count, whole = len(given), x.dtype.kind == "c"
+    out, values = np.empty(given.shape, x.dtype), np.zeros((count, n), x.real.dtype)
+    info = integers((count,), x.dtype)
     more = 1 + 5 * n + 2 * n * n
-    size = n * (n + 2 + _BLOCK) if x.dtype.kind == "c" else more + (1 + _BLOCK) * n
-    rooms: list[Any] = [_Room(np.empty(size, x.dtype)), size]
-    if x.dtype.kind == "c":
-        rooms += [_Room(np.empty(more, x.real.dtype)), more]
-    rooms += [_Room(whole), len(whole)]
-    name = "heevd" if x.dtype.kind == "c" else "syevd"
+    size = n * (n + 2 + _BLOCK) if whole else more + (1 + _BLOCK) * n
+    name = "heevd" if whole else "syevd"
     side = b"U" if upper else b"L"
-    _each(name, x, math.prod(lead), b"V", side, n, out, n, values, *rooms, info)
-    return values, out, info
+
+    def part(begin: int, end: int) -> None:
+        vectors = _transposed(given[begin:end])
+        numbers = integers((3 + 5 * n,), x.dtype)
+        rooms: list[Any] = [_Room(np.empty(size, x.dtype)), size]
+        if whole:
+            rooms += [_Room(np.empty(more, x.real.dtype)), more]
+        rooms += [_Room(numbers), len(numbers)]
+        these = vectors, n, values[begin:end], *rooms, info[begin:end]
+        _each(name, x.dtype, end - begin, b"V", side, n, *these)
+        out[begin:end] = _turned(vectors)
+
+    if out.size:
+        share(count, part, 9 * n**3)
+    return values.reshape(*lead, n), out.reshape(x.shape), info.reshape(lead)

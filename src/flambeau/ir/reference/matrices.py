@@ -1,13 +1,14 @@
-"""Linear algebra on stacks of matrices: LAPACK through NumPy, the rest written out."""
+"""Factors, inverses, solutions of stacks of matrices: by LAPACK, else written out."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flambeau.ir.reference import lapack
+from flambeau.ir.reference.batches import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,19 +81,14 @@ def _singular_at(a: np.ndarray) -> int:
     return int(lu(a)[3])
 
 
-def _identity(like: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(np.eye(like.shape[-1], dtype=like.dtype), like.shape)
-
-
 def inv(x: np.ndarray) -> Pair:
     """The inverse, and the first zero pivot (from 1) of those that have none, else 0."""
     info = _no_info(x)
     if not x.size:
         return x.copy(), info
     if lapack.available(x.dtype):
-        factors, pivots, first = lapack.lu(x)
+        found, *_, first = lapack.inverse(x)
         info[...] = first
-        found = lapack.solution(factors, pivots, _identity(x))
         found[info != 0] = np.inf
         return found, info
     try:
@@ -117,9 +113,7 @@ def solve(a: np.ndarray, b: np.ndarray) -> Pair:
     if lapack.available(b.dtype) and a.dtype == b.dtype:
         factors, pivots, first = lapack.lu(a)
         info[...] = first
-        wide = np.ascontiguousarray(np.broadcast_to(factors, (*lead, *a.shape[-2:])))
-        swaps = np.ascontiguousarray(np.broadcast_to(pivots, (*lead, a.shape[-1])))
-        out = lapack.solution(wide, swaps, b)
+        out = lapack.solution(factors, pivots, b)
         out[np.broadcast_to(info, lead) != 0] = np.inf
         return out, info
     try:
@@ -146,7 +140,10 @@ def solve_triangular(
     Zeros on the diagonal give infinities, as they do in BLAS.
     """
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    out = np.array(np.broadcast_to(b, (*lead, *b.shape[-2:])), order="C")
+    b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
+    if lapack.available(b.dtype) and a.dtype == b.dtype:
+        return lapack.triangular(a, b, upper=upper, unit=unit)
+    out = np.array(b, order="C")
     if out.size:
         (_back if upper else _forward)(a, out, unit)
     return out
@@ -154,6 +151,12 @@ def solve_triangular(
 
 def cholesky_solve(b: np.ndarray, low: np.ndarray, *, upper: bool) -> np.ndarray:
     """X with ``L L^H X = b``, or ``U^H U X = b``."""
+    if lapack.available(b.dtype) and low.dtype == b.dtype:
+        lead = np.broadcast_shapes(low.shape[:-2], b.shape[:-2])
+        b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
+        for adjoint in (upper, not upper):
+            b = lapack.triangular(low, b, upper=upper, adjoint=adjoint)
+        return b
     if upper:
         low = _h(low)
     return solve_triangular(_h(low), solve_triangular(low, b, upper=False), upper=True)
@@ -191,14 +194,14 @@ def det(x: np.ndarray) -> np.ndarray:
     """Determinants."""
     if x.size and lapack.available(x.dtype):
         # Of the transposed one, which is no copy turned over.
-        return _det_of_factors(*lapack.lu(np.swapaxes(x, -1, -2))[:2])
+        factors, pivots, _ = lapack.lu(np.swapaxes(x, -1, -2))
+        return _det_of_factors(np.diagonal(factors, axis1=-2, axis2=-1), pivots)
     return np.asarray(np.linalg.det(x)).astype(x.dtype)
 
 
-def _det_of_factors(factors: np.ndarray, pivots: np.ndarray) -> np.ndarray:
+def _det_of_factors(diagonal: np.ndarray, pivots: np.ndarray) -> np.ndarray:
     """The product of U's diagonal, its sign changed by each swap."""
-    sign = _parity(pivots).astype(factors.dtype)
-    return np.asarray(np.diagonal(factors, axis1=-2, axis2=-1).prod(-1) * sign)
+    return np.asarray(diagonal.prod(-1) * _parity(pivots).astype(diagonal.dtype))
 
 
 def _parity(pivots: np.ndarray) -> np.ndarray:
@@ -209,11 +212,9 @@ def _parity(pivots: np.ndarray) -> np.ndarray:
 def _det_and_inverse(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Determinants, and inverses of those that have one: what others get is not finite."""
     if lapack.available(x.dtype):
-        factors, pivots, first = lapack.lu(x)
-        size = _det_of_factors(factors, pivots)
-        inverse = lapack.solution(factors, pivots, _identity(x))
+        inverse, diagonal, pivots, first = lapack.inverse(x)
         inverse[first != 0] = np.nan
-        return size, inverse
+        return _det_of_factors(diagonal, pivots), inverse
     return np.asarray(np.linalg.det(x)), inv(x)[0]
 
 
@@ -226,8 +227,10 @@ def cofactor(x: np.ndarray) -> np.ndarray:
     """
     if not x.size:
         return x.copy()
-    if x.ndim == 2:
-        return cofactor(x[None])[0]
+    return together(lambda part: (_cofactor(part),), x, 2 * x.shape[-1] ** 3)[0]
+
+
+def _cofactor(x: np.ndarray) -> np.ndarray:
     # Those that are far from singular: the determinant times the inverse, transposed.
     with np.errstate(all="ignore"):
         size, inverse = _det_and_inverse(x)
@@ -236,7 +239,7 @@ def cofactor(x: np.ndarray) -> np.ndarray:
     singular = ~(condition < _WELL_CONDITIONED) | (size == 0)
     if singular.any():
         found[singular] = _singular_cofactor(x[singular])
-    return np.ascontiguousarray(found, x.dtype)
+    return found.astype(x.dtype, order="C", copy=False)
 
 
 # The condition up to which an inverse is as good as the singular values' way.
@@ -285,9 +288,8 @@ def lu(x: np.ndarray, *, pivot: bool = True) -> tuple[np.ndarray, ...]:
     n, m = x.shape[-2:]
     k = min(n, m)
     if pivot and x.size and lapack.available(x.dtype):
-        factors, swaps, first = lapack.lu(x)
-        whole = np.ascontiguousarray(np.swapaxes(factors, -1, -2))
-        return whole, swaps.astype(np.int32), pivots_to_order(swaps, n=n), first.astype(np.int32)
+        factors, swaps, first = lapack.lu(x, rows=True)
+        return factors, swaps.astype(np.int32), lapack.order(swaps, n), first.astype(np.int32)
     out = np.array(x, order="C")
     pivots = np.empty((*x.shape[:-2], k), np.int32)
     order = np.empty((*x.shape[:-2], n), np.int64)
@@ -501,9 +503,8 @@ def qr(x: np.ndarray, *, mode: str) -> Pair:
         n, m = x.shape[-2:]
         vectors, tau = lapack.reflections(x)
         k = n if mode == "complete" else min(n, m)
-        q = np.swapaxes(lapack.orthogonal(vectors, tau, k), -1, -2)
         r = np.triu(np.swapaxes(vectors, -1, -2)[..., :k, :])
-        return np.ascontiguousarray(q), r
+        return lapack.orthogonal(vectors, tau, k), r
     q, r = np.linalg.qr(x, mode=mode)
     return q.astype(x.dtype, copy=False), r.astype(x.dtype, copy=False)
 
@@ -514,69 +515,3 @@ def geqrf(x: np.ndarray) -> Pair:
         return x.copy(), np.zeros((*x.shape[:-2], min(x.shape[-2:])), x.dtype)
     a, tau = np.linalg.qr(x, mode="raw")
     return np.ascontiguousarray(np.swapaxes(a, -1, -2)), np.asarray(tau)
-
-
-def eigh(x: np.ndarray, *, upper: bool = False) -> Pair:
-    """Ascending eigenvalues and eigenvectors of Hermitian matrices."""
-    if x.size and lapack.available(x.dtype):
-        values, vectors, info = lapack.eigh(x, upper)
-        # Of those that fail NumPy says it, below.
-        if not info.any():
-            return values, np.ascontiguousarray(np.swapaxes(vectors, -1, -2))
-    w, v = np.linalg.eigh(x, "U" if upper else "L")
-    return np.asarray(w), np.asarray(v)
-
-
-def eigvalsh(x: np.ndarray, *, upper: bool = False) -> np.ndarray:
-    """Ascending eigenvalues of Hermitian matrices, without the eigenvectors."""
-    return np.asarray(np.linalg.eigvalsh(x, "U" if upper else "L"))
-
-
-def eig(x: np.ndarray) -> Pair:
-    """Eigenvalues and eigenvectors, complex."""
-    kind = np.result_type(x.dtype, np.complex64)
-    if not x.size:
-        return np.zeros(x.shape[:-1], kind), np.zeros(x.shape, kind)
-    if not np.isfinite(x).all():
-        raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
-    w, v = np.linalg.eig(x)
-    return np.asarray(w).astype(kind), np.asarray(v).astype(kind)
-
-
-def svd(x: np.ndarray, *, full_matrices: bool) -> tuple[np.ndarray, ...]:
-    """U, descending singular values, and V^H."""
-    if not x.size:
-        n, m = x.shape[-2:]
-        k, lead = min(n, m), x.shape[:-2]
-        rows, columns = (n, m) if full_matrices else (k, k)
-        return (
-            np.broadcast_to(np.eye(n, rows, dtype=x.dtype), (*lead, n, rows)).copy(),
-            np.zeros((*lead, k), x.real.dtype),
-            np.broadcast_to(np.eye(columns, m, dtype=x.dtype), (*lead, columns, m)).copy(),
-        )
-    u, s, vh = np.linalg.svd(x, full_matrices=full_matrices)
-    return u, s, vh
-
-
-def svdvals(x: np.ndarray) -> np.ndarray:
-    """Descending singular values, without the vectors."""
-    if not x.size:
-        return np.zeros((*x.shape[:-2], min(x.shape[-2:])), x.real.dtype)
-    return np.asarray(np.linalg.svd(x, compute_uv=False))
-
-
-def pinv(x: np.ndarray, atol: Any, rtol: Any, *, hermitian: bool) -> np.ndarray:
-    """Moore-Penrose inverses; singular values up to max(atol, rtol * largest) count as zero."""
-    n, m = x.shape[-2:]
-    if not x.size:
-        return np.zeros((*x.shape[:-2], m, n), x.dtype)
-    if hermitian:
-        w, v = np.linalg.eigh(x, "L")
-        u, s, vh = v, w, _h(v)
-    else:
-        u, s, vh = np.linalg.svd(x, full_matrices=False)
-    size = np.abs(s)
-    atol, rtol = np.asarray(atol)[..., None], np.asarray(rtol)[..., None]
-    limit = np.maximum(atol, rtol * size.max(-1, keepdims=True))
-    inverse = np.where(size > limit, 1 / np.where(s == 0, 1, s), 0).astype(s.dtype)
-    return (_h(vh) * inverse[..., None, :]) @ _h(u)

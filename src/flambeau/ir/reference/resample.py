@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Scales: TypeAlias = Sequence[float | None] | None
 
-__all__ = ["cubic_weights", "interpolate", "interpolate_gradient"]
+__all__ = ["Taps", "cubic_weights", "interpolate", "interpolate_gradient", "taps", "taps_back"]
 
 # The slope at the ends of the cubic [Keys 1981]: PyTorch's, and its antialiased (Pillow's) one.
 _CUBIC, _CUBIC_ANTIALIASED = -0.75, -0.5
@@ -51,13 +51,13 @@ def interpolate(
     whole = dtype == np.uint8
     kind = np.dtype(np.float64) if whole else dtype
     maps = _maps(x.shape[x.ndim - d :], output_size, mode, align_corners, scales, antialias, kind)
-    if whole and any(taps.weight is not None for taps in maps):
-        for axis, taps in reversed(list(enumerate(maps, x.ndim - d))):
-            x = taps.fixed_point(x, axis)
+    if whole and any(m.weight is not None for m in maps):
+        for axis, one in reversed(list(enumerate(maps, x.ndim - d))):
+            x = one.fixed_point(x, axis)
         return x
     out = widen(x)
-    for axis, taps in enumerate(maps, x.ndim - d):
-        out = taps(out, axis)
+    for axis, one in enumerate(maps, x.ndim - d):
+        out = one(out, axis)
     return owned(out.astype(dtype, copy=False), x)
 
 
@@ -80,23 +80,62 @@ def interpolate_gradient(
     dtype, d = g.dtype, len(input_size)
     maps = _maps(input_size, g.shape[g.ndim - d :], mode, align_corners, scales, antialias, dtype)
     out = widen(g)
-    for axis, taps in enumerate(maps, g.ndim - d):
-        out = taps.transposed()(out, axis)
+    for axis, one in enumerate(maps, g.ndim - d):
+        out = one.transposed()(out, axis)
     return owned(out.astype(dtype, copy=False), g)
 
 
+def taps(
+    shape: Sequence[int],
+    dtype: np.dtype,
+    *,
+    output_size: Sequence[int],
+    mode: str = "nearest",
+    align_corners: bool = False,
+    scales: Scales = None,
+    antialias: bool = False,
+) -> list[Taps]:
+    """The maps that ``interpolate`` applies to the last axes of a floating-point array, in order.
+
+    >>> taps((1, 2), np.dtype(np.float32), output_size=(3,))[0].index
+    array([[0, 0, 1]])
+    """
+    last = shape[len(shape) - len(output_size) :]
+    return _maps(last, output_size, mode, align_corners, scales, antialias, dtype)
+
+
+def taps_back(
+    shape: Sequence[int],
+    dtype: np.dtype,
+    *,
+    input_size: Sequence[int],
+    mode: str = "nearest",
+    align_corners: bool = False,
+    scales: Scales = None,
+    antialias: bool = False,
+) -> list[Taps]:
+    """Those of ``interpolate_gradient``."""
+    last = shape[len(shape) - len(input_size) :]
+    maps = _maps(input_size, last, mode, align_corners, scales, antialias, dtype)
+    return [m.transposed() for m in maps]
+
+
 @dataclass(frozen=True)
-class _Taps:
+class Taps:
     """A sparse linear map of one axis; ``weight`` None stands for ones."""
 
     size: int
     index: np.ndarray
     weight: np.ndarray | None
 
+    @property
+    def is_identity(self) -> bool:
+        same = self.weight is None and self.index.shape == (1, self.size)
+        return same and bool((self.index[0] == np.arange(self.size)).all())
+
     def __call__(self, x: np.ndarray, axis: int) -> np.ndarray:
         if self.weight is None:
-            same = len(self.index) == 1 and self.index.shape[1] == self.size
-            if same and (self.index[0] == np.arange(self.size)).all():
+            if self.is_identity:
                 return x
             out = np.take(x, self.index[0], axis=axis)
             for index in self.index[1:]:
@@ -129,10 +168,10 @@ class _Taps:
             total = total + np.take(x, index, axis=axis).astype(np.int32) * w.reshape(shape)
         return np.clip(total >> bits, 0, 255).astype(np.uint8)
 
-    def transposed(self) -> _Taps:
+    def transposed(self) -> Taps:
         """From outputs to inputs. Rows of unequal length are filled up with zero weights."""
-        taps, output = self.index.shape
-        places, sources = self.index.ravel(), np.tile(np.arange(output), taps)
+        count, output = self.index.shape
+        places, sources = self.index.ravel(), np.tile(np.arange(output), count)
         weight = np.ones(places.shape) if self.weight is None else self.weight.ravel()
         places, sources, weight = (a[weight != 0] for a in (places, sources, weight))
         order = np.argsort(places, kind="stable")
@@ -146,7 +185,7 @@ class _Taps:
         index = np.zeros((longest, self.size), np.int64) + fill
         weights = np.zeros((longest, self.size), weight.dtype)
         index[rank, places], weights[rank, places] = sources, weight
-        return _Taps(output, index, weights)
+        return Taps(output, index, weights)
 
 
 def _maps(
@@ -157,7 +196,7 @@ def _maps(
     scales: Scales,
     antialias: bool,
     dtype: np.dtype,
-) -> list[_Taps]:
+) -> list[Taps]:
     mode = {"bilinear": "linear", "trilinear": "linear", "cubic": "bicubic"}.get(mode, mode)
     if mode not in ("nearest", "nearest-exact", "linear", "bicubic"):
         raise NotImplementedError(f"interpolate: no mode {mode!r}")
@@ -173,7 +212,7 @@ def _maps(
             step = _step(n, o, scale, False, np.dtype(np.float32))
             shift = np.float32(0.5 if mode == "nearest-exact" else 0)
             at = np.floor((np.arange(o, dtype=np.float32) + shift) * step).astype(np.int64)
-            maps.append(_Taps(n, np.minimum(at, n - 1)[None], None))
+            maps.append(Taps(n, np.minimum(at, n - 1)[None], None))
         elif antialias:
             step = _step(n, o, scale, align_corners, real)
             maps.append(_antialiased(n, o, float(step), mode))
@@ -198,22 +237,22 @@ def _centers(o: int, step: np.generic, align_corners: bool) -> np.ndarray:
     return at * step if align_corners else step * (at + half) - half
 
 
-def _linear(n: int, o: int, step: np.generic, align_corners: bool) -> _Taps:
+def _linear(n: int, o: int, step: np.generic, align_corners: bool) -> Taps:
     center = np.maximum(_centers(o, step, align_corners), 0)
     low = np.minimum(center.astype(np.int64), n - 1)
     high = np.minimum(low + 1, n - 1)
     share = np.clip(center - low.astype(center.dtype), 0, 1)
-    return _Taps(n, np.stack([low, high]), np.stack([1 - share, share]))
+    return Taps(n, np.stack([low, high]), np.stack([1 - share, share]))
 
 
-def _bicubic(n: int, o: int, step: np.generic, align_corners: bool) -> _Taps:
+def _bicubic(n: int, o: int, step: np.generic, align_corners: bool) -> Taps:
     center = _centers(o, step, align_corners)
     low = np.floor(center)
     index = low.astype(np.int64) + np.arange(-1, 3)[:, None]
-    return _Taps(n, np.clip(index, 0, n - 1), cubic_weights(center - low))
+    return Taps(n, np.clip(index, 0, n - 1), cubic_weights(center - low))
 
 
-_FILTERS: dict[str, Callable[[int, int, np.generic, bool], _Taps]] = {
+_FILTERS: dict[str, Callable[[int, int, np.generic, bool], Taps]] = {
     "linear": _linear,
     "bicubic": _bicubic,
 }
@@ -236,7 +275,7 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
     return np.where(x < 1, near, np.where(x < 2, far, 0)).astype(x.dtype, copy=False)
 
 
-def _antialiased(n: int, o: int, step: float, mode: str) -> _Taps:
+def _antialiased(n: int, o: int, step: float, mode: str) -> Taps:
     """A kernel as wide as one output, with weights that add up to one [Pillow's resize]."""
     width = max(step, 1.0)
     support = (1.0 if mode == "linear" else 2.0) * width
@@ -256,4 +295,4 @@ def _antialiased(n: int, o: int, step: float, mode: str) -> _Taps:
     for i, (at, weight) in enumerate(rows):
         index[:, i] = at[0]
         index[: len(at), i], weights[: len(at), i] = at, weight
-    return _Taps(n, index, weights)
+    return Taps(n, index, weights)

@@ -38,6 +38,7 @@ class Operands:
         self.low, self.e, self.stack, self.scores, self.el = low, e, stack, scores, el
         self.refs: list[Ref] = []
         self.views: dict[str, View] = {}
+        self.rounded: Element | None = None
 
     def take(self, name: str, position: int, x: Operand) -> None:
         """Rows of numbers: read where they are if each row's follow each other."""
@@ -128,7 +129,8 @@ def _problem(given: Operands, views: dict[str, View], causal: bool) -> Problem:
         mask = Mask(steps["mask"], *views["mask"].strides[-2:])
     el = given.el
     n = Lanes(el.memory, el.size, target.lanes(el.size))
-    return Problem(n, target.registers, stack, q[-2], k[-2], q[-1], v[-1], causal, sides, mask)
+    sizes = q[-2], k[-2], q[-1], v[-1]
+    return Problem(n, target.registers, stack, *sizes, causal, sides, mask, given.rounded)
 
 
 def _shared(p: Problem) -> Problem:
@@ -161,6 +163,8 @@ def _begin(
     if e.attrs["causal"] and len(e.in_avals) > q + (4 if q == 0 else 6):
         raise Refused("a mask besides causality")
     given = Operands(low, e, stack, (avals[0].shape[-2], avals[1].shape[-2]), el)
+    if e.attrs.get("rounded"):
+        given.rounded = element(dtype)
     for name, position, x in operands:
         given.take(name, position, x)
     return given

@@ -195,8 +195,9 @@ class Backward(Writer):
                 hidden = self.hidden(lanes, query, later_lanes=True)
                 score = self.select(hidden, self.number(-math.inf), score)
             weight = self.exp(self.op("fsub", score, shift))
-            self.store(weight, at)
+            self.store(self.rounded(weight), at)
             found = self.op("fmul", weight, self.op("fsub", self.load(slope), delta))
+            found = self.rounded(found)
             self.store(self.op("fmul", found, self.scale), slope)
 
     def mask(self, query: str, v: int) -> str:

@@ -115,7 +115,7 @@ class Forward(Writer):
             for v in self.each():
                 at = self.vector(self.scores, key.index, v)
                 weight = self.exp(self.op("fsub", self.load(at), shift[v]))
-                self.store(weight, at)
+                self.store(self.rounded(weight), at)
                 sums.append(self.op("fadd", key.carried[v], weight))
             key.carry(*sums)
         alpha = None

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, aligned
+from flambeau.run.compiler.nest_values import rounded
+from flambeau.run.compiler.pointwise import Lanes as Elements
 from flambeau.run.compiler.sizes import Size
 from flambeau.run.compiler.vector_math import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from flambeau.run.compiler.elements import Element
 
 __all__ = ["Mask", "Problem", "Side", "Writer", "block_of", "cut", "rows_for", "vectors_for"]
 
@@ -62,6 +66,8 @@ class Problem:
     causal: bool
     sides: dict[str, Side]
     mask: Mask | None
+    # What weights are rounded to before they meet values.
+    rounded: Element | None = None
 
 
 def vectors_for(total: int, lanes: int) -> int:
@@ -138,6 +144,12 @@ class Writer:
 
     def number(self, value: float) -> str:
         return self.f.literal(self.n.count, self.n.element, value)
+
+    def rounded(self, x: str) -> str:
+        """As the operands' dtype would keep it, where weights are rounded."""
+        if self.s.rounded is None:
+            return x
+        return rounded(Elements(self.f, self.n.count), x, self.s.rounded)
 
     def greater(self, x: str, y: str) -> str:
         """The greater; y where x is NaN."""

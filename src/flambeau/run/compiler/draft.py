@@ -19,12 +19,15 @@ from flambeau.run.compiler import (
     gemm_sizes,
     layers,
     memory,
+    order_statistics,
     pairs,
     places,
     pointwise_bessel,
     pointwise_division,
     pointwise_gamma,
+    pointwise_integers,
     pointwise_special,
+    resampling,
     rules,
     rules_classes,
     rules_distances,
@@ -33,7 +36,10 @@ from flambeau.run.compiler import (
     sampling,
     scans,
     scans_extrema,
+    scans_lines,
+    searching,
     selection,
+    sorting,
     tables,
 )
 from flambeau.run.compiler.fuse import Fuser, Group, ordered
@@ -54,9 +60,9 @@ __all__ = ["Draft", "Run", "front"]
 
 # imported for what they register
 del borders, layers, places, pointwise_division, pointwise_special, rules
-del fourier, pairs, pointwise_bessel, pointwise_gamma
+del fourier, order_statistics, pairs, pointwise_bessel, pointwise_gamma, pointwise_integers
 del rules_classes, rules_distances, rules_dropout, rules_statistics, sampling
-del scans, scans_extrema, selection, tables
+del resampling, scans, scans_extrema, scans_lines, searching, selection, sorting, tables
 
 
 def needed(nodes: Sequence[Node], outs: set[int]) -> list[Node]:

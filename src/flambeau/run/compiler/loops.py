@@ -2,7 +2,7 @@
 
 What the array kernels have no shape for (a sort) is written as Python functions of integers and
 lists of integers: assignments, ``while``, ``if``, ``break``, calls of one another, ``return``. All
-numbers are 64-bit; ``//`` rounds towards zero.
+numbers are 64-bit, those in lists as wide as is asked for; ``//`` rounds towards zero.
 """
 
 from __future__ import annotations
@@ -30,29 +30,40 @@ _COMPARISONS = {
 }  # fmt: skip
 
 
-def translated(module: ModuleType, prefix: str) -> dict[str, str]:
+def translated(module: ModuleType, prefix: str, bits: int = 64) -> dict[str, str]:
     """The IR of each function that ``module`` defines, by its name there.
 
-    In the IR they are called ``prefix`` and their name. ``TypeError`` for what cannot be said.
+    In the IR they are called ``prefix`` and their name; elements of lists have ``bits``.
+    ``TypeError`` for what cannot be said.
     """
     tree = ast.parse(textwrap.dedent(inspect.getsource(module)))
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {f.name: _Function(f, prefix, {g.name for g in found}).text() for f in found}
+    return {f.name: _Function(f, prefix, {g.name for g in found}, bits).text() for f in found}
 
 
 @cache
-def native(module: ModuleType, name: str, rows: int, numbers: int) -> Callable[..., Any]:
-    """A function of ``module`` as native code; it takes ``rows`` addresses and then numbers."""
-    texts = translated(module, "PREFIX")
+def native(
+    module: ModuleType,
+    name: str,
+    rows: int,
+    numbers: int,
+    quicker: tuple[tuple[str, str], ...] = (),
+    bits: int = 64,
+) -> Callable[..., Any]:
+    """A function of ``module`` as native code; it takes ``rows`` addresses and then numbers.
+
+    ``quicker`` are names of functions and IR for them, in which all are called ``loop_`` and their
+    names; elements of lists have ``bits``.
+    """
+    texts = translated(module, "loop_", bits) | dict(quicker)
     digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
-    entry, inner = f"loops_{digest}_{name}", f"loop_{digest}_"
+    entry = f"loops_{digest}_{name}"
     types = ["ptr"] * rows + ["i64"] * numbers
     takes = ", ".join(f"{t} %a{i}" for i, t in enumerate(types))
     texts[""] = (
-        f"define i64 @{entry}({takes}) {{\n"
-        f"  %r = call i64 @{inner}{name}({takes})\n  ret i64 %r\n}}"
+        f"define i64 @{entry}({takes}) {{\n  %r = call i64 @loop_{name}({takes})\n  ret i64 %r\n}}"
     )
-    text = "\n\n".join(texts.values()).replace("PREFIX", inner)
+    text = "\n\n".join(texts.values()).replace("@loop_", f"@loop_{digest}_")
     address = code.request([Kernel(entry, text)]).wait()[entry]
     kinds = [ctypes.c_void_p] * rows + [ctypes.c_int64] * numbers
     return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(address)
@@ -65,10 +76,11 @@ Edge = tuple[str, dict[str, str]]
 class _Function:
     """One function on its way to IR: variables are values, and meet in phi nodes."""
 
-    def __init__(self, node: ast.FunctionDef, prefix: str, known: set[str]) -> None:
+    def __init__(self, node: ast.FunctionDef, prefix: str, known: set[str], bits: int) -> None:
         self.node = node
         self.prefix = prefix
         self.known = known
+        self.element = f"i{bits}"
         self.lines: list[str] = []
         self.count = 0
         self.block = "entry"
@@ -140,7 +152,9 @@ class _Function:
                 self.values[name] = self.value(value)
             case ast.Assign([ast.Subscript(ast.Name(row), at)], value):
                 found = self.value(value)
-                self.lines.append(f"store i64 {found}, ptr {self.place(row, at)}")
+                if self.element != "i64":
+                    found = self.fresh(f"trunc i64 {found} to {self.element}")
+                self.lines.append(f"store {self.element} {found}, ptr {self.place(row, at)}")
             case ast.Return(value) if value is not None:
                 self.lines.append(f"ret i64 {self.value(value)}")
                 self.open = False
@@ -192,7 +206,7 @@ class _Function:
         self.meet(end, edges)
 
     def place(self, row: str, at: ast.expr) -> str:
-        return self.fresh(f"getelementptr i64, ptr %{row}, i64 {self.value(at)}")
+        return self.fresh(f"getelementptr {self.element}, ptr %{row}, i64 {self.value(at)}")
 
     def value(self, e: ast.expr) -> str:
         match e:
@@ -204,7 +218,10 @@ class _Function:
                 a, b = self.value(left), self.value(right)
                 return self.fresh(f"{_ARITHMETIC[type(op)]} i64 {a}, {b}")
             case ast.Subscript(ast.Name(row), at):
-                return self.fresh(f"load i64, ptr {self.place(row, at)}")
+                found = self.fresh(f"load {self.element}, ptr {self.place(row, at)}")
+                if self.element == "i64":
+                    return found
+                return self.fresh(f"sext {self.element} {found} to i64")
             case ast.Call(ast.Name(name), args) if name in self.known:
                 given = [
                     f"{'ptr' if isinstance(a, ast.Name) and a.id in self.rows else 'i64'} "

@@ -35,9 +35,9 @@ _SIZED = """
     embedding_gradient nll nll_gradient attention attention_gradient
     recurrence recurrence_gradient convolution convolution_input_gradient
     convolution_weight_gradient pad binary_cross_entropy dropout var std vector_norm argmax
-    argmin logsumexp cumsum cumprod fmod remainder floor_divide hypot nextafter igamma igammac
-    erfcx ndtr log_ndtr erfinv ndtri lgamma digamma trigamma polygamma i0 i0e i1 i1e bessel_j0
-    bessel_j1 bessel_y0 bessel_y1
+    argmin logsumexp cumsum cumprod fmod remainder floor_divide trunc_divide hypot nextafter
+    igamma igammac erfcx ndtr log_ndtr erfinv ndtri lgamma digamma trigamma polygamma logit
+    i0 i0e i1 i1e bessel_j0 bessel_j1 bessel_y0 bessel_y1
 """
 SIZED = frozenset(_SIZED.split())
 # Of the others, those whose kernels may refuse values.
@@ -261,7 +261,7 @@ class Lowering:
         if not total:
             neutral = {"sum": 0, "prod": 1, "amax": 0, "amin": 1}[op]
             return self.map("copy", [Literal(neutral)], kept, el)
-        if total.__class__ is int and out < 8 and total >= SPLIT and op == "sum":
+        if total.__class__ is int and out < 8 and total >= SPLIT:
             parts = _parts(total // out)
             if parts > 1:
                 order = (*[d for d in range(len(shape)) if d not in dims], *dims)

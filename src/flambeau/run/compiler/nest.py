@@ -20,6 +20,7 @@ from flambeau.run.compiler.nest_values import (
     apply,
     literal,
     number,
+    rounded,
 )
 from flambeau.run.compiler.nodes import Number, Ref
 from flambeau.run.compiler.pointwise import Lanes
@@ -218,6 +219,7 @@ class Builder(Memory):
                     node = self.group.nodes[k]
                     if self.row_mode:
                         value = self.across(value, node)
+                    value = rounded(self.kept_lanes, value, node.result)
                     kept[k] = value
                     if k in self.plan.writes:
                         self.write(k, value, index, mask)

@@ -8,8 +8,8 @@ from flambeau.run.compiler.emit import Function, mangled, vector
 from flambeau.run.compiler.nest_plan import Access, Plan
 from flambeau.run.compiler.nest_values import (
     memory_type,
-    narrow_bfloat,
     number_key,
+    pack_bfloat,
     widen_bfloat,
     zero,
 )
@@ -26,6 +26,9 @@ __all__ = ["FAULT", "NUMBER_MEMORY", "SIZES", "Memory"]
 FAULT, NUMBER_MEMORY, SIZES = -2_000_000_001, -2_000_000_002, -2_000_000_003
 # Rows so many bytes apart are not foreseen by the processor: so many rows ahead are asked for.
 FAR, AHEAD = 2048, 16
+# Elements no further apart than this are shuffled out of whole vectors, of these types.
+NEAR = 4
+SHUFFLED = {"float": 4, "i32": 4, "double": 8, "i64": 8}
 
 
 class Memory:
@@ -146,13 +149,14 @@ class Memory:
         return raw
 
     def pack(self, e: Lanes, value: str, el: Element) -> str:
+        """A value in registers as memory has it; 16-bit ones are rounded already."""
         f = self.f
         if el.kind == "b":
             return f.value(f"zext {e.bits()} {value} to {e.type('i8')}")
         if el.memory == "half":
             return f.value(f"fptrunc {e.type('float')} {value} to {e.type('half')}")
         if el.memory == "bfloat":
-            return narrow_bfloat(e, value)
+            return pack_bfloat(e, value)
         return value
 
     def load(
@@ -232,11 +236,55 @@ class Memory:
             raw = f.load(ty, f.element(start, memory, str(1 - lanes)))
             order = ", ".join(f"i32 {i}" for i in range(lanes - 1, -1, -1))
             return f.value(f"shufflevector {ty} {raw}, {ty} poison, <{lanes} x i32> <{order}>")
+        if self.is_near(memory, stride):
+            return self.picked(start, memory, stride)
         found = "poison"
         for i in range(lanes):
             one = f.load(memory, f.element(start, memory, str(i * stride)) if i else start)
             found = f.value(f"insertelement {ty} {found}, {memory} {one}, i64 {i}")
         return found
+
+    def is_near(self, memory: str, stride: int) -> bool:
+        """Whether a few whole vectors hold the elements of a strided one."""
+        size = SHUFFLED.get(memory, 0)
+        return stride.__class__ is int and 2 <= stride <= NEAR and 16 <= size * self.lanes <= 64
+
+    def parts(self, stride: int) -> list[tuple[int, dict[int, int]]]:
+        """The vectors between the first strided element and the last, by where each begins, and
+        which strided element each of their lanes is."""
+        n = self.lanes
+        span = (n - 1) * stride + 1
+        found = []
+        for k in range(stride):
+            start = min(k * n, span - n)
+            new = range(k * n, min(k * n + n, span))
+            found.append((start, {p - start: p // stride for p in new if p % stride == 0}))
+        return found
+
+    def picked(self, start: str, memory: str, stride: int) -> str:
+        """Strided elements out of the vectors between the first and the last, no further."""
+        f, n = self.f, self.lanes
+        ty = vector(n, memory)
+        found = "poison"
+        for at, lanes in self.parts(stride):
+            part = f.load(ty, f.element(start, memory, str(at)) if at else start)
+            order = list(range(n))
+            for lane, i in lanes.items():
+                order[i] = n + lane
+            mask = ", ".join(f"i32 {i}" for i in order)
+            found = f.value(f"shufflevector {ty} {found}, {ty} {part}, <{n} x i32> <{mask}>")
+        return found
+
+    def spread_out(self, value: str, start: str, memory: str, stride: int) -> None:
+        """The opposite of ``picked``; what lies between is not touched."""
+        f, n = self.f, self.lanes
+        ty = vector(n, memory)
+        for at, lanes in self.parts(stride):
+            order = ", ".join(f"i32 {lanes[k]}" if k in lanes else "i32 poison" for k in range(n))
+            part = f.value(f"shufflevector {ty} {value}, {ty} poison, <{n} x i32> <{order}>")
+            mask = ", ".join(f"i1 {str(k in lanes).lower()}" for k in range(n))
+            to = f.element(start, memory, str(at)) if at else start
+            f.store_masked(n, memory, part, to, f"<{mask}>")
 
     def store(self, a: Access, value: str, at: str, mask: str | None, bases: dict) -> None:
         f, el = self.f, a.element
@@ -252,6 +300,12 @@ class Memory:
                 f.store(ty, raw, p, el.size)
             else:
                 f.store_masked(self.lanes, memory, raw, p, mask)
+            return
+        if mask is None and self.is_near(memory, stride):
+            start = base
+            if at != "0":
+                start = f.element(base, memory, f.value(f"mul i64 {at}, {stride}"))
+            self.spread_out(raw, start, memory, stride)
             return
         lanes = self.lanes
         name = f"llvm.masked.scatter.{mangled(ty)}.v{lanes}p0"

@@ -93,8 +93,20 @@ class Plan:
             )
         )
         sizes = {el.size for a in raw for el in (a.element,)}
-        wide_only = sizes == {8}
-        self.lanes = target.lanes(8 if wide_only else 4) * self._vectors_a_unit(target)
+        each = 8 if sizes == {8} else 4
+        if not self.reduced and target.bits == 512:
+            each = min(each, self._narrowest(sizes))
+        self.lanes = target.lanes(each) * self._vectors_a_unit(target)
+
+    def _narrowest(self, sizes: set[int]) -> int:
+        """The widest element that a map of small integers has, in memory or registers.
+
+        Without reductions, and with AVX-512: others have no masks for so many lanes.
+        """
+        made = {el for n in self.group.nodes for el in (n.compute, n.result) if el is not None}
+        if any(el.kind == "f" for el in made) or any(n.kind != "map" for n in self.group.nodes):
+            return 4
+        return max(sizes | {el.size for el in made})
 
     def _vectors_a_unit(self, target: Target) -> int:
         """How many vectors of columns go down the rows together.

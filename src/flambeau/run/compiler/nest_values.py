@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flambeau.run.compiler.nodes import Node, Number
 
 __all__ = [
-    "apply", "literal", "memory_type", "narrow", "narrow_bfloat", "number", "number_key", "rounded",
+    "apply", "literal", "memory_type", "narrow", "number", "number_key", "pack_bfloat", "rounded",
     "widen_bfloat", "zero",
 ]  # fmt: skip
 
@@ -51,11 +51,21 @@ def narrow_bfloat(e: Lanes, value: str) -> str:
     bits = f.value(f"bitcast {e.type('float')} {value} to {ints}")
     odd = f.value(f"and {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(1)}")
     up = f.value(f"add {ints} {f.value(f'add {ints} {bits}, {lit(0x7FFF)}')}, {odd}")
-    high = f.value(f"lshr {ints} {up}, {lit(16)}")
     nan = f.value(f"fcmp uno {e.type('float')} {value}, {value}")
-    quiet = f.value(f"or {ints} {f.value(f'lshr {ints} {bits}, {lit(16)}')}, {lit(0x40)}")
-    kept = f.value(f"select {e.bits()} {nan}, {ints} {quiet}, {ints} {high}")
-    return f.value(f"trunc {ints} {kept} to {e.type('i16')}")
+    quiet = f.value(f"or {ints} {bits}, {lit(0x40 << 16)}")
+    kept = f.value(f"select {e.bits()} {nan}, {ints} {quiet}, {ints} {up}")
+    return _high_half(e, kept)
+
+
+def _high_half(e: Lanes, bits: str) -> str:
+    ints = e.type("i32")
+    high = e.f.value(f"lshr {ints} {bits}, {e.f.literal(e.lanes, 'i32', 16)}")
+    return e.f.value(f"trunc {ints} {high} to {e.type('i16')}")
+
+
+def pack_bfloat(e: Lanes, value: str) -> str:
+    """A value that was rounded already, as memory keeps it."""
+    return _high_half(e, e.f.value(f"bitcast {e.type('float')} {value} to {e.type('i32')}"))
 
 
 def rounded(e: Lanes, value: str, el: Element) -> str:
@@ -111,6 +121,14 @@ def number(e: Lanes, raw: str, kind: str, el: Element) -> str:
     return f.value(f"trunc i64 {raw} to {el.register}")
 
 
+# What makes 16-bit numbers of such: nothing is left to round.
+_OF_SIXTEEN_BITS = """
+    neg abs copysign sign relu gate floor ceil trunc round maximum minimum clamp_min clamp_max clamp
+    fmax fmin
+"""
+_EXACT = frozenset(_OF_SIXTEEN_BITS.split())
+
+
 def apply(e: Lanes, node: Node, xs: list[str]) -> str:
     """The node's value from its operands'."""
     if node.op == "copy":
@@ -128,4 +146,6 @@ def apply(e: Lanes, node: Node, xs: list[str]) -> str:
         value = convert(e, xs[0], node.compute, node.result)
     else:
         value = pointwise.RULES[node.op](e, xs, node.compute, node.attrs)
+        if node.op in _EXACT and node.compute is node.result:
+            return value
     return rounded(e, value, node.result)

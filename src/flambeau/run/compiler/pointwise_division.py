@@ -1,7 +1,7 @@
 """Remainders, rounded quotients, shifts and neighbours of numbers as vector instructions.
 
-Remainders of float32 are exact, like C's ``fmod``: quotients are found in float64, where
-``x - trunc(x / y) y`` has room for all its bits while the quotient has no more than 29. Where some
+Remainders are exact, like C's ``fmod``. Of float32 quotients are found in float64, where
+``x - trunc(x / y) y`` has room for all its bits while the quotient has no more than 29; where some
 lane's quotient is longer, rounds of that length go before.
 """
 
@@ -11,7 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.elements import element
-from flambeau.run.compiler.lower import Lowering, Refused, lowering, scalar
+from flambeau.run.compiler.emit import mangled
+from flambeau.run.compiler.lower import Lowering, Refused, _pointwise, lowering
 from flambeau.run.compiler.pointwise import Lanes, rule
 from flambeau.run.compiler.vector_math import FUNCTIONS
 from flambeau.run.compiler.vector_math_base import Lanes as Arithmetic
@@ -35,8 +36,72 @@ def _reduced(v: Arithmetic, x: str, y: str) -> str:
     return v.select(v.compare("olt", rest, 0.0), v.add(rest, y), rest)
 
 
-def _fmod(f32: Arithmetic, x: str, y: str) -> str:
+def _fmod(v: Arithmetic, x: str, y: str) -> str:
     """x - trunc(x / y) y, exact; NaN of infinite x, of y = 0; x where y is infinite."""
+    return _fmod_single(v, x, y) if v.single else _fmod_double(v, x, y)
+
+
+def _fmod_double(v: Arithmetic, x: str, y: str) -> str:
+    """By rounds of fused multiply-adds, each of a quotient below 2 ** 52 by the divisor times a
+    power of two: remainders are multiples of its last bit, so that nothing is rounded."""
+    f = v.f
+    a, b = v.abs(x), v.abs(y)
+    valid = v.both(v.compare("olt", a, math.inf), v.compare("ogt", b, 0.0))
+    # Smaller dividends are remainders.
+    divided = v.both(valid, v.compare("oge", a, b))
+    a, b = v.select(divided, a, 0.0), v.select(divided, b, 1.0)
+    fraction = v.format.fraction
+
+    def chosen(condition: str, one: str, other: str) -> str:
+        return f.value(f"select {v.bool} {condition}, {v.ity} {one}, {v.ity} {other}")
+
+    # The divisor as a normal number: beside great dividends, and beside small ones, which are
+    # lifted as well.
+    short = v.compare("olt", b, v.format.smallest)
+    plain = v.bits(v.mul(b, v.select(short, 2.0**54, 1.0)))
+    lifted = chosen(short, v.literal(54), v.literal(0))
+    high = v.bits(v.mul(b, 2.0**200))
+    least = v.whole("sub", v.whole("lshr", plain, fraction), lifted)
+    least_high = v.whole("lshr", high, fraction)
+
+    def longer(rest: str) -> tuple[str, str, str, str, str]:
+        """By how much more than a round does the dividend's exponent surpass the divisor's.
+
+        With the lifted dividend, whether it is, and where that is above nothing, in any lane.
+        """
+        small = v.compare("olt", rest, 2.0**-800)
+        rest = v.mul(rest, v.select(small, 2.0**200, 1.0))
+        gap = v.whole(
+            "sub", v.whole("lshr", v.bits(rest), fraction), chosen(small, least_high, least)
+        )
+        by = v.whole("sub", gap, 50)
+        far = f.value(f"icmp sgt {v.ity} {by}, {v.literal(0)}")
+        some = far
+        if v.lanes > 1:
+            some = f.call(f"llvm.vector.reduce.or.v{v.lanes}i1", "i1", (v.bool, far))
+        return rest, small, by, far, some
+
+    def reduced(rest: str, divisor: str) -> str:
+        quotient = v.intrinsic("trunc", v.div(rest, divisor))
+        left = v.fma(v.neg(quotient), divisor, rest)
+        return v.select(v.compare("olt", left, 0.0), v.add(left, divisor), left)
+
+    carried = [(v.ty, a), ("i1", longer(a)[-1])]
+    with f.loop("0", "64", carried=carried, while_last=True) as loop:
+        before = loop.carried[0]
+        rest, small, by, far, _ = longer(before)
+        power = v.whole("shl", chosen(small, by, v.whole("sub", by, lifted)), fraction)
+        divisor = v.from_bits(v.whole("add", chosen(small, high, plain), power))
+        rest = reduced(rest, v.select(far, divisor, 1.0))
+        rest = v.mul(rest, v.select(small, 2.0**-200, 1.0))
+        rest = v.select(far, rest, before)
+        loop.carry(rest, longer(rest)[-1])
+    rest = reduced(loop.result[0], b)
+    found = v.select(divided, v.intrinsic("copysign", rest, x), x)
+    return v.select(valid, found, math.nan)
+
+
+def _fmod_single(f32: Arithmetic, x: str, y: str) -> str:
     v = f32.doubles()
     f = v.f
     wide_x, wide_y = v.abs(v.widen(x)), v.abs(v.widen(y))
@@ -95,33 +160,37 @@ def _floor_divide_rule(e: Lanes, xs: list[str], el: Element, attrs: dict) -> str
     return v.select(v.compare("oeq", y, 0.0), plain, found)
 
 
-@lowering("fmod remainder floor_divide")
-def _in_float32(low: Lowering, e: Entry, x: Operand, y: Operand) -> Ref:
-    dtypes = {a.dtype for a in e.in_avals if a.dtype is not None}
-    el = element(e.out_avals[0].dtype)
-    if len(dtypes) != 1 or el.register != "float":
-        raise Refused("remainders of this dtype")
-    given = [scalar(low, o, el) for o in (x, y)]
-    return low.map(e.prim.name, given, e.out_avals[0].shape, el)
-
-
 @rule("hypot", "f")
 def _hypot(e: Lanes, xs: list[str], el: Element, attrs: dict) -> str:
     v = Arithmetic(e.f, e.lanes, el.register)
-    wide = v.doubles()
-    x, y = (wide.widen(x) for x in xs)
-    found = v.f.value(
-        f"fptrunc {wide.ty} {wide.intrinsic('sqrt', wide.fma(x, x, wide.mul(y, y)))} to {v.ty}"
-    )
-    # An infinite side beside NaN is infinite.
     sizes = [v.abs(x) for x in xs]
+    if v.single:
+        wide = v.doubles()
+        a, b = (wide.widen(x) for x in sizes)
+        found = wide.narrow(wide.intrinsic("sqrt", wide.fma(a, a, wide.mul(b, b))))
+    else:
+        found = _scaled_hypot(v, *sizes)
+    # An infinite side beside NaN is infinite.
     infinite = v.either(*[v.compare("oeq", s, math.inf) for s in sizes])
     return v.select(infinite, math.inf, found)
 
 
+def _scaled_hypot(v: Arithmetic, a: str, b: str) -> str:
+    """Both divided by the greater's power of two, so that squares neither overflow nor vanish."""
+    greater = v.select(v.compare("ogt", a, b), a, b)
+    exponent = v.whole("lshr", v.bits(greater), v.format.fraction)
+    for name, bound in (("umax", 1), ("umin", 2 * v.format.bias - 1)):
+        given = ((v.ity, exponent), (v.ity, v.literal(bound)))
+        exponent = v.f.call(f"llvm.{name}.{mangled(v.ity)}", v.ity, *given)
+    opposite = v.whole("sub", 2 * v.format.bias, exponent)
+    up, down = (v.from_bits(v.whole("shl", n, v.format.fraction)) for n in (opposite, exponent))
+    a, b = v.mul(a, up), v.mul(b, up)
+    return v.mul(v.intrinsic("sqrt", v.fma(a, a, v.mul(b, b))), down)
+
+
 @lowering("hypot")
 def _hypot_lowered(low: Lowering, e: Entry, x: Operand, y: Operand) -> Ref:
-    return _in_float32(low, e, x, y)
+    return _pointwise(low, e, x, y)
 
 
 @rule("nextafter", "f")

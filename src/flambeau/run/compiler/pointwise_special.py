@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 ROOT_PI = math.sqrt(math.pi)
 # Steps of the recurrences of the gamma function, to where the asymptotic series serve.
 SHIFT = 8
+# From this order on, polygamma is worked out by powers that are no whole number's.
+LARGEST_ORDER = 16
 
 
 class Wide(Arithmetic):
@@ -85,11 +87,43 @@ def _lowered(low: Lowering, e: Entry, x: Operand) -> Ref:
     name = e.prim.name
     if el.register != "float" or e.in_avals[0].dtype is not out.dtype:
         raise Refused("of this dtype")
+    attrs = None
     if name == "polygamma":
-        if e.attrs["n"] != 1:
+        order = e.attrs["n"]
+        if not 0 <= order < LARGEST_ORDER:
             raise Refused("of this order")
-        name = "trigamma"
-    return low.map(name, [x], out.shape, el)
+        name = ("digamma", "trigamma", "polygamma")[min(order, 2)]
+        attrs = {"n": order} if order > 1 else None
+    return low.map(name, [x], out.shape, el, attrs=attrs)
+
+
+# ------------------------------------------------------------------ logarithms, as they are
+
+
+@rule("entr", "f")
+def _entr(e: Lanes, xs: list[str], el: Element, attrs: dict) -> str:
+    v = Arithmetic(e.f, e.lanes, el.register)
+    (x,) = xs
+    found = v.mul(v.neg(x), FUNCTIONS["log"](e.f, e.lanes, el.register, x))
+    found = v.select(v.compare("oeq", x, 0.0), 0.0, found)
+    return v.select(v.compare("olt", x, 0.0), -math.inf, found)
+
+
+@rule("logit", "f")
+def _logit(e: Lanes, xs: list[str], el: Element, attrs: dict) -> str:
+    v = Arithmetic(e.f, e.lanes, el.register)
+    (x,) = xs
+    if attrs["eps"] is not None:
+        x = v.at_most(v.at_least(x, attrs["eps"]), 1 - attrs["eps"])
+    return FUNCTIONS["log"](e.f, e.lanes, el.register, v.div(x, v.sub(1.0, x)))
+
+
+@lowering("logit")
+def _logit_lowered(low: Lowering, e: Entry, x: Operand) -> Ref:
+    el = element(e.out_avals[0].dtype)
+    if el.kind != "f" or e.in_avals[0].dtype is not e.out_avals[0].dtype:
+        raise Refused("of this dtype")
+    return low.map("logit", [x], e.out_avals[0].shape, el, attrs={"eps": e.attrs["eps"]})
 
 
 # ------------------------------------------------------------- error function and normal
@@ -347,6 +381,58 @@ def _trigamma(v: Wide, x: str) -> str:
         return v.sub(v.mul(ratio, ratio), found)
 
     return v.where_needed(below, found, mirrored)
+
+
+def _power(v: Wide, x: str, n: int) -> str:
+    found = x
+    for bit in bin(n)[3:]:
+        found = v.mul(found, found)
+        if bit == "1":
+            found = v.mul(found, x)
+    return found
+
+
+def _zeta(v: Wide, s: int, q: str) -> str:
+    """Hurwitz's zeta for q > 0 by Euler and Maclaurin's sum (DLMF 25.11.5)."""
+    small = v.compare("olt", q, float(SHIFT))
+    inverse = v.div(1.0, v.select(small, v.add(q, float(SHIFT)), q))
+    coefficients, rising = [1 / (s - 1)], float(s)
+    for k, b in enumerate(gamma._BERNOULLI, 1):
+        coefficients.append(b / math.factorial(2 * k) * rising)
+        rising *= (s + 2 * k - 1) * (s + 2 * k)
+    series = v.polynomial(v.mul(inverse, inverse), coefficients)
+    found = v.mul(_power(v, inverse, s - 1), v.fma(inverse, 0.5, series))
+
+    def shifted() -> str:
+        total = found
+        for i in range(SHIFT):
+            total = v.add(total, _power(v, v.div(1.0, v.add(q, float(i))), s))
+        return total
+
+    return v.where_needed(small, found, shifted)
+
+
+@rule("polygamma", "f")
+def _polygamma(e: Lanes, xs: list[str], el: Element, attrs: dict) -> str:
+    """The n-th derivative of digamma, n > 1, by Hurwitz's zeta (DLMF 25.11.12)."""
+    v, n = Wide(e), attrs["n"]
+    x = v.widen(xs[0])
+    below = v.compare("olt", x, 0.0)
+    floor = v.intrinsic("floor", x)
+    # The sum over all integers depends on the fraction alone: those below are taken away.
+    fraction = v.sub(x, floor)
+    found = _zeta(v, n + 1, v.select(below, fraction, x))
+    sign = 1.0 if n % 2 else -1.0
+
+    def mirrored() -> str:
+        rest = v.sub(_zeta(v, n + 1, v.sub(1.0, fraction)), _zeta(v, n + 1, v.sub(1.0, x)))
+        return v.fma(rest, sign, found)
+
+    found = v.where_needed(below, found, mirrored)
+    pole = v.both(v.compare("ole", x, 0.0), v.compare("oeq", x, floor))
+    found = v.mul(v.select(pole, math.inf, found), sign * math.factorial(n))
+    found = v.select(v.compare("oeq", x, math.inf), 0.0, found)
+    return v.narrow(found)
 
 
 lowering("polygamma")(_lowered)

@@ -9,14 +9,17 @@ from flambeau import dtypes
 from flambeau.run.compiler import code
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, chunk_of
 from flambeau.run.compiler.elements import element
-from flambeau.run.compiler.lower import Lowering, Refused, lowering
+from flambeau.run.compiler.lower import Lowering, Refused, Unsized, element_or_raw, lowering
+from flambeau.run.compiler.nodes import Ref
 from flambeau.run.compiler.rules import values
-from flambeau.run.compiler.sizes import Size, later
+from flambeau.run.compiler.scans_lines import running
+from flambeau.run.compiler.sizes import Size, has_size, later
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
     from flambeau.ir.graph import Entry
-    from flambeau.run.compiler.nodes import Operand, Ref
+    from flambeau.run.compiler.elements import Element
+    from flambeau.run.compiler.nodes import Operand
 
 _OPS = {("cumsum", "f"): "fadd", ("cumsum", "i"): "add"} | {
     ("cumprod", "f"): "fmul",
@@ -24,19 +27,23 @@ _OPS = {("cumsum", "f"): "fadd", ("cumsum", "i"): "add"} | {
 }
 
 
-def scan(op: str, shape: tuple[int, int, int], lanes: Lanes) -> Plan:
+def _first(op: str) -> float:
+    # Minus zero, so that a first minus zero stays one.
+    return {"fadd": -0.0, "add": 0}.get(op, 1)
+
+
+def scan(op: str, shape: tuple[int, int, int], lanes: Lanes, el: Element) -> Plan:
     """The result of ``op`` with all before along the middle one of three dimensions.
 
     Units are vectors of the last dimension, which do not depend on each other.
     """
     outer, n, inner = shape
+    if not has_size(shape) and inner == 1 and outer > 1:
+        return Plan((running(op, _first(op), shape, el),))
     f = Code()
     source, out = f.pointer(0), f.pointer(1)
     blocks = -(-inner // lanes.count)
-    first = f.literal(lanes.count, lanes.element, 0 if op.endswith("add") else 1)
-    if op == "fadd":
-        # Minus zero, so that a first minus zero stays one.
-        first = f.literal(lanes.count, lanes.element, -0.0)
+    first = f.literal(lanes.count, lanes.element, _first(op))
     with f.loop("%begin", "%end") as unit:
         lead, block = f.divided(unit.index, blocks)
         column = f.mul(block, lanes.count)
@@ -79,10 +86,27 @@ def _scan(low: Lowering, e: Entry, x: Operand) -> Ref:
     if shape[2].__class__ is int:
         width = min(width, _power(shape[2]))
     lanes = Lanes(wide.memory, wide.size, width)
-    plan = scan(_OPS[e.prim.name, el.kind], shape, lanes)
+    plan = scan(_OPS[e.prim.name, el.kind], shape, lanes, wide)
     given = low.dense(x, aval.shape, wide)
     found = low.stages(e.prim.name, plan, [given], [aval.shape], [wide])[0]
     return found if wide is el else low.map("cast", [found], aval.shape, wide, el)
+
+
+@lowering("cumsum", pairs=True)
+def _scan_of_pairs(low: Lowering, e: Entry, x: Operand) -> Ref:
+    """Sums of complex numbers are those of their parts, which lie side by side."""
+    aval = e.in_avals[0]
+    if not aval.shape or 0 in aval.shape or x.__class__ is not Ref:
+        raise Refused("of a number, or nothing")
+    if has_size(aval.shape):
+        raise Unsized
+    raw, real = element_or_raw(aval), element(aval.dtype.to_real())  # type: ignore[union-attr]
+    dim = e.attrs["dim"] % len(aval.shape)
+    inner = 2 * math.prod(aval.shape[dim + 1 :])
+    shape = (math.prod(aval.shape[:dim]), aval.shape[dim], inner)
+    width = min(code.target().lanes(real.size), _power(inner))
+    plan = scan("fadd", shape, Lanes(real.memory, real.size, width), real)
+    return low.stages("cumsum", plan, [low.dense(x, aval.shape, raw)], [aval.shape], [raw])[0]
 
 
 def _power(n: int) -> int:

@@ -1,36 +1,31 @@
-"""The few greatest or least elements of rows: a heap, entered by what is better than its worst."""
+"""The greatest or least elements of rows: few by a heap, many by splits around the last."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import TYPE_CHECKING
 
 from flambeau import dtypes
-from flambeau.ir.reference import introsort
-from flambeau.run.compiler import code, loops
+from flambeau.run.compiler import code
 from flambeau.run.compiler.convolution_blocks import Code, aligned, chunk_of
-from flambeau.run.compiler.elements import element
-from flambeau.run.compiler.emit import Kernel, vector
+from flambeau.run.compiler.emit import vector
 from flambeau.run.compiler.lower import Lowering, Refused, lowering
-from flambeau.run.compiler.nodes import Ref
-from flambeau.run.compiler.ranks import rank, rank_bits
-from flambeau.run.compiler.rules import values
+from flambeau.run.compiler.ranks import rank, rank_bits, ranked
+from flambeau.run.compiler.sorting import in_rows
+from flambeau.run.compiler.sorting_steps import Room, linked
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
     from flambeau.ir.graph import Entry
     from flambeau.run.compiler.elements import Element
-    from flambeau.run.compiler.nodes import Operand
+    from flambeau.run.compiler.nodes import Operand, Ref
 
 # PyTorch selects with a heap where a row is so many times as long as what is wanted.
 _HEAP_FROM = 64
-_MOST = 1024
-_SHORT = 1024
-_HEAP = ("put", "sift", "pop", "heap_select", "sort_heap")
+_MOST = 1 << 16
 
 
-def top(rows: int, n: int, k: int, el: Element, largest: bool) -> Stage:
+def top(rows: int, n: int, k: int, el: Element, largest: bool) -> Plan:
     """Positions of the ``k`` best of each row, best first; of equals those PyTorch's heap keeps.
 
     The scratch memory holds ranks and positions of the heap, and the ranks of a vector.
@@ -91,73 +86,48 @@ def top(rows: int, n: int, k: int, el: Element, largest: bool) -> Stage:
         with f.loop("0", str(k)) as i:
             place = f.load("i64", f.along(places, (i.index, 8)), 8)
             f.store("i64", place, f.along(target, (i.index, 8)), 8)
-    kernel = _linked(f, _HEAP, 16 * k + aligned(lanes * 8, 64))
-    return Stage(kernel, ("0", "out0"), rows, chunk_of(rows, rows * (n + 64 * k)))
+    kernel = linked(f, "top", 16 * k + aligned(lanes * 8, 64))
+    stage = Stage(kernel, ("0", "out0"), rows, chunk_of(rows, rows * (n + 64 * k)))
+    return Plan((stage,))
 
 
-def parted(rows: int, n: int, k: int, el: Element, largest: bool, ordered: bool) -> Stage:
-    """The same of short rows, of which PyTorch puts the k-th in its place first.
-
-    The scratch memory holds ranks and positions of a row.
-    """
+def parted(rows: int, n: int, k: int, el: Element, largest: bool, ordered: bool) -> Plan:
+    """The same where many are wanted: PyTorch puts the k-th in its place first."""
     f = Code()
+    bits = rank_bits(el)
+    size = bits // 8
     source, out = f.pointer(0), f.pointer(1)
-    keys, places = "%scratch", f.byte("%scratch", 8 * n)
+    room = Room(rows, 2 * n * size)
+    room_of = room.of(f, 2)
     with f.loop("%begin", "%end") as unit:
-        row = f.along(source, (unit.index, n * el.size))
-        with f.loop("0", str(n)) as i:
-            x = rank(
-                f, 1, el, f.load(el.memory, f.along(row, (i.index, el.size)), el.size), largest
-            )
-            if rank_bits(el) != 64:
-                x = f.value(f"sext i{rank_bits(el)} {x} to i64")
-            f.store("i64", x, f.along(keys, (i.index, 8)), 8)
-            f.store("i64", i.index, f.along(places, (i.index, 8)), 8)
+        keys = room_of(unit.index)
+        places = f.byte(keys, n * size)
+        ranked(f, el, n, f.along(source, (unit.index, n * el.size)), keys, places, largest)
         given = f"i64 0, i64 {n}, i64 {k}, i64 {int(ordered)}"
         f.value(f"call i64 @loop_top(ptr {keys}, ptr {places}, {given})")
         target = f.along(out, (unit.index, 8 * k))
         with f.loop("0", str(k)) as i:
-            place = f.load("i64", f.along(places, (i.index, 8)), 8)
+            place = f.load(f"i{bits}", f.along(places, (i.index, size)), size)
+            if bits == 32:
+                place = f.value(f"zext i32 {place} to i64")
             f.store("i64", place, f.along(target, (i.index, 8)), 8)
-    kernel = _linked(f, tuple(loops.translated(introsort, "")), aligned(16 * n, 64))
-    work = rows * n * 8 * (1 + math.log2(k))
-    return Stage(kernel, ("0", "out0"), rows, chunk_of(rows, work))
-
-
-def _linked(f: Code, names: tuple[str, ...], scratch: int) -> Kernel:
-    """A kernel with functions of ``introsort``, which it calls by ``loop_`` and their names."""
-    helpers = loops.translated(introsort, "loop_")
-    kernel = f.kernel()
-    text = "\n\n".join([kernel.text, *(helpers[name] for name in names)])
-    name = "top_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    text = text.replace(f"@{kernel.name}(", f"@{name}(").replace("@loop_", f"@{name}_")
-    return Kernel(name, text, scratch)
+    kernel = linked(f, "top", room.scratch, bits)
+    work = rows * (n * 4 + k * math.log2(k + 1))
+    names = ("0", "out0", *room.operands)
+    return Plan((Stage(kernel, names, rows, chunk_of(rows, work)),), room.workspace)
 
 
 @lowering("argtopk")
 def _argtopk(low: Lowering, e: Entry, x: Operand) -> Ref:
-    aval, out = e.in_avals[0], e.out_avals[0]
-    el = element(aval.dtype)
-    k = e.attrs["k"]
-    if not aval.shape or 0 in (*aval.shape, *out.shape) or el.kind == "b":
-        raise Refused("of a number, nothing or truths")
-    dim = e.attrs["dim"] % len(aval.shape)
-    n = aval.shape[dim]
-    by_heap = k * _HEAP_FROM <= n
-    if k > _MOST or not (by_heap or n <= _SHORT):
-        raise Refused("many of a long row")
-    order = (*[d for d in range(len(aval.shape)) if d != dim], dim)
-    x = values(low, x, aval.shape, el)
-    view = x.view.permute(order)
-    given = low.dense(Ref(x.slot, view), view.shape, el)
-    rows = math.prod(aval.shape) // n
-    largest = e.attrs["largest"]
-    if by_heap:
-        stage = top(rows, n, k, el, largest)
-    else:
-        stage = parted(rows, n, k, el, largest, e.attrs["sorted"])
-    shape = (*view.shape[:-1], k)
-    whole = element(dtypes.int64)
-    found = low.stages("argtopk", Plan((stage,)), [given], [shape], [whole])[0]
-    back = tuple(order.index(d) for d in range(len(order)))
-    return Ref(found.slot, found.view.permute(back))
+    k, largest = e.attrs["k"], e.attrs["largest"]
+    if k == 0 or e.in_avals[0].dtype is dtypes.bool_:
+        raise Refused("of nothing or truths")
+
+    def plan(rows: int, n: int, el: Element) -> Plan:
+        if k * _HEAP_FROM > n:
+            return parted(rows, n, k, el, largest, e.attrs["sorted"])
+        if k > _MOST:
+            raise Refused("many of a long row")
+        return top(rows, n, k, el, largest)
+
+    return in_rows(low, e, x, k, plan)
