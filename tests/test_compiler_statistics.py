@@ -11,6 +11,7 @@ from compiled import needs_native, only_kernels  # noqa: F401  (a fixture)
 from flambeau import dtypes
 from flambeau.ir.graph import Aval
 from flambeau.run.compiler.convolution_blocks import Lanes
+from flambeau.run.compiler.elements import element
 from flambeau.run.compiler.scans import scan
 from native_plans import Runner
 
@@ -87,7 +88,7 @@ def test_narrow_floats_are_summed_wide():
 @pytest.mark.parametrize("inner, count", [(1, 1), (5, 8), (16, 16), (37, 16)])
 def test_a_scan_leaves_what_is_beside_it(op, inner, count):
     x = array((3, 4, inner), "float32")
-    plan = scan(op, x.shape, Lanes("float", 4, count))
+    plan = scan(op, x.shape, Lanes("float", 4, count), element(dtypes.float32))
     runner = Runner(plan, [Aval(x.shape, dtypes.float32)])
     (found,) = runner.run(x)
     runner.check_guards()

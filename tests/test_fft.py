@@ -85,3 +85,16 @@ def test_windows(call: str) -> None:
 )  # fmt: skip
 def test_errors_are_torchs(call: str) -> None:
     same_refusal(call)
+
+
+def test_a_window_of_more_bits_decides_how_frames_are_computed():
+    def run(m):
+        x = m.arange(24.0).cos().to(m.bfloat16).requires_grad_()
+        y = m.stft(x, 6, 2, 4, m.hann_window(4), return_complex=True)
+        y.abs().sum().backward()
+        return y.detach().numpy(), x.grad.float().numpy()
+
+    for _ in range(5):
+        (ours, gradient), (theirs, expected) = run(flambeau), run(torch)
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        np.testing.assert_allclose(gradient, expected, atol=0.05)

@@ -109,3 +109,14 @@ def test_what_lies_in_order_has_no_layout():
     a = np.zeros((4, 5))
     assert layouts_of([a, a[1:3], 1.5, a[:, :1], a.T]) == {-4: (5, 1), -5: (1, 5)}
     assert layouts_of([a[::-1], a.astype(complex).T, np.zeros((0, 3)).T]) == {}
+
+
+def test_a_gradient_by_a_reference_of_a_transposed_input():
+    def run(m):
+        a = m.from_numpy(np.full((4, 4), 0.5, np.float32)).t()
+        e = m.zeros(0, 4, requires_grad=True)
+        (e @ a.t() @ a).sum().backward()
+        return e.grad.numpy()
+
+    for _ in range(6):
+        np.testing.assert_array_equal(run(flambeau), run(torch))

@@ -8,6 +8,7 @@ import numpy as np
 
 import flambeau.ir.fft  # noqa: F401  (declares primitives)
 from flambeau.functions.promotion import cast as _cast
+from flambeau.functions.promotion import promoted as _promoted
 from flambeau.record.builder import whole
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -80,9 +81,7 @@ def _stft(
     frames = ops.as_strided(x, 0, shape=(batch, count, n_fft), strides=(length, hop, 1))
     w = _window(window, win_length, n_fft, x.dtype)
     if w is not None:
-        if w.dtype.is_complex and not frames.dtype.is_complex:
-            frames = _cast(frames, w.dtype)
-        frames = ops.mul(frames, _cast(w, frames.dtype))
+        frames = ops.mul(*_promoted(frames, w))
     scale = n_fft**-0.5 if normalized else 1.0
     if onesided:
         y = ops.rfft(frames, dims=(2,), scale=scale)

@@ -288,11 +288,11 @@ def _bce_logits(
     x, y = same_dtype(input, target)
     log = ops.neg(log_sigmoid(x))
     if pos_weight is not None:
-        excess = ops.mul(ops.sub(pos_weight, 1.0), y)
-        log = ops.mul(ops.add(excess, 1.0), log)
-    loss = ops.add(ops.mul(ops.sub(1.0, y), x), log)
+        excess = ops.mul(*same_dtype(ops.sub(pos_weight, 1.0), y))
+        log = ops.mul(*same_dtype(ops.add(excess, 1.0), log))
+    loss = ops.add(*same_dtype(ops.mul(ops.sub(1.0, y), x), log))
     if weight is not None:
-        loss = ops.mul(loss, weight)
+        loss = ops.mul(*same_dtype(loss, weight))
     return reduced(cast(loss, target.dtype), reduction)
 
 

@@ -47,6 +47,10 @@ def available(dtype: np.dtype) -> bool:
     )
 
 
+# Inverses of no more rows are solved for, as PyTorch does: zeros have its signs.
+_SMALL = 64
+
+
 @dataclass(frozen=True)
 class _Room:
     """Memory that all calls are given: a routine works in it, or reads a number."""
@@ -183,10 +187,17 @@ def inverse(x: np.ndarray) -> tuple[np.ndarray, ...]:
         whole, swaps = _transposed(given[begin:end]), pivots[begin:end]
         _each("getrf", x.dtype, end - begin, n, n, whole, n, swaps, info[begin:end])
         diagonals[begin:end] = np.diagonal(whole, axis1=-2, axis2=-1)
-        again, size = integers((end - begin,), x.dtype), _BLOCK * n
+        again = integers((end - begin,), x.dtype)
+        if n <= _SMALL:
+            ones = np.broadcast_to(np.eye(n, dtype=x.dtype), whole.shape).copy()
+            _each("getrs", x.dtype, end - begin, b"N", n, n, whole, n, swaps, ones, n, again)
+            out[begin:end] = _turned(ones)
+            return
+        size = _BLOCK * n
         room = _Room(np.empty(size, x.dtype))
         _each("getri", x.dtype, end - begin, n, whole, n, swaps, room, size, again)
-        out[begin:end] = _turned(whole)
+        # It leaves zeros of either sign where solving leaves 0.
+        np.add(_turned(whole), 0.0, out=out[begin:end])
 
     if out.size:
         share(count, part, 2 * n**3)

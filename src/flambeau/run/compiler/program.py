@@ -7,6 +7,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from flambeau.run.chores import chores
 from flambeau.run.compiler import launch, memory, threads
@@ -243,9 +244,13 @@ class Compiled:
     def view(self, slot: int, offset: int, shape: Any, dtype: Any, inputs: list, outs: list) -> Any:
         """A buffer as an array, for a reference."""
         if slot < 0:
-            flat = np.ascontiguousarray(inputs[-1 - slot]).reshape(-1)
-            inside = flat[offset : offset + math.prod(shape)]
-            return inside.reshape(shape)
+            a, n = inputs[-1 - slot], math.prod(shape)
+            if any([i == -1 - slot for i, _, _ in self.laid]):
+                # Its first element: what is read lies in order from there on.
+                flat = as_strided(a, (offset + n,), (a.itemsize,), writeable=False)
+            else:
+                flat = np.ascontiguousarray(a).reshape(-1)
+            return flat[offset : offset + n].reshape(shape)
         n = math.prod(shape)
         schedule = self.schedule
         if slot in schedule.out_slots:
