@@ -326,7 +326,15 @@ def test_a_fork_during_compilation_and_during_a_launch(restored_threads):
     assert total[0] == LONG and len(pending.wait()) == 20
 
 
-def test_an_interrupted_launch_says_whether_it_ran():
+@pytest.fixture
+def interruptible():
+    """A shell that runs the tests in the background has them ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_launch_says_whether_it_ran(interruptible):
     """The signal comes while a program runs; the exception, after it."""
     program = count_program(LONG, LONG, release=True)
     total = np.zeros(1, np.int64)
