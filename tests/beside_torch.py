@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import flambeau
@@ -108,3 +110,12 @@ def same_refusal(call: str) -> None:
     ours, said = message(flambeau, call)
     assert ours[0] == kinds[0]
     assert said.split("\n")[0] == text.split("\n")[0]
+
+
+@pytest.fixture
+def validating() -> Iterator[None]:
+    """Importing `torch.compile` anywhere turns PyTorch's validation off for the whole process."""
+    kind, before = torch.distributions.Distribution, torch.distributions.Distribution._validate_args
+    kind.set_default_validate_args(True)
+    yield
+    kind.set_default_validate_args(before)

@@ -5,6 +5,7 @@ import pytest
 from scipy import special
 
 import flambeau
+from beside_torch import validating  # noqa: F401  (a fixture)
 from flambeau.ir.reference import pathwise
 from test_optim import outcome
 
@@ -317,15 +318,6 @@ ERRORS = [
     lambda m, d: d.biject_to(d.constraints.boolean),
     lambda m, d: d.Distribution(),
 ]
-
-
-@pytest.fixture
-def validating():
-    """Importing `torch.compile` anywhere turns PyTorch's validation off for the whole process."""
-    kind, before = torch.distributions.Distribution, torch.distributions.Distribution._validate_args
-    kind.set_default_validate_args(True)
-    yield
-    kind.set_default_validate_args(before)
 
 
 @pytest.mark.usefixtures("validating")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from beside_torch import validating  # noqa: F401  (a fixture)
 from generated import distributions, kinds
 from generated.samples import Sample
 
+pytestmark = pytest.mark.usefixtures("validating")
 DISTRIBUTIONS = kinds.of_kind("distribution")
 
 
