@@ -312,7 +312,8 @@ SAMPLES = {
     "logaddexp2": "x, y; x, row; special, special.flip(0); big, x; !c, d; !i, j; !x, 2; !x, u",
     "float_power": "positive, y; x, 2; i, 2; 2.0, x; i, -1; c, 2; x, 0; !x, u; !2, 3",
     "Tensor.float_power_": "x.double(), 2; cm.to(torch.complex128), 2; !x, 2; !i, 2",
-    "ldexp": "x, k; truth, truth; i, truth; i, j; x, torch.tensor(3); special, torch.arange(8); i, x.double(); !x, truth;"
+    "ldexp": "x, k; truth, truth; i, truth; i, j; x, torch.tensor(3); special, torch.arange(8);"
+    "i, x.double(); !x, truth;"
     "!x, 2; !x, u",
     "gcd": "i, j; small, small.flip(0); i, j[:1]; torch.tensor([0, 6]), torch.tensor(0); !x, y;"
     "!i, 2; !truth, truth",

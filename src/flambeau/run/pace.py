@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flambeau.run.compiler.program import Compiled
 
 __all__ = [
+    "LONG",
     "LOSS",
     "PATIENCE",
     "RARE",
@@ -38,7 +39,9 @@ STEP, NATIVE_SPEED = 50_000, 200
 CALL, INTERPRETER_SPEED = 5_000, 10
 # A program that differs in shapes from a native one goes on interpreted for as long as its few own
 # kernels may take to compile, but not until more than this is lost (nanoseconds).
-PATIENCE, LOSS = 200_000_000, 40_000_000
+PATIENCE, LOSS = 200_000_000, 80_000_000
+# A heavy one does so once, unless that takes longer than compiling may.
+LONG = 1_000_000_000
 # It does so if there are this many runs of others to each of its own.
 RARE = 3
 # What share of a program's products must have been run, and how many are remembered.

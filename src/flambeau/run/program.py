@@ -223,10 +223,11 @@ class Program:
         kernels are compiled: a heavy one for its first run, a light one for longer.
         """
         before = self.visits - 1
+        heavy = self.heavy
         if foreseen and before == 0 and PROMOTE > 1 and pace.now()[0] >= pace.RARE:
-            return False
-        if not foreseen or before < 1 or self.heavy:
-            return self.visits >= PROMOTE or self.heavy
+            return pace.interpreting(self.work, len(self.entries)) > pace.LONG
+        if not foreseen or before < 1 or heavy:
+            return self.visits >= PROMOTE or heavy
         runs, time = (a - b for a, b in zip(pace.now(), self.asked, strict=True))
         lost = before * pace.interpreting(self.work, len(self.entries))
         return runs < pace.RARE * before or time > pace.PATIENCE or lost > pace.LOSS
