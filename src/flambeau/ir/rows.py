@@ -129,16 +129,12 @@ def _kept(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if d in dims else n for d, n in enumerate(shape))
 
 
-def _standardize_rule(
-    x: Aval, eps: Any, *, dims: tuple[int, ...], kept: Any = None
-) -> tuple[Aval, ...]:
+def _standardize_rule(x: Aval, eps: Any, *, dims: tuple[int, ...]) -> tuple[Aval, ...]:
     row = Aval(_kept(x.shape, dims), x.dtype)
     return x, row, row
 
 
-def _standardize(
-    x: np.ndarray, eps: float, *, dims: tuple[int, ...], kept: Any = None
-) -> tuple[np.ndarray, ...]:
+def _standardize(x: np.ndarray, eps: float, *, dims: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     dtype = x.dtype
     if dtype.itemsize == 2:
         x = x.astype(np.float32)
@@ -151,19 +147,12 @@ def _standardize(
     return out, mean, variance
 
 
-def _standardize_from_all(
-    g: tuple, x: Var, eps: Any, *, out: tuple, dims: tuple, kept: Any = None
-) -> Var:
-    """The gradient of ``x`` from those of its standardised form, its mean and its variance.
-
-    ``kept``: the dtype to which mean and scale are rounded meanwhile.
-    """
+def _standardize_from_all(g: tuple, x: Var, eps: Any, *, out: tuple, dims: tuple) -> Var:
+    """The gradient of ``x`` from those of its standardised form, its mean and its variance."""
     y, mean, variance = out
     n = prod(x.shape[d] for d in dims)
     found = None
-    if g[0] is not None and kept is not None:
-        found = _from_rounded(g[0], x, mean, _scale(variance, eps), dims, kept)
-    elif g[0] is not None:
+    if g[0] is not None:
         found = P["standardize_gradient"](g[0], y, variance, eps, dims=dims)
     if g[1] is not None:
         part = P["broadcast"](g[1] * (1.0 / n), shape=x.shape)
@@ -189,15 +178,6 @@ def _standardize_gradient(
 
 def _scale(variance: Var, eps: Any) -> Var:
     return P["rsqrt"](variance + eps)
-
-
-def _from_rounded(g: Var, x: Var, mean: Var, scale: Var, dims: tuple, kept: Any) -> Var:
-    """``standardize_gradient`` with a mean and a scale that are numbers of ``kept``."""
-    n = prod(x.shape[d] for d in dims)
-    mean, scale = (P["cast"](P["cast"](v, dtype=kept), dtype=x.dtype) for v in (mean, scale))
-    y = (x - mean) * scale
-    slope, level = (P["sum"](v, dims=dims, keepdim=True) * (1.0 / n) for v in (g * y, g))
-    return (g - level - y * slope) * scale
 
 
 def _standardize_gradient_of_result(

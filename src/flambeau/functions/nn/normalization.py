@@ -192,12 +192,6 @@ def _check_several(shape: tuple[int, ...]) -> None:
         )
 
 
-def _kept(*given: Tensor | None) -> dict[str, Any]:
-    """Of 16 bits throughout, PyTorch keeps mean and scale in 16 bits for the gradient."""
-    kinds = {x.dtype for x in given if x is not None}
-    return {"kept": kinds.pop()} if {k.itemsize for k in kinds} == {2} and len(kinds) == 1 else {}
-
-
 def _by_layer(
     input: Tensor, shape: tuple, weight: Tensor | None, bias: Tensor | None, eps: Number
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -205,8 +199,7 @@ def _by_layer(
     _need_floats("LayerNormKernelImpl", input)
     _check_kinds(input, weight, bias)
     dims = tuple(range(input.dim() - len(shape), input.dim()))
-    kept = _kept(input, weight, bias)
-    y, mean, variance = ops.standardize(_wide(input), eps, dims=dims, **kept)
+    y, mean, variance = ops.standardize(_wide(input), eps, dims=dims)
     return cast(_affine(y, weight, bias), input.dtype), mean, variance
 
 
@@ -279,9 +272,8 @@ def _by_group(
     apart = inner >= _LONG and not (weight is None and bias is None)
     parts = (c // groups, inner) if apart else (c // groups * inner,)
     rows = reshape(input, (n, groups, *parts))
-    kept = _kept(input, weight, bias)
     dims = tuple(range(2, 2 + len(parts)))
-    y, mean, variance = ops.standardize(_wide(rows), eps, dims=dims, **kept)
+    y, mean, variance = ops.standardize(_wide(rows), eps, dims=dims)
     each = (groups, c // groups, 1) if apart else (c, *(1,) * (len(shape) - 2))
     result = _affine(
         y if apart else reshape(y, shape),
