@@ -149,7 +149,52 @@ def lstm(T: ModuleType) -> Any:
     return Net()
 
 
-MODELS: dict[str, Model] = {f.__name__: f for f in (mixer, attention, encoder, convolutions, lstm)}
+def pooled(T: ModuleType) -> Any:
+    """Convolutions along the words, grouped ones, too, with pooling between and over all of them."""
+    nn, F = T.nn, T.nn.functional
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(WORDS, 32, padding_idx=0)
+            self.first = nn.Conv1d(32, 64, 3, padding=1)
+            self.second = nn.Conv1d(64, 64, 3, padding=1, groups=64)
+            self.third = nn.Conv1d(64, 64, 1)
+            self.head = nn.Linear(128, CLASSES)
+
+        def forward(self, x):
+            h = F.max_pool1d(F.relu(self.first(self.embedding(x).transpose(1, 2))), 2)
+            h = F.relu(self.third(self.second(h)))
+            most = F.max_pool1d(h, h.size(2)).squeeze(2)
+            return self.head(T.cat([most, F.adaptive_avg_pool1d(h, 1).squeeze(2)], 1))
+
+    return Net()
+
+
+def last(T: ModuleType) -> Any:
+    """nn.GRU over words; its output at the end of each sequence, gathered, and at its middle."""
+    nn = T.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(WORDS, 32, padding_idx=0)
+            self.gru = nn.GRU(32, 64, batch_first=True)
+            self.head = nn.Linear(128, CLASSES)
+
+        def forward(self, x):
+            h, _ = self.gru(self.embedding(x))
+            ends = (x != 0).sum(1) - 1
+            last = h.gather(1, ends.view(-1, 1, 1).expand(-1, 1, 64)).squeeze(1)
+            middle = h[T.arange(len(h)), ends // 2]
+            return self.head(T.cat([last, middle], 1))
+
+    return Net()
+
+
+MODELS: dict[str, Model] = {
+    f.__name__: f for f in (mixer, attention, encoder, convolutions, lstm, pooled, last)
+}
 
 
 def batches(steps: int, vary: bool) -> list[tuple[np.ndarray, np.ndarray]]:

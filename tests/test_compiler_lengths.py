@@ -226,6 +226,139 @@ def test_images_of_any_size(fits):
     assert len(fits) >= 3
 
 
+def around(m, x):
+    """Windows along the length, with and without padding, and over all of it."""
+    F = m.nn.functional
+    y = x.transpose(1, 2)
+    parts = [
+        F.max_pool1d(y, 2),
+        F.max_pool1d(y, 3, stride=2, padding=1, dilation=2),
+        F.max_pool1d(y, 5, stride=1, padding=2),
+        F.avg_pool1d(y, 3, stride=1, padding=1),
+        F.avg_pool1d(y, 2, ceil_mode=True),
+        F.avg_pool1d(y, 4, padding=1, count_include_pad=False),
+        F.adaptive_avg_pool1d(y, 3),
+        F.adaptive_max_pool1d(y, 1),
+    ]
+    whole = F.max_pool1d(y, y.shape[2]) - F.avg_pool1d(y, y.shape[2]) * F.adaptive_avg_pool1d(y, 1)
+    return m.cat(parts, 2) * whole
+
+
+def windows_of_images(m, x):
+    F = m.nn.functional
+    y = F.max_pool2d(x, 2) + F.avg_pool2d(x, 2)
+    y = m.cat([F.max_pool2d(y, 3, 1, 1), F.avg_pool2d(y, 3, 1, 1)], 1)
+    return F.adaptive_avg_pool2d(y, (2, 3)).flatten(1).sum(1) * F.adaptive_max_pool2d(y, 1).sum()
+
+
+def chosen(m, x):
+    """Gathered, scattered, indexed and put back: along the length, before and after it."""
+    rows, length, width = x.shape
+    ends = m.arange(rows) % length
+    last = x.gather(1, ends.view(-1, 1, 1).expand(-1, 1, width)).squeeze(1)
+    own = x[m.arange(rows), (ends * 3) % length]
+    every = x[:, m.arange(length - 1, -1, -1)]
+    turned = x.transpose(1, 2).contiguous()
+    order = (m.arange(length) * 5 + 1).remainder(length).expand(rows, width, length)
+    swept = turned.gather(2, order)
+    spread = m.zeros_like(turned).scatter_add(2, order, swept)
+    spread = spread + m.zeros_like(turned).scatter(2, order.flip(2), 1.5)
+    least = m.zeros_like(x).scatter_reduce(1, order.transpose(1, 2), x, "amin")
+    put = m.zeros_like(x).index_put((m.arange(rows), ends), own * 2)
+    return (spread.transpose(1, 2) + every + least + put) * (last + own).unsqueeze(1)
+
+
+def in_groups(m, x):
+    """Convolutions of which each channel, or each half of them, is one."""
+    F = m.nn.functional
+    y = x.transpose(1, 2)
+    each = F.conv1d(y, m.tensor(values((8, 1, 3))), padding=1, groups=8)
+    halves = F.conv1d(y, m.tensor(values((8, 4, 2))), stride=2, padding=1, groups=2)
+    more = F.conv1d(y, m.tensor(values((16, 1, 3))), padding=2, dilation=2, groups=8)
+    rest = m.cat([more, halves.mean(2, True) * more[:, :8]], 1).mean(1, True)
+    return (each * rest).mean(2)
+
+
+OF_ALL_LENGTHS = {"around": around, "chosen": chosen, "in groups": in_groups}
+
+
+@pytest.mark.parametrize("name", OF_ALL_LENGTHS)
+def test_kernels_of_windows_and_places_are_those_of_all_lengths(fits, name):
+    """No other length compiles anything once the plan is there."""
+    f = OF_ALL_LENGTHS[name]
+    for n in (24, 31, 40, 57, 26, 18):
+        same(f, [values((3, n, 8))], 1e-4)
+    before, taken = code.stats.compiled, len(fits)
+    assert taken
+    for n in (100, 33, 17, 64, 63, 9, 48):
+        same(f, [values((3, n, 8))], 1e-4)
+    assert code.stats.compiled == before
+    assert len(fits) >= taken + 7
+
+
+def test_windows_of_images_of_any_size(fits):
+    sizes = [(12, 17), (20, 33), (13, 20), (30, 21), (15, 16), (21, 40), (18, 19), (9, 70)]
+    for h, w in sizes:
+        same(windows_of_images, [values((2, 2, h, w))], 1e-4)
+    assert len(fits) >= 3
+
+
+def test_groups_of_images_of_any_size(fits):
+    def f(m, x):
+        F = m.nn.functional
+        each = F.conv2d(x, m.tensor(values((12, 1, 3, 3))), padding=1, stride=2, groups=6)
+        few = F.conv2d(each, m.tensor(values((4, 6, 1, 2))), groups=2)
+        wide = F.conv2d(each, m.tensor(values((8, 6, 2, 1))), dilation=2, groups=2)
+        return few.amax((2, 3)) @ wide.mean((2, 3))[:, :4].T
+
+    sizes = [(12, 17), (20, 33), (13, 20), (30, 21), (15, 16), (21, 40), (18, 19), (9, 70)]
+    for h, w in sizes:
+        same(f, [values((2, 6, h, w))], 1e-3)
+    assert len(fits) >= 3
+
+
+def test_convolutions_of_what_begins_where_it_is_told(fits):
+    def f(m, x, start):
+        F = m.nn.functional
+        y = (x * 2).transpose(1, 2)[:, :, start:]
+        one = F.conv1d(y, m.tensor(values((4, 8, 3))))
+        return one.sum(2) + F.conv1d(y, m.tensor(values((8, 1, 2))), groups=8).sum(2)[:, :4]
+
+    for k, n in enumerate((24, 31, 40, 57, 26, 18, 90, 33)):
+        same(lambda m, x, k=k: f(m, x, k % 5 + 1), [values((3, n, 8))], 1e-3)
+    assert len(fits) >= 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_greatest_of_all_is_the_last_nan_or_the_first(fits, dtype):
+    def f(m, x):
+        return m.stack(
+            [v.double() for v in m.nn.functional.max_pool1d(x, x.shape[2], return_indices=True)]
+        )
+
+    rng = np.random.default_rng(0)
+    for n in (40, 33, 17, 90, 5, 16, 64, 70):
+        x = rng.integers(0, 3, (7, 4, n)).astype(dtype)
+        x[0] = -np.inf
+        x[1, :, rng.integers(0, n, 3)] = np.nan
+        x[2] = -x[2] * 0
+        x[3, :, :-1] = -np.inf
+        same(f, [x])
+    assert len(fits) >= 3
+
+
+def test_a_place_out_of_range_is_refused_whatever_the_length(fits):
+    def f(m, x, y):
+        return x.gather(1, y.unsqueeze(1)) + x[m.arange(len(x)), y].unsqueeze(1)
+
+    for n in (9, 12, 20, 17, 31, 6):
+        same(f, [values((n, 5)), values((n,), "int64") % 5])
+    assert fits
+    x = flambeau.tensor(values((7, 5))).mul(1.0)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        f(flambeau, x, flambeau.tensor([0, 1, 2, 7, 1, 0, 3]).add(0)).sum().item()
+
+
 def test_kernels_stay_the_same(fits):
     """Once the plan is there, other lengths need no LLVM."""
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler.emit import Function, Kernel, Loop, vector
-from flambeau.run.compiler.sizes import MARK, Size
+from flambeau.run.compiler.sizes import MARK, Size, later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +36,10 @@ def chunk_of(units: int, vectors: float) -> int:
 
     All of them where sharing costs more than it gains.
     """
+    return later(_chunk_of, units, vectors)
+
+
+def _chunk_of(units: int, vectors: float) -> int:
     if vectors < _WORTH_SHARING_MICROSECONDS * _VECTORS_EACH_MICROSECOND:
         return max(1, units)
     each = vectors / max(1, units)
@@ -69,6 +73,8 @@ class Lanes:
     def at_most(self, n: int) -> Lanes:
         """Narrower vectors where ``n`` elements (at least four) do not fill these."""
         count = self.count
+        if n.__class__ is Size:
+            return self
         while count > 4 and count // 2 >= n:
             count //= 2
         return replace(self, count=count)
@@ -197,22 +203,35 @@ class Code(Function):
             with self.when(self.value(f"icmp slt i64 {index}, {count}")):
                 yield
 
+    def numbers(self, lanes: int, n: int) -> str:
+        """A vector of i32 that are all ``n``."""
+        if n.__class__ is Size:
+            return self.splat(lanes, "i32", self.value(f"trunc i64 {n} to i32"))
+        return f"splat (i32 {n})"
+
+    def counted(self, lanes: Lanes, n: int) -> str:
+        """A vector of floating-point numbers that are all ``n``; the number itself for one lane."""
+        if n.__class__ is not Size:
+            return self.literal(lanes.count, lanes.element, float(n))
+        one = self.value(f"sitofp i64 {n} to {lanes.element}")
+        return one if lanes.count == 1 else self.splat(lanes.count, lanes.element, one)
+
     def below(self, lanes: Lanes, count: int) -> str:
         """The mask of the first ``count`` lanes."""
-        # Part of a name: a run-time size is fixed by it.
-        count = int(count)
+        if count.__class__ is Size:
+            return self.mask(lanes.count, str(count))
         return self._masks.setdefault((lanes.count, count), f"%m{lanes.count}.{count}")
 
     def put(self, lanes: Lanes, value: str, pointer: str, count: int) -> None:
         """Stores the first ``count`` lanes."""
-        if count >= lanes.count:
+        if count.__class__ is not Size and count >= lanes.count:
             self.store(lanes.type, value, pointer, lanes.size)
         else:
             self.store_masked(lanes.count, lanes.element, value, pointer, self.below(lanes, count))
 
     def get(self, lanes: Lanes, pointer: str, count: int) -> str:
         """The first ``count`` elements, zero in the lanes after them."""
-        if count >= lanes.count:
+        if count.__class__ is not Size and count >= lanes.count:
             return self.load(lanes.type, pointer, lanes.size)
         return self.load_masked(lanes.count, lanes.element, pointer, self.below(lanes, count))
 

@@ -38,6 +38,9 @@ _SIZED = """
     argmin logsumexp cumsum cumprod fmod remainder floor_divide trunc_divide hypot nextafter
     igamma igammac erfcx ndtr log_ndtr erfinv ndtri lgamma digamma trigamma polygamma logit
     i0 i0e i1 i1e bessel_j0 bessel_j1 bessel_y0 bessel_y1
+    max_pool avg_pool avg_pool_gradient adaptive_avg_pool adaptive_avg_pool_gradient
+    adaptive_max_pool plane_add plane_take gather scatter scatter_add scatter_reduce index
+    index_put
 """
 SIZED = frozenset(_SIZED.split())
 # Of the others, those whose kernels may refuse values.
@@ -45,6 +48,10 @@ _FAULTING = """
     gather scatter scatter_add scatter_reduce index index_put index_select index_add
 """
 FAULTING = frozenset(_FAULTING.split())
+
+
+# Where PyTorch does not round a number to the 16-bit type of the elements beside it.
+EXACT = frozenset({"mul", "div", "lerp"})
 
 
 class Refused(Exception):
@@ -487,6 +494,10 @@ def _pointwise(low: Lowering, e: Entry, *xs: Operand) -> Ref:
             operands = operands[:1]
     if attrs and name != "pow":
         raise Refused("attributes")
+    if name in EXACT and compute.kind == "f" and compute.size == 2:
+        beside = [o for o, a in zip(xs, e.in_avals, strict=True) if a.dtype is None]
+        if beside and all(o.__class__ is Ref for o in xs if not any(o is b for b in beside)):
+            compute = element(dtypes.float32)
     return low.map(
         name, [scalar(low, o, compute) for o in operands], out.shape, compute,
         element(out.dtype), attrs,

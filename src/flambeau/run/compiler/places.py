@@ -23,6 +23,7 @@ from flambeau.run.compiler.lower import Lowering, Refused, lowering
 from flambeau.run.compiler.nodes import Literal, Ref
 from flambeau.run.compiler.places_vectors import chosen_in_rows, fits, put_in_rows
 from flambeau.run.compiler.rules import values
+from flambeau.run.compiler.sizes import Size, later
 from flambeau.run.compiler.stages import Plan, Stage
 from flambeau.run.compiler.views import row_major
 
@@ -48,7 +49,11 @@ def copied(count: int, el: Element, source: str) -> Stage:
         mask = f.mask(n, left)
         x = f.load_masked(n, lanes.element, f.along(a, (i.index, el.size)), mask)
         f.store_masked(n, lanes.element, x, f.along(out, (i.index, el.size)), mask)
-    return Stage(f.kernel(prefix="place"), (source, "out0"), count, max(1, min(count, 1 << 14)))
+    return Stage(f.kernel(prefix="place"), (source, "out0"), count, later(_copied, count))
+
+
+def _copied(count: int) -> int:
+    return max(1, min(count, 1 << 14))
 
 
 def zeros(shape: Shape, el: Element) -> Stage:
@@ -65,7 +70,7 @@ def zeros(shape: Shape, el: Element) -> Stage:
     with f.when(f.value(f"icmp sgt i64 {left}, 0")):
         there = f.along(out, (i.index, el.size))
         f.store_masked(n, memory, "zeroinitializer", there, f.mask(n, left))
-    return Stage(f.kernel(prefix="place"), ("out0",), count, max(1, min(count, 1 << 14)))
+    return Stage(f.kernel(prefix="place"), ("out0",), count, later(_copied, count))
 
 
 class Writer:
@@ -125,7 +130,7 @@ class Writer:
         n = code.target().lanes(el.size)
         whole = width - width % n
         lanes = Lanes(memory, el.size, n)
-        if whole:
+        if whole.__class__ is Size or whole:
             with f.loop("0", str(whole), str(n)) as i:
                 here, there = (f.along(p, (i.index, el.size)) for p in (source, target))
                 x = f.load(lanes.type, here, el.size)
@@ -134,7 +139,7 @@ class Writer:
                     op = "fadd" if el.kind == "f" else "add"
                     x = f.value(f"{op} {lanes.type} {before}, {x}")
                 f.store(lanes.type, x, there, el.size)
-        if width > whole:
+        if width.__class__ is Size or width > whole:
             with f.loop(str(whole), str(width)) as i:
                 here, there = (f.along(p, (i.index, el.size)) for p in (source, target))
                 self.move(here, there, el, add)
@@ -240,7 +245,7 @@ def rows(
                     False,
                 )  # fmt: skip
     units = outer if put else outer * count
-    chunk = chunk_of(units, outer * count * (10 + width / 8))
+    chunk = chunk_of(units, outer * count * (10 + -(-width // 8)))
     names = (
         "1" if put else "0", "out0", *[str(j + 1 + put) for j in range(k + put)], "fault",
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.run.compiler.convolution_blocks import Code, chunk_of
 from flambeau.run.compiler.emit import constant
-from flambeau.run.compiler.sizes import later
+from flambeau.run.compiler.sizes import Size, later
 from flambeau.run.compiler.stages import Stage
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def _places(
         raw = f.value(f"sext {ty} {raw} to {wide}")
     if wrap:
         below = f.value(f"icmp slt {wide} {raw}, zeroinitializer")
-        other = f.value(f"add {wide} {raw}, splat (i64 {n})")
+        other = f.value(f"add {wide} {raw}, {f.splat(LANES, 'i64', str(n))}")
         raw = f.value(f"select {bits} {below}, {wide} {other}, {wide} {raw}")
-    outside = f.value(f"icmp uge {wide} {raw}, splat (i64 {n})")
+    outside = f.value(f"icmp uge {wide} {raw}, {f.splat(LANES, 'i64', str(n))}")
     wrong = f.call(f"llvm.vector.reduce.or.v{LANES}i1", "i1", (bits, outside))
     with f.when(wrong):
         f.store("i64", "1", fault, 8)
@@ -95,21 +95,27 @@ def put_in_rows(
         given = f.along(x, (row.index, (source or 0) * size))
         target = f.along(out, (row.index, n * size))
 
+        def put(at: str, lane: int, safe: str) -> None:
+            place = f.value(f"extractelement <{LANES} x i64> {safe}, i64 {lane}")
+            there = f.along(target, (place, size))
+            here = given if source is None else f.along(given, (f.add(at, lane), size))
+            one = f.load(memory, here, size)
+            if add:
+                old = f.load(memory, there, size)
+                one = f.value(f"{'fadd' if el.kind == 'f' else 'add'} {memory} {old}, {one}")
+            f.store(memory, one, there, size)
+
         def step(at: str, mask: str | None) -> None:
             here = f.along(places, (at, index_el.size))
             safe = _places(f, here, n, index_el, mask, False, fault)
-            for lane in range(LANES if mask is None else k % LANES):
-                place = f.value(f"extractelement <{LANES} x i64> {safe}, i64 {lane}")
-                there = f.along(target, (place, size))
-                one = f.load(
-                    memory,
-                    given if source is None else f.along(given, (f.add(at, lane), size)),
-                    size,
-                )
-                if add:
-                    old = f.load(memory, there, size)
-                    one = f.value(f"{'fadd' if el.kind == 'f' else 'add'} {memory} {old}, {one}")
-                f.store(memory, one, there, size)
+            rest = k % LANES if mask else LANES
+            sized = rest.__class__ is Size
+            for lane in range(LANES if sized else rest):
+                if sized:
+                    with f.when(f.value(f"icmp sgt i64 {rest}, {lane}")):
+                        put(at, lane, safe)
+                else:
+                    put(at, lane, safe)
 
         _vectors(f, k, step)
     chunk = chunk_of(rows, rows * k * 3)
@@ -149,13 +155,13 @@ def class_of_rows(rows: int, n: int, el: Element, index_el: Element, ignore: int
 def _vectors(f: Code, k: int, step: Callable[[str, str | None], None]) -> None:
     """``step`` for each vector of a row, with a mask for one that is not full."""
     whole = k - k % LANES
-    if whole:
+    if whole.__class__ is Size or whole:
         with f.loop("0", str(whole), str(LANES)) as i:
             step(i.index, None)
-    if k > whole:
+    if k.__class__ is Size or k > whole:
         step(str(whole), f.mask(LANES, str(k - whole)))
 
 
 def fits(el: Element, n: int, k: int = LANES) -> bool:
     """Whether ``k`` places in each row of ``n`` elements are worth a vector."""
-    return el.size in (4, 8) and n > 0 and k >= LANES // 2
+    return el.size in (4, 8) and n > 0 and (k.__class__ is Size or k >= LANES // 2)

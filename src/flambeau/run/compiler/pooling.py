@@ -9,7 +9,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from flambeau.run.compiler.convolution_blocks import Code, chunk_of
+from flambeau.run.compiler.convolution_blocks import Code, Lanes, chunk_of
+from flambeau.run.compiler.emit import mangled, vector
 from flambeau.run.compiler.pooling_means import (
     adaptive_avg_pool,
     adaptive_avg_pool_gradient,
@@ -25,6 +26,7 @@ from flambeau.run.compiler.pooling_windows import (
     lanes_of,
     over_taps,
 )
+from flambeau.run.compiler.sizes import Size, has_size
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -41,9 +43,13 @@ def max_pool(
 ) -> Plan | None:
     """The greatest of each window and its place; the last NaN, else the first of equals."""
     lanes = lanes_of(in_avals, target)
-    if lanes is None or len(attrs["kernel_size"]) > 3 or attrs["kernel_size"][-1] > 16:
+    if lanes is None or len(attrs["kernel_size"]) > 3:
         return None
     w = Windows.of(in_avals[0], out_avals[0], attrs)
+    if w.whole and (has_size(w.size) or w.kernel[2] > 16):
+        return _whole_maxima(w, lanes)
+    if w.kernel[2] > 16:
+        return None
     if prod(w.size) >= 1 << 30:
         return None
     n = lanes.at_most(w.output[2])
@@ -96,6 +102,67 @@ def max_pool(
     work = units * -(-w.output[2] // count) * prod(w.kernel) * 6
     kernel = f.kernel(prefix="pool")
     return Plan((Stage(kernel, ("0", "out0", "out1"), units, chunk_of(units, work)),))
+
+
+def _whole_maxima(w: Windows, n: Lanes) -> Plan | None:
+    """One window a plane: along memory, each lane keeps the best that it has met."""
+    size = prod(w.size)
+    if size >= 1 << 30:
+        return None
+    whole = size // n.count * n.count
+    bits, numbers = f"<{n.count} x i1>", f"<{n.count} x i32>"
+    f = Code()
+    image, values, places = (f.pointer(i) for i in range(3))
+    lanes = f"<{', '.join(f'i32 {i}' for i in range(n.count))}>"
+
+    def step(here: str, at: str, best: str, place: str, mask: str | None) -> list[str]:
+        if mask is None:
+            value = f.load(n.type, here, n.size)
+        else:
+            value = f.load_masked(n.count, n.element, here, mask)
+        more = f.value(f"fcmp ogt {n.type} {value}, {best}")
+        nan = f.value(f"fcmp uno {n.type} {value}, {value}")
+        win = f.value(f"or {bits} {more}, {nan}")
+        if mask is not None:
+            win = f.value(f"and {bits} {win}, {mask}")
+        base = f.splat(n.count, "i32", f.value(f"trunc i64 {at} to i32"))
+        numbered = f.value(f"add {numbers} {base}, {lanes}")
+        return [
+            f.value(f"select {bits} {win}, {n.type} {value}, {n.type} {best}"),
+            f.value(f"select {bits} {win}, {numbers} {numbered}, {numbers} {place}"),
+        ]
+
+    def reduced(how: str, value: str, element: str = "i32") -> str:
+        ty = vector(n.count, element)
+        return f.call(f"llvm.vector.reduce.{how}.{mangled(ty)}", element, (ty, value))
+
+    with f.loop("%begin", "%end") as unit:
+        source = f.along(image, (unit.index, size * n.size))
+        # Where all is lowest, the first element is it.
+        carried = [(n.type, f.literal(n.count, n.element, float("-inf"))), (numbers, lanes)]
+        with f.loop("0", str(whole), str(n.count), carried) as i:
+            best, place = i.carried
+            i.carry(*step(f.along(source, (i.index, n.size)), i.index, best, place, None))
+        best, place = i.result
+        if size.__class__ is Size or size > whole:
+            rest, at = f.below(n, size - whole), f.byte(source, whole * n.size)
+            best, place = step(at, str(whole), best, place, rest)
+        nan = f.value(f"fcmp uno {n.type} {best}, {best}")
+        top = f.splat(n.count, n.element, reduced("fmax", best, n.element))
+        equal = f.value(f"fcmp oeq {n.type} {best}, {top}")
+        last = f.value(f"select {bits} {nan}, {numbers} {place}, {numbers} splat (i32 -1)")
+        last = reduced("smax", last)
+        most = f"splat (i32 {2**31 - 1})"
+        first = f.value(f"select {bits} {equal}, {numbers} {place}, {numbers} {most}")
+        first = reduced("smin", first)
+        some = f.value(f"icmp sge i32 {last}, 0")
+        chosen = f.value(f"sext i32 {f.value(f'select i1 {some}, i32 {last}, i32 {first}')} to i64")
+        value = f.load(n.element, f.along(source, (chosen, n.size)), n.size)
+        f.store(n.element, value, f.along(values, (unit.index, n.size)), n.size)
+        f.store("i64", chosen, f.along(places, (unit.index, 8)), 8)
+    work = w.planes * (-(-size // n.count) * 6 + 30)
+    kernel = f.kernel(prefix="pool")
+    return Plan((Stage(kernel, ("0", "out0", "out1"), w.planes, chunk_of(w.planes, work)),))
 
 
 def _first(f: Code, w: Windows, axis: int, at: str) -> str:
@@ -151,7 +218,7 @@ def plane_add(
         here = f.along(values, (unit.index, each * n.size))
         there = f.along(places, (unit.index, each * 8))
         for first, step, last in ((0, 4, each // 4 * 4), (each // 4 * 4, 1, each)):
-            if first == last:
+            if first.__class__ is last.__class__ is int and first == last:
                 continue
             with f.loop(str(first), str(last), str(step)) as i:
                 for k in range(step):
@@ -163,7 +230,7 @@ def plane_add(
                         before = f.load(n.element, to, n.size)
                         value = f.value(f"fadd {n.element} {before}, {value}")
                     f.store(n.element, value, to, n.size)
-    work = planes * (size / n.count + each * 2)
+    work = planes * (-(-size // n.count) + each * 2)
     kernel = f.kernel(prefix="pool")
     return Plan((Stage(kernel, ("0", "1", "out0"), planes, chunk_of(planes, work)),))
 

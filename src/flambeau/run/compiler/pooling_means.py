@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from flambeau.run.compiler.pooling_windows import (
     lanes_of,
     over_taps,
 )
+from flambeau.run.compiler.sizes import Size
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ class Divisor:
     def along_columns(self, f: Code, lanes: int, at: str) -> str:
         """The same of a vector of windows' numbers (i32)."""
         w, ty = self.w, f"<{lanes} x i32>"
-        start = f.value(f"mul {ty} {at}, splat (i32 {w.stride[2]})")
-        start = f.value(f"sub {ty} {start}, splat (i32 {w.padding[2]})")
-        stop = f.value(f"add {ty} {start}, splat (i32 {w.kernel[2]})")
-        bound = w.size[2] + (w.padding[2] if self.with_padding else 0)
-        stop = f.call(f"llvm.smin.v{lanes}i32", ty, (ty, stop), (ty, f"splat (i32 {bound})"))
+        start = f.value(f"mul {ty} {at}, {f.numbers(lanes, w.stride[2])}")
+        start = f.value(f"sub {ty} {start}, {f.numbers(lanes, w.padding[2])}")
+        stop = f.value(f"add {ty} {start}, {f.numbers(lanes, w.kernel[2])}")
+        bound = f.numbers(lanes, w.size[2] + (w.padding[2] if self.with_padding else 0))
+        stop = f.call(f"llvm.smin.v{lanes}i32", ty, (ty, stop), (ty, bound))
         if not self.with_padding:
             start = f.call(f"llvm.smax.v{lanes}i32", ty, (ty, start), (ty, "zeroinitializer"))
         return f.value(f"sub {ty} {stop}, {start}")
@@ -74,7 +75,7 @@ class Divisor:
     def divide(self, f: Code, n: Lanes, value: str, at: tuple[str, str], columns: str) -> str:
         """``value`` divided; the windows are at slice and row ``at`` and a vector of columns."""
         if self.fixed is not None:
-            by = f.literal(n.count, n.element, float(self.fixed))
+            by = f.counted(n, self.fixed)
             return f.value(f"fdiv {n.type} {value}, {by}")
         rows = self.along(f, 1, at[1])
         if self.w.kernel[0] > 1 or self.w.leaves(0):
@@ -101,7 +102,7 @@ def avg_pool(
     if lanes is None or len(attrs["kernel_size"]) > 3:
         return None
     w = Windows.of(in_avals[0], out_avals[0], attrs)
-    if prod(w.output) == 1 and w.kernel == w.size and not any(w.padding):
+    if w.whole:
         return _whole_means(w, lanes, Divisor.of(w, attrs).fixed or prod(w.size))
     if w.kernel[2] > 16:
         return None
@@ -144,19 +145,19 @@ def _whole_means(w: Windows, n: Lanes, divisor: int) -> Plan:
     with f.loop("%begin", "%end") as unit:
         source = f.along(image, (unit.index, size * n.size))
         total = "zeroinitializer"
-        if whole:
+        if whole.__class__ is Size or whole:
             with f.loop("0", str(whole), str(n.count), [(n.type, total)]) as i:
                 more = f.load(n.type, f.along(source, (i.index, n.size)), n.size)
                 i.carry(f.value(f"fadd {n.type} {i.carried[0]}, {more}"))
             total = i.result[0]
-        if size > whole:
+        if size.__class__ is Size or size > whole:
             rest = f.get(n, f.byte(source, whole * n.size), size - whole)
             total = f.value(f"fadd {n.type} {total}, {rest}")
-        by = f.literal(1, n.element, float(divisor))
+        by = f.counted(replace(n, count=1), divisor)
         mean = f.value(f"fdiv {n.element} {total_of(f, n, total)}, {by}")
         f.store(n.element, mean, f.along(result, (unit.index, n.size)), n.size)
     kernel = f.kernel(prefix="pool")
-    work = w.planes * (size / n.count * 3 + 10)
+    work = w.planes * (-(-size // n.count) * 3 + 10)
     return Plan((Stage(kernel, ("0", "out0"), w.planes, chunk_of(w.planes, work)),))
 
 
@@ -169,7 +170,7 @@ def avg_pool_gradient(
         return None
     w = Windows.of(out_avals[0], in_avals[0], attrs)
     divisor = Divisor.of(w, attrs)
-    if prod(w.output) == 1 and w.kernel == w.size and not any(w.padding):
+    if w.whole:
         return _whole_shares(w, lanes, divisor.fixed or prod(w.size))
     n = lanes.at_most(w.size[2])
     count, whole = n.count, f"<{n.count} x i32>"
@@ -185,8 +186,9 @@ def avg_pool_gradient(
             last.append(f.divided(f.add(position, w.padding[axis]), w.stride[axis])[0])
         with f.loop("0", str(w.size[2]), str(count)) as j:
             columns = _numbers(f, count, j.index)
-            shifted = f.value(f"add {whole} {columns}, splat (i32 {w.padding[2]})")
-            newest = f.value(f"udiv {whole} {shifted}, splat (i32 {w.stride[2]})")
+            stride, outputs = (f.numbers(count, x) for x in (w.stride[2], w.output[2]))
+            shifted = f.value(f"add {whole} {columns}, {f.numbers(count, w.padding[2])}")
+            newest = f.value(f"udiv {whole} {shifted}, {stride}")
             total = [(n.type, "zeroinitializer")]
             with f.loop("0", str(over[0]), carried=total) as a:
                 with f.loop("0", str(over[1]), carried=[(n.type, a.carried[0])]) as b:
@@ -208,9 +210,9 @@ def avg_pool_gradient(
                     with f.loop("0", str(over[2]), carried=inner) as c:
                         back = f.value(f"trunc i64 {c.index} to i32")
                         window = f.value(f"sub {whole} {newest}, {f.splat(count, 'i32', back)}")
-                        real = f.value(f"icmp ult {whole} {window}, splat (i32 {w.output[2]})")
-                        end = f.value(f"mul {whole} {window}, splat (i32 {w.stride[2]})")
-                        end = f.value(f"add {whole} {end}, splat (i32 {w.kernel[2]})")
+                        real = f.value(f"icmp ult {whole} {window}, {outputs}")
+                        end = f.value(f"mul {whole} {window}, {stride}")
+                        end = f.value(f"add {whole} {end}, {f.numbers(count, w.kernel[2])}")
                         covers = f.value(f"icmp sgt {whole} {end}, {shifted}")
                         mask = f.value(f"and <{count} x i1> {real}, {covers}")
                         mask = f.value(f"and <{count} x i1> {mask}, {rows}")
@@ -239,11 +241,12 @@ def _whole_shares(w: Windows, n: Lanes, divisor: int) -> Plan:
     gradient, result = f.pointer(0), f.pointer(1)
     with f.loop("%begin", "%end") as unit:
         one = f.load(n.element, f.along(gradient, (unit.index, n.size)), n.size)
-        share = f.value(f"fdiv {n.element} {one}, {f.literal(1, n.element, float(divisor))}")
+        by = f.counted(replace(n, count=1), divisor)
+        share = f.value(f"fdiv {n.element} {one}, {by}")
         out = f.along(result, (unit.index, size * n.size))
         fill(f, n, out, size, f.splat(n.count, n.element, share))
     kernel = f.kernel(prefix="pool")
-    work = w.planes * (size / n.count * 2 + 10)
+    work = w.planes * (-(-size // n.count) * 2 + 10)
     return Plan((Stage(kernel, ("0", "out0"), w.planes, chunk_of(w.planes, work)),))
 
 

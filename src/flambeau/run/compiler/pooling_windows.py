@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, Triple, gather
+from flambeau.run.compiler.sizes import Size, divides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,8 +59,9 @@ class Windows:
         return self.padding[axis] > 0 or last >= self.size[axis]
 
     @property
-    def elements(self) -> int:
-        return self.planes * prod(self.output)
+    def whole(self) -> bool:
+        """Whether the one window is the image."""
+        return self.output == (1, 1, 1) and self.kernel == self.size and not any(self.padding)
 
 
 def lanes_of(avals: Sequence[Aval], target: Target) -> Lanes | None:
@@ -89,7 +91,8 @@ class Columns:
         return f.value(f"add {self.type} {f.splat(self.n, 'i32', base)}, <{steps}>")
 
     def inside(self, columns: str) -> str:
-        return self.f.value(f"icmp ult {self.type} {columns}, splat (i32 {self.w.size[2]})")
+        size = self.f.numbers(self.n, self.w.size[2])
+        return self.f.value(f"icmp ult {self.type} {columns}, {size}")
 
     def prepare(self) -> None:
         """Works out what all rows of a window share: masks, and columns of taps."""
@@ -173,7 +176,7 @@ def even_windows(output: Sequence[int], x: Aval) -> dict[str, Any] | None:
     """Adaptive pooling as plain pooling, where its windows all have one size."""
     d = len(output)
     size = x.shape[len(x.shape) - d :]
-    if any(o == 0 or n % o for n, o in zip(size, output, strict=True)):
+    if any(o == 0 or not divides(o, n) for n, o in zip(size, output, strict=True)):
         return None
     kernel = tuple(n // o for n, o in zip(size, output, strict=True))
     return {"kernel_size": kernel, "stride": kernel, "padding": (0,) * d}
@@ -182,8 +185,8 @@ def even_windows(output: Sequence[int], x: Aval) -> dict[str, Any] | None:
 def fill(f: Code, n: Lanes, out: str, size: int, value: str) -> None:
     """Stores a vector over and over."""
     whole = size // n.count * n.count
-    if whole:
+    if whole.__class__ is Size or whole:
         with f.loop("0", str(whole), str(n.count)) as i:
             f.store(n.type, value, f.along(out, (i.index, n.size)), n.size)
-    if size > whole:
+    if size.__class__ is Size or size > whole:
         f.put(n, value, f.byte(out, whole * n.size), size - whole)

@@ -422,9 +422,9 @@ def whole(x: Any) -> int:
     return x if x.__class__ is Size else int(x)
 
 
-def later(function: Callable[..., int], *given: int) -> int:
+def later(function: Callable[..., int], *given: float) -> int:
     """``function(*given)``, not negative: worked out for each program if there is a size in it."""
-    value = function(*map(plain, given))
+    value = function(*[plain(x) if x.__class__ is Size else x for x in given])
     for x in given:
         if x.__class__ is Size:
             return x.owner.called(function, given, value)  # type: ignore[attr-defined]
