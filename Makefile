@@ -5,6 +5,8 @@ VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
 PIP_ARGS ?=
+# The others look for faults (`fuzz`, `mutations`, `kill`).
+BENCHMARKS ?= training record trainer gemm convolution operators others lengths
 
 ifeq ($(OS),Windows_NT)
   BIN := $(VENV)/Scripts
@@ -72,7 +74,7 @@ types: $(VENV)/.flambeau-dev
 	$(PY) -m mypy
 
 bench: $(VENV)/.flambeau-dev
-	$(PY) -c "import pathlib, subprocess, sys; [subprocess.run([sys.executable, str(p)], check=True) for p in sorted(pathlib.Path('benchmarks').glob('*.py')) if not p.name.startswith('_')]"
+	$(PY) -c "import subprocess, sys; [subprocess.run([sys.executable, f'benchmarks/{name}.py'], check=True) for name in '$(BENCHMARKS)'.split()]"
 
 clean:
 	$(if $(PYTHON),$(PYTHON),python3) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('$(VENV)', '.pytest_cache', '.mypy_cache', '.ruff_cache', '.hypothesis', 'build', 'dist')]"

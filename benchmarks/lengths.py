@@ -150,7 +150,7 @@ def lstm(T: ModuleType) -> Any:
 
 
 def pooled(T: ModuleType) -> Any:
-    """Convolutions along the words, grouped ones, too, with pooling between and over all of them."""
+    """Convolutions along the words, grouped ones, too; pooling between and over all of them."""
     nn, F = T.nn, T.nn.functional
 
     class Net(nn.Module):

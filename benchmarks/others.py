@@ -32,7 +32,7 @@ from others_sequences import SEQUENCES
 
 import flambeau
 from flambeau.record.stats import stats
-from flambeau.run.compiler import compile as compiler
+from flambeau.run.compiler import planning
 
 PROGRAMS: dict[str, Callable[[ModuleType], Step]] = {
     f.__name__: f for f in (*NETWORKS, *SEQUENCES, *METHODS)
@@ -73,7 +73,7 @@ HEADER = """\
 | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
-class Watched(compiler.Draft):
+class Watched(planning.Draft):
     """Notes what programs have that is not native."""
 
     found: list[str] = []
@@ -144,7 +144,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     flambeau.set_num_threads(args.threads)
-    compiler.Draft = Watched  # type: ignore
+    planning.Draft = Watched  # type: ignore
     wanted = [w for w in args.only.split(",") if w]
     rows = []
     print(HEADER)

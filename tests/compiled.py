@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import flambeau
+from flambeau.ir.primitive import PRIMITIVES
 from flambeau.run import program as programs
 from flambeau.run.compiler import lower
 
@@ -23,6 +24,7 @@ def kernels_of(
     monkeypatch: pytest.MonkeyPatch, names: frozenset[str] | None = None
 ) -> Iterator[None]:
     """Compiles everything at once; the primitives of these names, or all, call no reference."""
+    assert names is None or names <= PRIMITIVES.keys(), names - PRIMITIVES.keys()
     original = lower.Lowering.host
 
     def host(self: lower.Lowering, e: object, why: str) -> object:

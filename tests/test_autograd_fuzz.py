@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 SHAPES = [(2, 3), (3,), (2, 3)]
 UNARY = ["tanh", "sin", "neg", "square", "clone"]

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 # What draws random numbers, or is a kernel of PyTorch's with another signature than Flambeau's,
 # or whose gradient is nothing (sgn).

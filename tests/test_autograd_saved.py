@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 MODULES = (torch, flambeau)
 
@@ -132,6 +131,52 @@ def test_refused_hooks():
         refusing = m.autograd.graph.disable_saved_tensors_hooks("not here")
         with refusing, pytest.raises(RuntimeError, match="not here"):
             m.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x).__enter__()
+
+
+def test_hooks_run_without_history():
+    """As backward does, unless it is to be differentiated itself."""
+    found = []
+    for m in MODULES:
+        log: list[bool] = []
+        a = m.tensor([2.0], requires_grad=True)
+
+        def noted(x: Any) -> Any:
+            log.append(m.is_grad_enabled())  # noqa: B023
+            return x * 2 / 2
+
+        with m.autograd.graph.saved_tensors_hooks(noted, noted):
+            y = a * a
+        m.autograd.grad(y, a, retain_graph=True)
+        m.autograd.grad(y, a, create_graph=True)
+        found.append(sorted(set(log[:2])) + [log[-1]])
+    assert found[1] == found[0] == [False, True]
+
+
+@pytest.mark.parametrize("runs", [1, 6])  # interpreted, compiled
+def test_what_hooks_give_fits(runs):
+    """Native code reads as many numbers as were saved, of that dtype."""
+    found = []
+    for m in MODULES:
+        a = m.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        ways = (lambda x: x, lambda x: x.double(), lambda x: x.mean(), lambda x: x.detach()[:2])
+        for way in ways:
+            for _ in range(runs):
+                with m.autograd.graph.saved_tensors_hooks(lambda x: x, way):
+                    y = a * a * 1.5
+                try:
+                    found.append(m.autograd.grad(y.sum(), a)[0].tolist())
+                except RuntimeError as error:
+                    found.append("size" in str(error))
+    count = len(found) // 2
+    assert found[count:] == found[:count]
+
+
+def test_hooks_write_to_nothing():
+    for m in MODULES:
+        a = m.tensor([2.0], requires_grad=True)
+        block = m.autograd.graph.saved_tensors_hooks(lambda x: x.mul_(2), lambda x: x)
+        with pytest.raises(RuntimeError, match="modifying its input in place"), block:
+            _kept = a * a
 
 
 SAVED = """(a*b).self (a*b).other (a*a).self (a/b).other (a/b).self a.sigmoid().result a.sin().self

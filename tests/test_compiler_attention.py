@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flambeau
+from compiled import needs_native
 from flambeau import dtypes
 from flambeau.ir.graph import NUMBERS, Aval, Entry
 from flambeau.ir.primitive import PRIMITIVES
-from flambeau.run import program as programs
 from flambeau.run.compiler import code
 from flambeau.run.compiler.lower import Lowering
 from flambeau.run.compiler.target import Target, host
@@ -32,8 +32,8 @@ NARROW = {"AVX2": (256, 16), "NEON": (128, 32)}
 @pytest.fixture
 def compiling():
     """Every program is compiled at its first run."""
-    if programs.TIER == "interpret":
-        pytest.skip("FLAMBEAU_TIER=interpret: no native code")
+    if needs_native.args[0]:
+        pytest.skip(needs_native.kwargs["reason"])
     flambeau.use_deterministic_algorithms(True)
     yield
     flambeau.use_deterministic_algorithms(False)

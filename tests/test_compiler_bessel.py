@@ -11,13 +11,10 @@ import scipy.special
 import torch
 
 import flambeau
+from compiled import needs_native, only_kernels  # noqa: F401  (a fixture)
 from flambeau.ir.primitive import PRIMITIVES
-from flambeau.run import program as programs
-from flambeau.run.compiler import lower
 
-pytestmark = pytest.mark.skipif(
-    programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
+pytestmark = [needs_native, pytest.mark.usefixtures("only_kernels")]
 
 ORACLES: dict[str, Callable[..., np.ndarray]] = {
     "i0": scipy.special.i0,
@@ -37,19 +34,6 @@ EDGES = np.array(
     + [math.inf, -math.inf, math.nan],
     np.float32,
 )
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    """Everything is compiled at its first run, and may call no reference."""
-
-    def host(self, e, why):
-        raise AssertionError(f"{e.prim.name} calls its reference: {why}")
-
-    monkeypatch.setattr(lower.Lowering, "host", host)
-    flambeau.use_deterministic_algorithms(True)
-    yield
-    flambeau.use_deterministic_algorithms(False)
 
 
 def found(name: str, *operands: np.ndarray) -> np.ndarray:

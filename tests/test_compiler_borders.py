@@ -7,27 +7,16 @@ import pytest
 import torch
 
 import flambeau
-from flambeau.run import program as programs
-from flambeau.run.compiler import lower
+from compiled import kernels_of, needs_native
 
-pytestmark = pytest.mark.skipif(
-    programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
+pytestmark = needs_native
 
 
 @pytest.fixture(autouse=True)
 def kernels(monkeypatch):
     """Everything is compiled at its first run, and no border calls its reference."""
-    original = lower.Lowering.host
-
-    def host(self, e, why):
-        assert "border" not in e.prim.name, why
-        return original(self, e, why)
-
-    monkeypatch.setattr(lower.Lowering, "host", host)
-    flambeau.use_deterministic_algorithms(True)
-    yield
-    flambeau.use_deterministic_algorithms(False)
+    with kernels_of(monkeypatch, frozenset({"border", "border_gradient"})):
+        yield
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])

@@ -235,11 +235,16 @@ def test_the_oldest_files_go_first(cache):
         store.save(f"key {age}", bytes(1000))
         when = time.time() - 1000 * age
         os.utime(store.location() / store.name_of(f"key {age}"), (when, when))
-    abandoned = store.location() / "x.tmp"
-    abandoned.write_bytes(b"half")
-    os.utime(abandoned, (0, 0))
+    abandoned = store.location() / f"{store.name_of('key')}.1.2.abcd.tmp"
+    # The user's own, where FLAMBEAU_CACHE is no directory of its own.
+    others = [cache / "photos" / "summer", cache / "photos" / "draft.tmp"]
+    others[0].parent.mkdir()
+    for path in (abandoned, *others):
+        path.write_bytes(bytes(9000))
+        os.utime(path, (0, 0))
     store.shrink(cache, limit=20000)
     assert all(store.load(f"key {age}") for age in range(10)) and not abandoned.exists()
     store.shrink(cache, limit=8000)
     kept = [age for age in range(10) if store.load(f"key {age}")]
     assert kept == list(range(len(kept))) and 3 <= len(kept) < 8
+    assert all(path.exists() for path in others)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flambeau
+from compiled import needs_native
 from flambeau import dtypes, nn
 from flambeau.ir.graph import Const
 from flambeau.ir.primitive import PRIMITIVES as P
@@ -235,7 +236,7 @@ def compiled_at_once():
     flambeau.use_deterministic_algorithms(False)
 
 
-@pytest.mark.skipif(programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code")
+@needs_native
 def test_training_is_the_same_compiled_and_interpreted(compiled_at_once):
     def train():
         flambeau.manual_seed(0)
@@ -340,7 +341,7 @@ def test_a_reduction_spread_over_its_row_again(kind, op):
             Built(spread, x).check()
 
 
-@pytest.mark.skipif(programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code")
+@needs_native
 def test_a_program_of_too_many_primitives_stays_interpreted(monkeypatch, capsys):
     from flambeau.run.compiler import compile as compiling
 

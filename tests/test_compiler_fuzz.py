@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
-
 import compiler_fuzz
 from fuzz_programs import HARD, FuzzProgram, Input
 

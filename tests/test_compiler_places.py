@@ -7,33 +7,21 @@ import pytest
 import torch
 
 import flambeau
-from flambeau.run import program as programs
-from flambeau.run.compiler import lower
+from compiled import kernels_of, needs_native
 from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
-pytestmark = pytest.mark.skipif(
-    programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
-KINDS = {
-    *("gather", "scatter", "scatter_add", "index", "index_put", "argcummax", "argcummin"),
-    *("embedding", "embedding_gradient"),
-}
+pytestmark = needs_native
+KINDS = frozenset(
+    {"gather", "scatter", "scatter_add", "index", "index_put", "argcummax", "argcummin",
+     "embedding", "embedding_gradient"}
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def kernels(monkeypatch):
     """Everything is compiled at its first run; what this is about may call no reference."""
-    original = lower.Lowering.host
-
-    def host(self, e, why):
-        assert e.prim.name not in KINDS, f"{e.prim.name} calls its reference: {why}"
-        return original(self, e, why)
-
-    monkeypatch.setattr(lower.Lowering, "host", host)
-    monkeypatch.setenv("FLAMBEAU_DEBUG", "1")
-    flambeau.use_deterministic_algorithms(True)
-    yield
-    flambeau.use_deterministic_algorithms(False)
+    with kernels_of(monkeypatch, KINDS):
+        yield
 
 
 def compare(f, *arrays, gradients=True):

@@ -8,6 +8,7 @@ import torch
 
 import flambeau
 from compiled import agree, kernels_of, needs_native
+from flambeau.ir.reference.resample import interpolate
 from own_draws import own_draw, rng  # noqa: F401  (a fixture)
 
 pytestmark = needs_native
@@ -102,3 +103,23 @@ def test_second_gradients(mode):
         (g * g).sum().backward()
         found.append(a.grad.numpy())
     np.testing.assert_allclose(*found, 1e-10, 1e-10)
+
+
+KEPT = [("nearest", 1), ("nearest", 2), ("nearest", 3), ("nearest-exact", 2), ("linear", 1),
+        ("bilinear", 2), ("bicubic", 2), ("trilinear", 3)]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode, dims", KEPT)
+def test_factors_that_keep_a_size_or_double_it(mode, dims):
+    """PyTorch then leaves some axes alone: 3 by 1.3 is 3, and by 2.2 it is 6."""
+    x = rng.standard_normal((2, 3, 3, 4, 5)[: dims + 2]).astype(np.float32)
+    for factors in ((1.3, 1.0, 2.2), (1.0, 1.2, 1.1), (2.2, 2.3, 1.19), (0.7, 1.2, 2.0)):
+        factor = factors[:dims]
+        agree(resized(mode, scale_factor=factor), x, gradients=False)
+        if mode in ("bilinear", "bicubic"):
+            agree(resized(mode, scale_factor=factor, antialias=True), x, gradients=False)
+            given = (x * 40 + 120).astype(np.uint8)
+            theirs = resized(mode, scale_factor=factor, antialias=True)(torch, torch.tensor(given))
+            size = tuple(theirs.shape[2:])
+            ours = interpolate(given, output_size=size, mode=mode, scales=factor, antialias=True)
+            np.testing.assert_array_equal(ours, theirs)

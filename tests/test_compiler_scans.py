@@ -50,6 +50,39 @@ def test_running_logarithms(dtype):
             np.testing.assert_allclose(found, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "name, dtype",
+    [(n, d) for n in ("cumsum", "cumprod") for d in ("float32", "float64", "float16", "bfloat16")]
+    + [("cumsum", "complex64"), ("cumsum", "int64"), ("cumprod", "int64")],
+)
+def test_totals_are_rounded_when_they_are_stored(name, dtype):
+    """To the bit: totals of 32-bit numbers are kept in 64 bits, those of 16-bit ones in 32."""
+    g = torch.Generator().manual_seed(0)
+    kind = getattr(flambeau, dtype)
+    for shape, dim in [
+        ((5, 33), 0),
+        ((2, 50, 17), 1),
+        ((3, 5000), 1),
+        ((5000, 3), 0),
+        ((5000,), 0),
+    ]:
+        x = 1 + torch.randn(shape, generator=g) / 50
+        if name == "cumsum":
+            x[0] = -0.0
+        x = (x + 0.01j if dtype == "complex64" else x).to(getattr(torch, dtype))
+        theirs = getattr(x, name)(dim)
+        if dtype == "bfloat16":
+            x, theirs = x.float(), theirs.float()
+        ours = getattr(flambeau.from_numpy(x.numpy()).to(kind), name)(dim)
+        assert ours.dtype is kind
+        reference = PRIMITIVES[name].reference(x.numpy().astype(kind.numpy), dim=dim)
+        for found in (ours.to(flambeau.float32) if dtype == "bfloat16" else ours, reference):
+            found = np.asarray(found).astype(theirs.numpy().dtype)
+            np.testing.assert_array_equal(found, theirs)
+            if found.dtype.kind == "f":
+                np.testing.assert_array_equal(np.signbit(found), theirs.signbit())
+
+
 @pytest.mark.parametrize("name", ["logcumsumexp", "cumprod"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_halves(name, dtype):

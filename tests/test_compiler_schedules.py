@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiled import needs_native
 from flambeau import dtypes
 from flambeau.ir.graph import Aval, Const, Entry
 from flambeau.ir.primitive import PRIMITIVES as P
-from flambeau.run import tier
 from flambeau.run.compiler import code, launch, store
 from flambeau.run.compiler import compile as compiling
 from flambeau.run.compiler.program import Compiled
@@ -197,8 +197,6 @@ TRAINS = """
     print("flambeau.run.compiler.draft" in sys.modules, stats.compiled > 0)
 """
 
-native = pytest.mark.skipif(tier.chosen() == "interpret", reason="nothing is compiled")
-
 
 def trained(directory: Path, **environment: str) -> tuple[list[str], str]:
     """The losses, and whether it planned and compiled."""
@@ -213,7 +211,7 @@ def schedules(directory: Path) -> list[Path]:
     return [p for p in files if p.read_bytes()[start:].startswith(b'{"inputs"')]
 
 
-@native
+@needs_native
 def test_a_second_process_does_not_plan(tmp_path):
     first, did = trained(tmp_path)
     assert did == "True True"
@@ -223,7 +221,7 @@ def test_a_second_process_does_not_plan(tmp_path):
     assert trained(tmp_path, PYTHONHASHSEED="77") == (first, "False False")
 
 
-@native
+@needs_native
 def test_damaged_schedules_are_made_anew(tmp_path):
     first, _ = trained(tmp_path)
     found = schedules(tmp_path)
@@ -236,7 +234,7 @@ def test_damaged_schedules_are_made_anew(tmp_path):
     assert trained(tmp_path) == (first, "False False")
 
 
-@native
+@needs_native
 def test_schedules_whose_kernels_are_gone_are_made_anew(tmp_path):
     first, _ = trained(tmp_path)
     kept = set(schedules(tmp_path))
@@ -247,7 +245,7 @@ def test_schedules_whose_kernels_are_gone_are_made_anew(tmp_path):
     assert trained(tmp_path) == (first, "False False")
 
 
-@native
+@needs_native
 def test_processes_share_schedules_without_locks(tmp_path):
     head = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     several = [

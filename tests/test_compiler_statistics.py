@@ -88,9 +88,10 @@ def test_narrow_floats_are_summed_wide():
 @pytest.mark.parametrize("inner, count", [(1, 1), (5, 8), (16, 16), (37, 16)])
 def test_a_scan_leaves_what_is_beside_it(op, inner, count):
     x = array((3, 4, inner), "float32")
-    plan = scan(op, x.shape, Lanes("float", 4, count), element(dtypes.float32))
+    plan = scan(op, x.shape, Lanes("float", 4, count), element(dtypes.float32), "double")
     runner = Runner(plan, [Aval(x.shape, dtypes.float32)])
     (found,) = runner.run(x)
     runner.check_guards()
-    expected = (np.add if op == "fadd" else np.multiply).accumulate(x, axis=1)
+    wide = (np.add if op == "fadd" else np.multiply).accumulate(x, axis=1, dtype=np.float64)
+    expected = wide.astype(np.float32)
     np.testing.assert_array_equal(found, expected)

@@ -6,17 +6,15 @@ import llvmlite.binding as llvm
 import pytest
 
 import flambeau
+from compiled import needs_native
 from flambeau.bench.workloads import WORKLOADS, stepper
 from flambeau.record import flush, trace
-from flambeau.run import program as programs
 from flambeau.run.compiler import code, planning
 from flambeau.run.compiler import compile as compiling
 from flambeau.run.compiler.draft import Draft
 from flambeau.run.compiler.target import Target
 
-pytestmark = pytest.mark.skipif(
-    programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
+pytestmark = needs_native
 NAMES = [w.name for w in WORKLOADS]
 TARGETS = {
     "AVX-512": Target("x86_64-unknown-linux-gnu", "skylake-avx512", "", 512, 32),

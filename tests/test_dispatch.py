@@ -33,7 +33,8 @@ CALLS = """
 x+1 x-x 1-x x*2 x/2 x**2 x**x 2**x x==1 x==x x<1 m.relu(x) x.sum() x.sum(1) x.mean() x.mean(0)
 x.max() x.max(1) m.maximum(x,x) m.mm(x,x.t()) x.exp_() x.mul_(2) m.sigmoid(x) x.transpose(0,1)
 x.view(3,2) m.cat([x,x]) m.stack([x,x]) x.clone() m.where(x>0,x,x) m.ones(2) x.any() x.fill_(2)
-x.masked_fill(x>0,1.) x.cumsum(0) x.prod() x.all(1) x.squeeze(0) x.lerp(x,.5) x.bitwise_not()
+x.masked_fill(x>0,1.) x.cumsum(0) 2/x 2%x 2//x
+m.add(x,x,out=y) x.prod() x.all(1) x.squeeze(0) x.lerp(x,.5) x.bitwise_not()
 """.split()  # noqa: SIM905
 
 
@@ -42,11 +43,11 @@ def test_a_mode_sees_the_operators(call):
     found = []
     for m in LIBRARIES:
         log: list[tuple] = []
-        x = m.ones(2, 3)
+        x, y = m.ones(2, 3), m.zeros(2, 3)
         if "bitwise" in call:
             x = x.int()
         with logging(m, log):
-            value = eval(call, {"m": m, "x": x})
+            value = eval(call, {"m": m, "x": x, "y": y})
         log.append(repr(value))
         found.append(log)
     assert found[1] == found[0]
@@ -179,3 +180,11 @@ def test_containers_of_ones_own():
 
         t.register_pytree_node(Box, lambda b: ([b.x], None), lambda parts, _: Box(*parts))
         assert t.tree_map(lambda x: x + 1, [Box(1), 2])[0].x == 2
+
+
+def test_a_wrong_call_under_a_mode_is_refused_as_without():
+    for m in LIBRARIES:
+        log: list[tuple] = []
+        with logging(m, log), pytest.raises(TypeError):
+            m.pow(m.ones(2))
+        assert (m.ones(2) + 1).tolist() == [2.0, 2.0]

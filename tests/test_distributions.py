@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import special
 
 import flambeau
 from beside_torch import validating  # noqa: F401  (a fixture)
 from flambeau.ir.reference import pathwise
 from test_optim import outcome
-
-torch = pytest.importorskip("torch")
 
 
 def t(module, values):
@@ -446,3 +445,14 @@ def test_constraints(name, values):
 @pytest.mark.parametrize("name", torch.distributions.constraints.__all__)
 def test_no_constraint_is_missing(name):
     assert hasattr(flambeau.distributions.constraints, name)
+
+
+def test_mode_where_the_density_is_infinite_in_every_corner() -> None:
+    rows = [[0.3, 0.9, 0.5], [0.3, 2.0, 0.5], [1.0, 1.0, 1.0], [0.9, 0.2, 0.1]]
+    found = flambeau.distributions.Dirichlet(flambeau.tensor(rows)).mode
+    expected = torch.distributions.Dirichlet(torch.tensor(rows)).mode
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    a, b = [0.2, 0.6, 3.0], [0.5, 0.5, 2.0]
+    found = flambeau.distributions.Beta(flambeau.tensor(a), flambeau.tensor(b)).mode
+    expected = torch.distributions.Beta(torch.tensor(a), torch.tensor(b)).mode
+    np.testing.assert_allclose(found.numpy(), expected.numpy())

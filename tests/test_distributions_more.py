@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy import special
 
 import flambeau
@@ -20,8 +21,6 @@ from test_distributions import (  # noqa: F401  (a fixture)
     validating,
 )
 from test_optim import outcome
-
-torch = pytest.importorskip("torch")
 
 COV = [[2.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 0.7]]
 TRIL = [[2.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.1, 0.2, 0.7]]

@@ -10,18 +10,16 @@ import pytest
 import torch
 
 import flambeau as fl
+from compiled import needs_native
 from flambeau import dtypes
 from flambeau.ir.primitive import PRIMITIVES as P
-from flambeau.run import random, tier
+from flambeau.run import random
 from flambeau.run.chores import chores
 from flambeau.run.random import MersenneTwister, native
 from native_graphs import Built, both_ways
 from test_recording_cases import interrupted_at
 
 LIBRARIES = (torch, fl)
-compiled = pytest.mark.skipif(
-    tier.chosen() == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ class Words:
 SIZES = (0, 1, 2, 15, 16, 17, 31, 33, 311, 312, 313, 623, 624, 625, 1871, 1872, 2184, 5000, 20_000)
 
 
-@compiled
+@needs_native
 @pytest.mark.parametrize("odd", [False, True])
 def test_kernels_draw_the_generators_numbers(drawing_natively, odd):
     found, expected = MersenneTwister(3), Words(3)
@@ -84,7 +82,7 @@ def test_kernels_draw_the_generators_numbers(drawing_natively, odd):
         assert found.get_state().tobytes() == expected.engine.get_state().tobytes()
 
 
-@compiled
+@needs_native
 def test_a_limit_that_is_drawn(drawing_natively):
     """The high halves are equal: then the low ones are compared."""
     for seed in range(60):
@@ -98,7 +96,7 @@ def test_a_limit_that_is_drawn(drawing_natively):
             np.testing.assert_array_equal(ones, found)
 
 
-@compiled
+@needs_native
 def test_limits_at_the_ends(drawing_natively):
     assert not native.mask(MersenneTwister(0), 1000, 0).any()
     assert native.mask(MersenneTwister(0), 1000, 1 << 53).all()
@@ -331,7 +329,7 @@ def dropped(lib, n=3000, p=0.4):
     return F(lib).dropout(lib.ones(n), p)
 
 
-@compiled
+@needs_native
 @pytest.mark.usefixtures("ahead")
 class TestAhead:
     """Draws that are left to a thread with nothing to do."""

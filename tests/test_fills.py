@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -70,3 +74,25 @@ def test_tensors(monkeypatch, tier):
             ours, theirs = make(flambeau).numpy(), make(torch).numpy()
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_when_python_exits_nothing_is_compiled_any_more():
+    """What has no code by then is done without: large fills and draws, programs run again."""
+    text = """
+import atexit
+atexit.register(lambda: late())
+import flambeau as torch
+torch.zeros(3).add(1).tolist()
+def late():
+    ones, drawn = torch.ones(1 << 20), torch.rand(1 << 20)
+    for _ in range(6):
+        assert ones.mul(3).sum().item() == 3 << 20
+    assert 0 <= drawn.min() and drawn.max() < 1
+    print("done")
+"""
+    environment = {**os.environ, "FLAMBEAU_TIER": "compile"}
+    made = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text],
+        env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (made.stdout, made.stderr) == ("done\n", "")

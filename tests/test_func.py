@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
 from test_nn_utils import agree, refuse_alike
-
-torch = pytest.importorskip("torch")
 
 
 def net(m):

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 # (shape of the gradient that is given, what is differentiated)
 CASES: dict[str, tuple[tuple[int, ...], Callable]] = {

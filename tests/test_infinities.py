@@ -50,6 +50,10 @@ def test_a_complementary_error_function_far_left():
         lambda m, x, y: x**0 + 0 * y.detach(),
         lambda m, x, y: m.pow(0.0, y) + 0 * x.detach(),
         lambda m, x, y: m.angle(x),
+        lambda m, x, y: m.maximum(x, y),
+        lambda m, x, y: m.minimum(x, y),
+        lambda m, x, y: m.lerp(x, y, 0.25),
+        lambda m, x, y: m.fill(x, 2.0) + 0 * y.detach(),
     ],
 )
 def test_where_a_gradient_is_zero_it_is_so_for_any_other(f):
@@ -62,3 +66,18 @@ def test_where_a_gradient_is_zero_it_is_so_for_any_other(f):
     for _ in range(5):
         for ours, theirs in zip(run(flambeau), run(torch), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["max", "min", "median", "nanmedian"])
+@pytest.mark.parametrize("incoming", [INF, float("nan"), 3.0])
+def test_a_choice_of_one_gives_nothing_to_the_others(name, incoming):
+    def run(m):
+        found = []
+        for last in (2.0, 9.0, float("nan")):
+            x = m.tensor([[1.0, 3.0, 2.0], [2.0, -1.0, last]], requires_grad=True)
+            getattr(x, name)().backward(m.tensor(incoming))
+            found.append(x.grad.numpy())
+        return found
+
+    for _ in range(5):
+        np.testing.assert_array_equal(run(flambeau), run(torch))

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 LECTURES = Path(__file__).parents[1] / "examples" / "lectures"
 SCRIPTS = sorted(path.name for path in LECTURES.glob("[0-9]*.py"))

@@ -190,3 +190,69 @@ def test_gradients_beyond_hermitian_changes_are_torchs(name: str, dtype: str) ->
         loss.backward()
         found.append(x.grad.numpy())
     np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
+@pytest.mark.parametrize("name", ["pinv", "matrix_rank"])
+@pytest.mark.parametrize("lead", [(), (2,), (3, 1)])
+@pytest.mark.parametrize("which", ["atol", "rtol"])
+def test_tolerances_that_broadcast(name: str, lead: tuple[int, ...], which: str) -> None:
+    """A tolerance for each of several results, of which one matrix may have many."""
+    a = torch.randn(*lead, 4, 3, dtype=torch.float64)
+    limits = torch.tensor([[0.1, 0.5], [1e-6, 2.0], [0.3, 0.9]], dtype=torch.float64)
+    given = limits if lead else limits.reshape(-1)
+    expected = getattr(torch.linalg, name)(a, **{which: given})
+    mine = flambeau.tensor(a.tolist(), dtype=flambeau.float64)
+    options = {which: flambeau.tensor(given.tolist(), dtype=flambeau.float64)}
+    found = getattr(flambeau.linalg, name)(mine, **options)
+    assert tuple(found.shape) == tuple(expected.shape)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, x: m.linalg.svd(x),
+        lambda m, x: m.linalg.svdvals(x),
+        lambda m, x: m.linalg.pinv(x),
+        lambda m, x: m.linalg.matrix_rank(x),
+        lambda m, x: m.linalg.cond(x),
+        lambda m, x: m.linalg.matrix_norm(x, "nuc"),
+    ],
+)
+@pytest.mark.parametrize("batch", [False, True])
+def test_singular_values_of_what_is_not_finite(call, batch: bool) -> None:
+    """They are refused by the call, as a ``RuntimeError``."""
+    rows = [[float("nan"), 1.0], [1.0, 2.0]]
+    given = [[[1.0, 0.0], [0.0, 1.0]], rows] if batch else rows
+    with pytest.raises(torch.linalg.LinAlgError) as expected:
+        call(torch, torch.tensor(given))
+    with pytest.raises(flambeau.linalg.LinAlgError) as found:
+        call(flambeau, flambeau.tensor(given))
+    assert isinstance(found.value, RuntimeError)
+    assert str(found.value) == str(expected.value)
+
+
+def test_gradient_of_a_determinant_that_is_nan() -> None:
+    x = flambeau.tensor([[[float("nan"), 1.0], [1.0, 2.0]], [[1.0, 2.0], [2.0, 4.0]]])
+    x.requires_grad_()
+    flambeau.linalg.det(x).sum().backward()
+    assert x.grad[0].isnan().all()
+    np.testing.assert_allclose(x.grad[1].numpy(), [[4.0, -2.0], [-2.0, 1.0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1, 1), (3, 3), (0, 0)])
+def test_matrix_exp_of_16_bits(dtype: str, shape: tuple[int, ...]) -> None:
+    """Rounded once from what it is in 32 bits; and its gradient comes back in 16."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(getattr(torch, dtype))
+    expected = torch.linalg.matrix_exp(x.double()).to(x.dtype)
+    mine = flambeau.tensor(x.tolist(), dtype=getattr(flambeau, dtype)).reshape(shape)
+    mine.requires_grad_()
+    found = flambeau.linalg.matrix_exp(mine)
+    np.testing.assert_allclose(
+        np.array(found.tolist()), np.array(expected.tolist()), rtol=2 * torch.finfo(x.dtype).eps
+    )
+    found.sum().backward()
+    assert mine.grad.dtype is mine.dtype and mine.grad.shape == mine.shape
+    assert mine.grad.isfinite().all()

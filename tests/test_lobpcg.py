@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 MODULES = (torch, flambeau)
 

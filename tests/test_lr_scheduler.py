@@ -5,11 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
 from test_optim import outcome
-
-torch = pytest.importorskip("torch")
 
 STEPS = 20
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 MODULES = (torch, flambeau)
 

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 
 class Case(NamedTuple):

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
 from test_optim import outcome
-
-torch = pytest.importorskip("torch")
 
 LIBRARIES = (flambeau, torch)
 

@@ -7,8 +7,6 @@ import pytest
 import flambeau
 from test_nn_utils import agree, refuse_alike, trained
 
-torch = pytest.importorskip("torch")
-
 
 def prune(m):
     if m is flambeau:

@@ -184,5 +184,5 @@ def test_what_pytorch_refuses(which):
     for m in (torch, flambeau):
         with pytest.raises((IndexError, RuntimeError)) as e:
             REFUSED[which](m)
-        said.append((type(e.value).__mro__[-4:], str(e.value)))
-    assert said[0][1] == said[1][1]
+        said.append(e.value)
+    assert isinstance(said[1], type(said[0])) and str(said[1]) == str(said[0])

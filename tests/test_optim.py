@@ -7,10 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 STEPS = 20
 

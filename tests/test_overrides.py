@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 import flambeau
 import flambeau.overrides
 import flambeau.sparse
-
-torch = pytest.importorskip("torch")
 
 MODULES = {"torch": torch, "flambeau": flambeau}
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 import flambeau
 from test_nn_utils import agree, refuse_alike
-
-torch = pytest.importorskip("torch")
 
 
 def test_data_parallel_calls_its_module():

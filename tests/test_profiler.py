@@ -14,6 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import flambeau
+from compiled import needs_native
 from flambeau import nn
 from flambeau.ir.flops import products
 from flambeau.nn import functional as F
@@ -56,7 +57,7 @@ def kinds(events: EventList) -> set[str]:
     return {event.kind for event in events}
 
 
-@pytest.mark.skipif(tier.chosen() == "interpret", reason="FLAMBEAU_TIER=interpret: no kernels")
+@needs_native
 def test_programs_and_their_kernels():
     step, _ = make_step()
     with profile() as first:
@@ -116,7 +117,7 @@ def test_only_while_a_profile_is_open():
     assert not watch._listeners
 
 
-@pytest.mark.skipif(tier.chosen() == "interpret", reason="FLAMBEAU_TIER=interpret: no kernels")
+@needs_native
 def test_references_between_native_calls():
     x = flambeau.randn(2, 4, 4)
 

@@ -88,6 +88,25 @@ def test_a_shorter_last_batch_is_not_waited_for(monkeypatch):
     assert shorter(monkeypatch, 4) == [False] * 4
 
 
+def test_nor_one_whose_plan_needs_kernels_of_its_own(monkeypatch):
+    fresh(monkeypatch)
+    x = fl.ones(12, 5)
+
+    def run(n, runs):
+        return native_runs(
+            monkeypatch, lambda: (x[:n] * 7).logcumsumexp(0).cosh().sum().item(), runs
+        )
+
+    # Three shapes make a plan, for which the fourth waits.
+    for n in (12, 11, 10):
+        run(n, 5)
+    assert run(9, 1) == [False]
+    # That much had been done before it was asked for.
+    monkeypatch.setattr(pace, "PATIENCE", pace.now()[1])
+    assert all(run(12, 5))
+    assert run(9, 1) == [False]
+
+
 @pytest.mark.parametrize("name", ["PATIENCE", "LOSS"])
 def test_it_is_native_when_its_kernels_had_time_or_much_is_lost(monkeypatch, name):
     fresh(monkeypatch)
@@ -105,6 +124,41 @@ def test_a_heavy_one_that_is_rare_is_not_waited_for_at_its_first_run(monkeypatch
 
     assert [run(12), run(12), *[run(12) for _ in range(6)]] == [[False], *[[True]] * 7]
     assert [run(9), run(12), run(9)] == [[False], [True], [True]]
+
+
+def test_an_interrupt_of_the_wait_costs_no_native_code(monkeypatch):
+    fresh(monkeypatch)
+    wait = code.Ticket.wait
+    interrupts = [0]
+
+    def interrupted(self):
+        if not interrupts[0]:
+            return wait(self)
+        interrupts[0] -= 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(code.Ticket, "wait", interrupted)
+
+    def run(n, runs):
+        x = fl.ones(n, 7)
+        return native_runs(monkeypatch, lambda: (x * 9 - 1).cos().tan().sum().item(), runs)
+
+    def run_interrupted(n):
+        interrupts[0] = 1
+        with pytest.raises(KeyboardInterrupt):
+            run(n, 1)
+        assert not interrupts[0]
+        # Ends the trace, in which what was interrupted is still recorded.
+        fl.ones(1).mul(2).item()
+
+    assert run(3, 3) == [False] * 3
+    run_interrupted(3)
+    assert run(3, 1) == [True]
+    for n in (4, 5):
+        run(n, 3)
+    # The plan for all shapes.
+    run_interrupted(6)
+    assert run(7, 1) == [True]
 
 
 def fresh(monkeypatch) -> None:

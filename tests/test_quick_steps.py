@@ -4,10 +4,9 @@ import copy
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau as fl
-
-torch = pytest.importorskip("torch")
 
 
 def pair(kind: str, **options):

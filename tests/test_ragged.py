@@ -7,15 +7,12 @@ import pytest
 import torch
 
 import flambeau
+from compiled import needs_native
 from flambeau.record.stats import stats
 from flambeau.run import program as programs
 from flambeau.run.compiler import compile as compiling
 from flambeau.run.compiler import lower, planning
 from flambeau.run.compiler.draft import Draft
-
-native = pytest.mark.skipif(
-    programs.TIER == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
 
 
 @pytest.fixture
@@ -77,7 +74,7 @@ def greatest(mod, places, values):
 TABLE = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
 
 
-@native
+@needs_native
 @pytest.mark.parametrize("f", [rows_of_a_table, chosen_rows, put_in_rows, elements, greatest])
 def test_another_number_of_places_is_the_same_kernels(f, drafts):
     rng = np.random.default_rng(1)
@@ -231,7 +228,7 @@ def test_bags_of_other_sizes_are_the_same_path(mode):
         numbers(last)
 
 
-@native
+@needs_native
 @pytest.mark.usefixtures("drafts")
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "bfloat16"])
 @pytest.mark.parametrize("include_self", [True, False])
@@ -253,7 +250,7 @@ def test_scattered_elements_are_reduced(reduce, include_self, dtype):
         assert str(ours.dtype) == str(theirs.dtype)
 
 
-@native
+@needs_native
 @pytest.mark.usefixtures("drafts")
 @pytest.mark.parametrize("reduce", ["amax", "amin"])
 def test_not_a_number_is_greatest_and_least(reduce):

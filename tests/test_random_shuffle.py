@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 import flambeau
-from flambeau.run import tier
+from compiled import needs_native
 from flambeau.run.random import native
 
 
-@pytest.mark.skipif(tier.chosen() == "interpret", reason="FLAMBEAU_TIER=interpret: no native code")
+@needs_native
 def test_long_permutations() -> None:
     flambeau.rand(native.WORTH_IT)  # asks for the native functions
     native._ticket.wait()

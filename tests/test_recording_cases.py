@@ -12,6 +12,8 @@ import pytest
 
 import flambeau as fl
 from flambeau.nn import functional as F
+from flambeau.record.trace import open_
+from flambeau.run.compiler import code
 from growth import programs_made
 
 
@@ -226,21 +228,23 @@ def test_gradients_through_a_written_view():
 
 
 PACKAGE = os.path.dirname(fl.__file__) + os.sep
+WRITTEN = ("<recorder of ", "<program>")
 
 
-def interrupted_at(line: int, body) -> bool:
+def interrupted_at(line: int, body, files: tuple[str, ...] = (PACKAGE, *WRITTEN)) -> bool:
     """Runs ``body`` with Ctrl-C at the given line of Flambeau's code; whether it came so far."""
     count = 0
 
     def trace(frame, event, arg):
         nonlocal count
         # By folder, not by name: an environment's own path may have "flambeau" in it.
-        if not frame.f_code.co_filename.startswith((PACKAGE, "<recorder of ", "<program>")):
+        if not frame.f_code.co_filename.startswith(files):
             return None
         if event == "line":
-            # The line by which a block lets go of its lock: no signal comes there.
-            leaves = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-            count += not leaves.startswith("with LOCK")
+            # The line by which a block lets go of its lock, or a line without a call: no signal
+            # comes there.
+            text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+            count += not text.startswith(("with LOCK", "try:", "except ", "finally:"))
             if count == line:
                 sys.settrace(None)
                 raise KeyboardInterrupt
@@ -258,6 +262,83 @@ def interrupted_at(line: int, body) -> bool:
         sys.settrace(before)
         gc.enable()
     return False
+
+
+def test_what_an_interrupted_call_had_bound_is_in_nobody_s_way():
+    """Neither where a step is tried the quick way first nor where a call begins again."""
+    record = os.path.join(PACKAGE, "record") + os.sep
+    files = tuple(record + name for name in ("update.py", "builder.py", "calls.py", "single.py"))
+    a, b = fl.full((3,), 2.0), fl.full((3,), 5.0)
+    assert (a / b).tolist() == pytest.approx([0.4] * 3)
+    w = fl.nn.Parameter(fl.zeros(3))
+    optimizer = fl.optim.SGD([w], lr=1.0, momentum=0.5)
+
+    def body() -> None:
+        # The first step by this rate is not taken the quick way.
+        w.grad = fl.ones(3)
+        optimizer.step()
+        # A view of data that is bound again, a leaf that its trace has rebound.
+        view = w.detach()[1:]
+        with fl.no_grad():
+            w.add_(1.0)
+            (view * w[1:]).sum().exp()
+        (w * 2).sum().backward()
+
+    line = 1
+    while True:
+        optimizer.param_groups[0]["lr"] = float(line)
+        came = interrupted_at(line, body, files)
+        fl.set_grad_enabled(True)
+        tr = open_.trace
+        assert len(tr.inputs) == tr.node.n_inputs and len(tr.numbers) == tr.node.n_numbers, line
+        assert (a / b).tolist() == pytest.approx([0.4] * 3), line
+        if not came:
+            break
+        line += 1
+    assert line > 100
+
+
+def test_an_interrupted_view_shares_memory_or_is_not_there():
+    record = os.path.join(PACKAGE, "record") + os.sep
+    files = tuple(record + name for name in ("alias.py", "storage.py", "writes.py"))
+    data = fl.arange(4.0)
+    w = fl.ones(4, requires_grad=True)
+
+    def body() -> None:
+        x = w * 2
+        pairs.append((x, x[1:]))
+        pairs[-1][1].mul_(2.5).sin_()
+        x.detach().add_(1)
+        pairs.append((data, data[1:]))
+        pairs[-1][1].mul_(0.5)
+        pairs.append((data * 3, None))
+        data.add_(1)
+
+    line = 1
+    while True:
+        pairs: list = []
+        came = interrupted_at(line, body, files)
+        values = [(x.tolist(), None if view is None else view.tolist()) for x, view in pairs]
+        assert all(view in (None, x[1:]) for x, view in values), line
+        assert (data * w).tolist() == data.tolist(), line
+        if not came:
+            break
+        line += 1
+    assert line > 100
+
+
+def test_an_interrupted_wait_loses_no_work_of_the_compiler_s():
+    line = 1
+    while True:
+        worker = code.Worker()
+        tickets = [code.Ticket(list) for _ in range(4)]
+        worker.queue.extend((t, False) for t in tickets)
+        came = interrupted_at(line, lambda: worker.hurry(tickets[2]), (code.__file__,))  # noqa: B023
+        assert {t for t, _ in worker.queue} == set(tickets), line
+        if not came:
+            break
+        line += 1
+    assert line > 5 and worker.queue[0][0] is tickets[2]
 
 
 def test_an_interrupted_step_was_done_once_or_not_at_all():

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 VALUES = [[1 + 2j, -0.5j, 3.0], [0.5 - 1j, 2j, -1.0]]
 

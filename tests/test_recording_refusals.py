@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
 
-torch = pytest.importorskip("torch")
 F = flambeau.nn.functional
 
 # ----------------------------------------------------------- values that are found wrong late

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
 from test_recording_complex_views import both, fill, look, scale, whole
-
-torch = pytest.importorskip("torch")
 
 VALUES = [[1 + 2j, -0.5j, 3.0], [0.5 - 1j, 2j, -1.0]]
 

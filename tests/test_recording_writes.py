@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import flambeau
 from flambeau.run import program as tiers
 
-torch = pytest.importorskip("torch")
 # Memory that NumPy holds is copied when bound, unless it is larger than this many floats.
 LARGE = 40_000
 

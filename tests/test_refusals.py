@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 import flambeau
-
-torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -349,3 +348,39 @@ def test_what_torch_takes_is_taken(code):
         parts = [found] if isinstance(found, m.Tensor) else list(found)
         results.append([(t.tolist(), str(t.dtype), tuple(t.shape)) for t in parts])
     assert results[0] == results[1]
+
+
+OF_OTHER_KINDS = """
+m.add(o(2), None)
+m.mul(o(2), None)
+m.lt(o(2), None)
+m.pow(o(2), None)
+m.xlogy(o(2), None)
+m.copysign(o(2), None)
+o(2).mul_(None)
+m.result_type(o(2), None)
+m.fill(o(2), "a")
+m.fill(o(2), [1])
+m.nan_to_num(o(2), [1])
+m.isin(o(2), None)
+m.isin(o(2), [1])
+F.hardshrink(o(2), (1,))
+F.hardshrink(o(2), None)
+o(2, 2).tile(o(2, 2))
+o(2).expand(o(2))
+o(o(2))
+m.qr(o(2, 2), o(2, 2))
+m.svd(o(2, 2), o(2, 2))
+m.linalg.lu(o(2, 2), pivot=o(2, 2))
+m.linalg.vector_norm(o(2, 2), o(1))
+m.linalg.svd(o(2, 2), o(()))
+F.hinge_embedding_loss(o(2), 1)
+"""
+
+
+@pytest.mark.parametrize("code", [c for c in OF_OTHER_KINDS.split("\n") if c])
+def test_an_argument_of_another_kind_is_refused_by_the_call(code):
+    """Not when the result is looked at."""
+    for m in (torch, flambeau):
+        with pytest.raises(TypeError):
+            eval(code, {"m": m, "F": m.nn.functional, "o": m.ones})

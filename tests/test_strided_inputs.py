@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import flambeau
-from flambeau.run import tier
+from compiled import needs_native
 from flambeau.run.compiler.program import Compiled
 from flambeau.run.program import layouts_of
 from own_draws import own_draw, rng  # noqa: F401  (a fixture)
@@ -51,7 +51,7 @@ def test_values(body, view, dtype):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-5, atol=1e-5)
 
 
-@pytest.mark.skipif(tier.chosen() == "interpret", reason="FLAMBEAU_TIER=interpret: no native code")
+@needs_native
 def test_nothing_is_copied(monkeypatch):
     x, y = flambeau.randn(40, 30), flambeau.randn(40, 20)
     copied = []

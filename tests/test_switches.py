@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import flambeau
 from test_optim import outcome
-
-torch = pytest.importorskip("torch")
 
 CALLS = [
     lambda m: [m.sym_int(v) for v in (3.7, -3.7, 5)],

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 
 import flambeau as fl
+from compiled import needs_native
 from flambeau.nn import functional as F
-from flambeau.run import tier
 from flambeau.run.tail import tail
 from test_recording_cases import interrupted_at
 
-pytestmark = pytest.mark.skipif(
-    tier.chosen() == "interpret", reason="FLAMBEAU_TIER=interpret: no native code"
-)
+pytestmark = needs_native
 BATCH, WIDE = 64, 1024
 
 

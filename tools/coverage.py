@@ -57,12 +57,11 @@ REASONS = {
         r".*|torch\.bit|.*scaled_(grouped_)?mm|.*grouped_mm|.*ScalingType|.*SwizzleType"
     ),
     "Half-precision complex numbers: NumPy and LLVM have none.": r".*(complex32|chalf)",
-    "Memory is NumPy's: there are no storage objects to take a tensor's memory out of.": (
-        r".*(Storage|storage|_storage.*)$|Tensor\.(const_data_ptr)"
-        r"|torch\.(from_file|is_storage)"
+    "Classes of storages for a dtype each: `TypedStorage` and `UntypedStorage` are there.": (
+        r"torch\.\w*Storage"
     ),
-    "There is one device, the CPU: no streams, events or other devices' memory.": (
-        r".*(Stream|Event|record_stream|mtia|ipu|autocast_ipu\w*|\.xpu|DeviceObjType"
+    "There is one device that computes, the CPU: no memory, queues or settings of others.": (
+        r".*(record_stream|mtia|ipu|autocast_ipu\w*|\.xpu|DeviceObjType"
         r"|is_distributed|.*_xla_.*)$|Tensor\.to_mkldnn"
     ),
     "Training runs in one process: nothing gathers or scatters between devices.": (
@@ -89,7 +88,7 @@ REASONS = {
         r"torch\.(get_file_path|init_num_threads|prepare_multiprocessing_environment|unify_type.*"
         r"|get_device|is_vulkan.*|autocast_.*|import_.*)|nn\.utils\.rnn\..*|.*NestedIOFunction"
         r"|.*boolean_dispatch|.*assert_int_or_pair|.*factory_kwargs"
-        r"|optim\.swap_in_.*|Tensor\.(name|storage_type|index|map2_|module_load|grad_dtype)|.*SavedTensor"
+        r"|optim\.swap_in_.*|Tensor\.(name|storage_type|index|map2_|module_load|const_data_ptr)|.*SavedTensor"
         r"|.*enforce_grad_layout_policy|.*is_(multithreading|view_replay)_enabled"
         r"|utils\.checkpoint\..*|amp\..*|hub\..*"
     ),

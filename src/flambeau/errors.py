@@ -13,6 +13,13 @@ class GradientError(RuntimeError):
     """A wrong use of automatic differentiation."""
 
 
+class LinAlgError(RuntimeError):
+    """A matrix that an operation of linear algebra cannot take: singular, not positive definite."""
+
+
+LinAlgError.__module__ = "torch.linalg"
+
+
 class NotSupportedError(NotImplementedError):
     """A name or option that PyTorch has and Flambeau lacks; says where to look."""
 

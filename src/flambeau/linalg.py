@@ -1,5 +1,6 @@
 """Linear algebra: ``flambeau.linalg``."""
 
+from flambeau.errors import LinAlgError
 from flambeau.functions.arithmetic import matmul
 from flambeau.functions.linalg.factors import (
     cholesky,
@@ -46,7 +47,6 @@ from flambeau.functions.linalg.spectral import (
     svd,
     svdvals,
 )
-from flambeau.ir.linalg import LinAlgError
 
 __all__ = [
     "LinAlgError",

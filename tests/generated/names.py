@@ -18,7 +18,6 @@ from generated.variants import guises
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "tools" / "coverage.py"
-TO_DO = HERE / "without_samples.txt"
 
 # Of these namespaces each supported name has samples.
 SPACES = (
@@ -112,8 +111,3 @@ def covered() -> frozenset[str]:
         if kind(name) == "function":
             found.update(path for s in samples if not s.refused for path in guises(s))
     return frozenset(found)
-
-
-def to_do() -> list[str]:
-    """The names that have no samples yet."""
-    return TO_DO.read_text(encoding="utf-8").split()

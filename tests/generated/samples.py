@@ -16,7 +16,7 @@ from generated.operands import ARRAYS
 SOURCES = Path(__file__).parent.parent.parent / "src" / "flambeau"
 # What samples may name besides operands; ``optimizer`` is for schedules made of others.
 NAMES = frozenset({"torch", "nn", "F", "np", "math", "inf", "nan", "optimizer"})
-MARKERS = re.compile(r"no-grad|no-second|no-compile \(.+\)|floats|seeded|loose|sign")
+MARKERS = re.compile(r"no-grad|no-second|no-compile \(.+\)|floats|loose|sign")
 BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 

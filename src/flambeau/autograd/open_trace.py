@@ -193,13 +193,16 @@ def backward_in_trace(tr: Trace, t: Any, gradient: Any, retain: bool) -> bool:
         node = tr.node.edges.get(key)
         if node is None:
             node = backward_edge(tr, key, t, gradient, retain, reached, leaves)
-    except alias.Restart as restart:
-        undo_binding(tr)
-        (restart.action or (lambda: flush.flush(open_.trace)))()
+    except BaseException as error:
+        try:
+            undo_binding(tr)
+        finally:
+            # Once more: an interrupt may have come while the first was at it.
+            undo_binding(tr)
+        if not isinstance(error, alias.Restart):
+            raise
+        (error.action or (lambda: flush.flush(open_.trace)))()
         return False
-    except BaseException:
-        undo_binding(tr)
-        raise
     results = node.template
     if gradient is None and None not in results and all(x._grad is None for x in leaves):
         made = tuple(result[:2] for result in results)
@@ -367,14 +370,15 @@ def pull_step(
 
             node = edge_for(tr, key, "backward", make)
             break
-        except alias.Restart as restart:
-            undo_binding(tr)
-            if restart.action is None:
+        except BaseException as error:
+            try:
+                undo_binding(tr)
+            finally:
+                # Once more: an interrupt may have come while the first was at it.
+                undo_binding(tr)
+            if not isinstance(error, alias.Restart) or error.action is None:
                 raise
-            restart.action()
-        except BaseException:
-            undo_binding(tr)
-            raise
+            error.action()
     results = []
     tr.node = node
     stop_at = {t._slot: t for t in stops}

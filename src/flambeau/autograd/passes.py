@@ -242,7 +242,7 @@ class Pass:
     def pulled(self, unit: Segment, way: Way, seeds: list[Any]) -> list[tuple[int, Any]]:
         """The gradients, by slot, that a way back through a segment gives."""
         if unit.packed:
-            with saved.unpacked(unit, way.reads):
+            with saved.unpacked(unit, way.reads, self.create):
                 return self.pulled_through(unit, way, seeds)
         return self.pulled_through(unit, way, seeds)
 

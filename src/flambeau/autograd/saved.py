@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.autograd.values import concrete
+from flambeau.autograd.values import concrete, grad_mode
 from flambeau.record import flush
+from flambeau.record.alias import version_of
 from flambeau.record.segment import noted
 from flambeau.record.storage import Handle
 from flambeau.record.trace import open_
@@ -17,6 +18,7 @@ from flambeau.record.trace import open_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from flambeau.ir.graph import Aval
     from flambeau.record.segment import Segment
     from flambeau.record.storage import Handle as Tensor
 
@@ -46,7 +48,8 @@ class saved_tensors_hooks:
     for each value that the way back reads. These are operands and results as in PyTorch, but none
     that fused operations compute again, and none twice.
 
-    Raises ``TypeError`` in backward if ``unpack_hook`` gives no tensor.
+    Raises ``TypeError`` in backward if ``unpack_hook`` gives no tensor, ``RuntimeError`` if it is
+    of another shape, and where ``pack_hook`` writes to the tensor.
 
     >>> a = torch.ones(2, requires_grad=True)
     >>> with torch.autograd.graph.saved_tensors_hooks(lambda x: x.numpy(force=True) * 2, tensor):
@@ -87,7 +90,8 @@ def settle() -> None:
     while noted[-1]:
         segment = noted[-1].pop(0)()
         if segment is not None and segment.spec is not None and not segment.freed:
-            _pack_segment(segment, to, back)
+            with grad_mode(False):
+                _pack_segment(segment, to, back)
 
 
 def _pack_segment(segment: Segment, to: Callable, back: Callable) -> None:
@@ -97,40 +101,66 @@ def _pack_segment(segment: Segment, to: Callable, back: Callable) -> None:
     for i, t in enumerate(segment.inputs):
         if -1 - i in spec.reads:  # type: ignore[union-attr]
             value = concrete(arrays[i], t._meta.dtype) if segment.changed(i) else t
-            segment.packed[-1 - i] = to(value), back
+            segment.packed[-1 - i] = _packed(to, value), back
             arrays[i] = None
     segment.arrays = tuple(arrays)
     for slot in spec.residuals:  # type: ignore[union-attr]
         dtype = spec.avals[slot].dtype  # type: ignore[union-attr]
         if dtype is not None:
             value = concrete(np.array(segment.saved[slot], order="C", copy=None), dtype)
-            segment.packed[slot] = to(value), back
+            segment.packed[slot] = _packed(to, value), back
             segment.saved[slot] = None
     # What is written over later was packed as it was.
     segment.versions = [v for v in segment.versions if v[0] not in segment.packed]
 
 
-@contextmanager
-def unpacked(segment: Segment, reads: Iterable[int]) -> Iterator[None]:
-    """A block in which a segment has those of its packed values that are read."""
-    before, kept = segment.arrays, dict(segment.saved)
-    arrays = list(before)
-    for slot in reads:
-        if slot in segment.packed:
-            what, back = segment.packed[slot]
-            t = back(what)
-            if not isinstance(t, Handle):
-                raise TypeError(
-                    "Output of saved tensor unpack_hook expected to be a Tensor but got result of "
-                    f"type {type(t).__name__}"
-                )
-            value = t._value()._array()  # type: ignore[attr-defined]
-            if slot < 0:
-                arrays[-1 - slot] = value
-            else:
-                segment.saved[slot] = value
-    segment.arrays = tuple(arrays)
+def _packed(to: Callable, value: Tensor) -> Any:
+    version = version_of(value)
+    made = to(value)
+    if version_of(value) != version:
+        raise RuntimeError(
+            "A saved tensor pack hook is modifying its input in place. Tensors provided as input "
+            "to pack hook cannot be modified by in-place operations: clone() it before."
+        )
+    return made
+
+
+def _fitted(t: Any, aval: Aval) -> np.ndarray:
+    """The value that a hook gave, as code made for another may read it."""
+    array = t._value()._array()
     try:
+        shaped = np.broadcast_to(array, aval.shape)
+    except ValueError:
+        raise RuntimeError(
+            f"The size of the tensor that a saved tensor unpack_hook gave, {list(array.shape)}, "
+            f"must match the size of what was saved, {list(aval.shape)}"
+        ) from None
+    same = shaped.shape == array.shape and array.dtype == aval.dtype.numpy
+    return array if same else np.array(shaped, aval.dtype.numpy)
+
+
+@contextmanager
+def unpacked(segment: Segment, reads: Iterable[int], create: bool) -> Iterator[None]:
+    """A block in which a segment has those of its packed values that are read."""
+    before, kept = segment.arrays, segment.saved
+    arrays, saved = list(before), dict(kept)
+    with grad_mode(create):
+        for slot in reads:
+            if slot in segment.packed:
+                what, back = segment.packed[slot]
+                t = back(what)
+                if not isinstance(t, Handle):
+                    raise TypeError(
+                        "Output of saved tensor unpack_hook expected to be a Tensor but got result "
+                        f"of type {type(t).__name__}"
+                    )
+                value = _fitted(t, segment.spec.avals[slot])  # type: ignore[union-attr]
+                if slot < 0:
+                    arrays[-1 - slot] = value
+                else:
+                    saved[slot] = value
+    try:
+        segment.arrays, segment.saved = tuple(arrays), saved
         yield
     finally:
         segment.arrays, segment.saved = before, kept

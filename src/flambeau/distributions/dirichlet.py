@@ -39,12 +39,12 @@ class Dirichlet(ExponentialFamily):
     def mode(self) -> flambeau.Tensor:
         above = (self.concentration - 1).clamp(min=0.0)
         mode = above / above.sum(-1, True)
-        # Where every concentration is below one, the density is highest in a corner.
-        corner = (self.concentration < 1).all(dim=-1)
-        one_hot = flambeau.nn.functional.one_hot(
-            self.concentration.argmax(dim=-1), self.concentration.shape[-1]
-        ).to(mode)
-        return flambeau.where(corner.unsqueeze(-1), one_hot, mode)
+        # Where every concentration is below one, the density is infinite in each corner: PyTorch
+        # gives the first.
+        corner = (self.concentration < 1).all(dim=-1, keepdim=True)
+        first = flambeau.zeros_like(mode)
+        first[..., 0] = 1.0
+        return flambeau.where(corner, first, mode)
 
     @property
     def variance(self) -> flambeau.Tensor:

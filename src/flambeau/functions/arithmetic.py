@@ -11,9 +11,10 @@ from flambeau.functions.inplace import inplace
 from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import (
     Number,
+    as_tensor,
     cast,
     fit,
-    floating,
+    floating_type,
     literal,
     promoted,
     result_type,
@@ -28,6 +29,14 @@ def _scaled(other: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
     """``alpha * other`` for add and sub."""
     if alpha.__class__ is int and alpha == 1:
         return other
+    _check_alpha(alpha, dtype)
+    if dtype.category == 0:
+        return other if alpha else _nothing(other)
+    alpha = fit(alpha, dtype)
+    return other * alpha if not isinstance(other, Tensor) else ops.mul(other, alpha)
+
+
+def _check_alpha(alpha: Any, dtype: dtypes.dtype) -> None:
     kind = alpha.type if isinstance(alpha, Num) else type(alpha)
     if kind is float and dtype.category < 2:
         raise RuntimeError(
@@ -39,10 +48,28 @@ def _scaled(other: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
         )
     if kind is bool and dtype.category:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    if dtype.category == 0:
-        return other if alpha else _nothing(other)
-    alpha = fit(alpha, dtype)
-    return other * alpha if not isinstance(other, Tensor) else ops.mul(other, alpha)
+
+
+def _plus(op: Any, x: Any, y: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
+    """``op(x, alpha y)``; of 16-bit elements that and alpha are rounded, the product is not."""
+    once = alpha.__class__ is int and alpha == 1
+    if once or not (_is_short(dtype) and isinstance(x, Tensor) and isinstance(y, Tensor)):
+        return op(x, _scaled(y, alpha, dtype))
+    _check_alpha(alpha, dtype)
+    factor = cast(as_tensor(fit(alpha, dtype), dtype), dtypes.float32)
+    x, y = cast(x, dtypes.float32), cast(y, dtypes.float32)
+    return cast(op(x, ops.mul(y, factor)), dtype)
+
+
+def _is_short(dtype: dtypes.dtype) -> bool:
+    return dtype.category == 2 and dtype.itemsize == 2
+
+
+def _factored(op: Any, x: Any, y: Any, dtype: dtypes.dtype) -> Any:
+    """``op(x, y)``: beside 16-bit elements a ``y`` without dimensions is not rounded to them."""
+    if _is_short(dtype) and isinstance(y, Tensor) and not (y._meta.shape or y._meta.dtype is dtype):
+        return cast(op(*promoted(x, y, dtype=dtypes.float32)), dtype)
+    return op(*promoted(x, y, dtype=dtype))
 
 
 def _nothing(x: Any) -> Any:
@@ -62,7 +89,7 @@ def add(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) ->
     """
     x, y = promoted(*two_tensors(input, other))
     dtype = (x if isinstance(x, Tensor) else y).dtype
-    return ops.add(x, _scaled(y, alpha, dtype))
+    return _plus(ops.add, x, y, alpha, dtype)
 
 
 @function(grad=lambda given: _reflected("SubBackward0", "RsubBackward1", given["input"]))
@@ -90,7 +117,7 @@ def sub(input: Tensor | Number, other: Tensor | Number, *, alpha: Number = 1) ->
             "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
             "trying to invert a mask, use the `~` or `logical_not()` operator instead."
         )
-    return ops.sub(x, _scaled(y, alpha, dtype))
+    return _plus(ops.sub, x, y, alpha, dtype)
 
 
 def _reflected(name: str, of_number: str, first: Any) -> str:
@@ -116,10 +143,11 @@ def mul(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     >>> mul(tensor([1.0, 2.0]), 3)
     tensor([3., 6.])
     """
-    x, y = promoted(*two_tensors(input, other))
-    if (x if isinstance(x, Tensor) else y).dtype is dtypes.bool_:
-        return ops.and_(x, y)
-    return ops.mul(x, y)
+    x, y = two_tensors(input, other)
+    dtype = result_type(x, y)
+    if dtype is dtypes.bool_:
+        return ops.and_(*promoted(x, y))
+    return _factored(ops.mul, x, y, dtype)
 
 
 @function
@@ -136,7 +164,7 @@ def div(
     """
     x, y = two_tensors(input, other)
     if rounding_mode is None:
-        return ops.div(*floating(x, y))
+        return _factored(ops.div, x, y, floating_type(x, y))
     if rounding_mode not in ("trunc", "floor"):
         raise RuntimeError(
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
@@ -413,7 +441,8 @@ def fill(input: Tensor, value: Tensor | Number) -> Tensor:
         return new
     # Its gradient with respect to the input is zero, but there.
     none = ops.full(0, shape=m.shape, dtype=m.dtype)
-    return ops.add(new, ops.rebase(none, ops.mul(input, 0.0)))
+    nowhere = ops.full(False, shape=(), dtype=dtypes.bool_)
+    return ops.add(new, ops.rebase(none, ops.where(nowhere, input, 0)))
 
 
 @function

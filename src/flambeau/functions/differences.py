@@ -192,7 +192,7 @@ def _areas(y: Tensor, x: Tensor | None, dx: Number, dim: int, running: bool) -> 
         if running:
             return _part(floating(y)[0], dim, 0, 0)
         del shape[dim]
-        return ops.full(0, shape=tuple(shape), dtype=result_type(y, 1.0))
+        return ops.full(0, shape=tuple(shape), dtype=y.dtype)
     if x is None and not running:
         # Integers add up in int64; only the two ends wrap.
         ends = ops.add(_part(y, dim, 0, 1), _part(y, dim, n - 1, n))
@@ -418,7 +418,7 @@ SAMPLES = {
     "v, spacing=(torch.tensor([0.0, 1.0, 3.0, 4.5]),), edge_order=2; !x, edge_order=3;"
     "!x, spacing=[1.0]; !row; !x, dim=2",
     "trapezoid": "v; x; x, dim=0; x, dx=0.5; x, y; x, torch.tensor([0.0, 1.0, 2.5, 3.0]); i; i, j;"
-    "empty; x, y, dim=0; column; !s; !truth; !x, u; !x, dim=2; !x, y, dx=1",
+    "empty; i[:, :0]; x, y, dim=0; column; !s; !truth; !x, u; !x, dim=2; !x, y, dx=1",
     "trapz": "v; x, dim=0; x, dx=0.5; x, y; i; !s; !truth; !x, u",
     "cumulative_trapezoid": "v; x; x, dim=0; x, dx=0.5; x, y;"
     "x, torch.tensor([0.0, 1.0, 2.5, 3.0]); i; i, j; column; !s; !truth; !x, u; !x, dim=2;"

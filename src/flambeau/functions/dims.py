@@ -55,12 +55,15 @@ def as_shape(sizes: tuple) -> tuple[int, ...]:
     """A shape given as ``f(2, 3)`` or ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
+    return tuple(n if n.__class__ is int else _size(n) for n in sizes)
+
+
+def _size(value: Any) -> int:
     try:
-        return tuple(n if n.__class__ is int else int(index(n)) for n in sizes)
+        return int(index(value))
     except TypeError:
-        bad = next(n for n in sizes if not hasattr(n, "__index__"))
         raise TypeError(
-            f"argument 'size' must be tuple of ints, not {type(bad).__name__}"
+            f"argument 'size' must be tuple of ints, not {type(value).__name__}"
         ) from None
 
 

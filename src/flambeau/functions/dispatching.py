@@ -97,6 +97,12 @@ _OPERATORS = {
 }  # fmt: skip
 
 
+# Operators of what is on the right, as functions of both.
+_REFLECTED = {
+    "rpow": "pow", "__rpow__": "pow", "__rmod__": "remainder", "__rfloordiv__": "floor_divide",
+}  # fmt: skip
+
+
 def family(name: str, target: Callable) -> OperatorFamily:
     """The operators of a function of this name; made when first asked for."""
     found = _families.get(name)
@@ -110,19 +116,23 @@ def operator_of(f: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Ope
     name = f.__name__
     name = _OPERATORS.get(name, name.strip("_") if name.startswith("__") else name)
     chosen = _OVERLOADS.get(name.rstrip("_"), "default")
+    if isinstance(kwargs.get("out"), Tensor):
+        chosen = "out"
     overload = chosen if isinstance(chosen, str) else chosen(args, kwargs)
     return getattr(family(name, f), overload)
 
 
 def _by_second(args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+    if args and not isinstance(args[0], Tensor):
+        return "Scalar_Tensor"
     given = [*args[1:], *kwargs.values()]
     return "Tensor" if given and isinstance(given[-1], Tensor) else "Scalar"
 
 
 def _power(args: Sequence[Any], kwargs: dict[str, Any]) -> str:
-    base, exponent = [isinstance(a, Tensor) for a in (*args, *kwargs.values())][:2]
-    if base:
-        return "Tensor_Tensor" if exponent else "Tensor_Scalar"
+    given = dict(zip(("input", "exponent"), args, strict=False)) | kwargs
+    if isinstance(given.get("input"), Tensor):
+        return "Tensor_Tensor" if isinstance(given.get("exponent"), Tensor) else "Tensor_Scalar"
     return "Scalar"
 
 
@@ -143,7 +153,8 @@ _OVERLOADS: dict[str, Any] = {
     **dict.fromkeys(("select", "transpose", "unbind", "softmax", "log_softmax"), "int"),
     **dict.fromkeys(
         ("eq", "ne", "lt", "le", "gt", "ge", "remainder", "fmod", "bitwise_and", "bitwise_or",
-         "bitwise_xor", "rsub", "fill", "masked_fill", "lerp"),
+         "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "rsub", "fill", "masked_fill",
+         "lerp"),
         _by_second,
     ),
     "pow": _power,
@@ -214,8 +225,11 @@ def carried_out(f: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple[bool,
     if not (found or state.modes) or f.__module__.startswith("flambeau.tensor"):
         # What tensors tell of themselves is no operator.
         return False, None
-    if f.__name__ in ("rpow", "__rpow__"):
-        f, args = vars(overriding.namespaces()[0])["pow"], (args[1], args[0])
+    if f.__name__ == "__rdiv__":
+        # Two operators, which are asked about as they are called.
+        return False, None
+    if f.__name__ in _REFLECTED:
+        f, args = vars(overriding.namespaces()[0])[_REFLECTED[f.__name__]], (args[1], args[0])
     op, types = operator_of(f, args, kwargs), tuple(map(type, found))
     args = _with_sizes(op.overloadpacket.__name__, args)
     asked: list[Any] = []

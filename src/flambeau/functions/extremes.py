@@ -29,10 +29,10 @@ def _extreme(input: Tensor, name: str) -> Tensor:
 def _evenly(x: Tensor, value: Tensor) -> Tensor:
     """The mean of the elements equal to ``value``, or NaN as it is: the history of a selection."""
     same = ops.or_(ops.eq(x, value), ops.and_(ops.isnan(x), ops.isnan(value)))
-    weight = _promotion.cast(same, x.dtype)
     dims = tuple(range(x.dim()))
-    total = ops.sum(ops.mul(x, weight), dims=dims, keepdim=False)
-    return ops.div(total, ops.sum(weight, dims=dims, keepdim=False))
+    total = ops.sum(ops.where(same, x, 0), dims=dims, keepdim=False)
+    count = ops.sum(_promotion.cast(same, x.dtype), dims=dims, keepdim=False)
+    return ops.div(total, count)
 
 
 def _tensors_only(name: str, *operands: Any) -> None:

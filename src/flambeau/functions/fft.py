@@ -249,6 +249,11 @@ def _need_count(n: Any, name: str) -> None:
         raise TypeError(f"{name}(): argument 'n' (position 1) must be int, not {given}")
 
 
+def _over(order: np.ndarray, length: float) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return order * (1.0 / np.float64(length))
+
+
 def _frequencies(
     array: np.ndarray, dtype: Any, device: Any, requires_grad: bool, out: Any, name: str
 ) -> Tensor:
@@ -277,8 +282,10 @@ def fftfreq(
     tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
     _need_count(n, "fft_fftfreq")
+    if n < 0:
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     order = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
-    return _frequencies(order * (1.0 / (n * d)), dtype, device, requires_grad, out, "fft_fftfreq")
+    return _frequencies(_over(order, n * d), dtype, device, requires_grad, out, "fft_fftfreq")
 
 
 def rfftfreq(
@@ -298,12 +305,14 @@ def rfftfreq(
     """
     _need_count(n, "fft_rfftfreq")
     order = np.arange(n // 2 + 1)
-    return _frequencies(order * (1.0 / (n * d)), dtype, device, requires_grad, out, "fft_rfftfreq")
+    return _frequencies(_over(order, n * d), dtype, device, requires_grad, out, "fft_rfftfreq")
 
 
 def _rolled(x: Tensor, dim: Any, back: bool) -> Tensor:
     shape = x._meta.shape
-    for d in _dims.wrap_dims(dim, len(shape)):
+    # One that is named twice is moved twice.
+    for d in dim if isinstance(dim, (tuple, list)) and dim else _dims.wrap_dims(dim, len(shape)):
+        d = _dims.wrap_dim(d, len(shape))
         n = shape[d]
         first = n // 2 if back else n - n // 2
         if 0 < first < n:
@@ -353,8 +362,8 @@ SAMPLES = {
     "fft.ihfft2": "x; cube, (3, 5); cube, dim=(0, 2); x, norm='forward'; !c",
     "fft.hfftn": "c; c, (3, 5); c, dim=(1, 0); c, norm='ortho'",
     "fft.ihfftn": "x; cube; cube, (2, 5); cube, dim=(0, 2); x, norm='ortho'; !c",
-    "fft.fftfreq": "5; 6, 0.5; 4, dtype=torch.float64; 1; !0.5",
-    "fft.rfftfreq": "5; 6, 0.5; 4, dtype=torch.float64; 1; !0.5",
-    "fft.fftshift": "x; x, 0; cube, (0, 2); i; empty; !x, 2",
-    "fft.ifftshift": "x; x, 0; cube, (0, 2); i; empty; !x, 2",
+    "fft.fftfreq": "5; 6, 0.5; 4, dtype=torch.float64; 1; 0; 3, 0.0; !0.5; !-1",
+    "fft.rfftfreq": "5; 6, 0.5; 4, dtype=torch.float64; 1; 0; 3, 0.0; !0.5",
+    "fft.fftshift": "x; x, 0; cube, (0, 2); i; empty; x, (0, -2); !x, 2",
+    "fft.ifftshift": "x; x, 0; cube, (0, 2); i; empty; x, (0, -2); !x, 2",
 }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from flambeau.functions.out_dtypes import check_dtype
 from flambeau.functions.promotion import cast
-from flambeau.record import alias, flush
+from flambeau.record import alias
 from flambeau.record.builder import shared
 from flambeau.record.macro import function, ops
-from flambeau.record.meta import meta
 from flambeau.record.overlap import refuse_overlap, refuse_repeated
-from flambeau.record.storage import Storage
 from flambeau.record.trace import open_
 from flambeau.tensor import Tensor
 
@@ -90,38 +87,13 @@ def write_out(out: Any, result: Any, name: str, inputs: Sequence[Any] = ()) -> A
             f"{title(out._meta.dtype)}"
         )
     if out._meta.shape != result._meta.shape:
+        from flambeau.functions.restriding import resize
+
         resize(out, result._meta.shape)
     else:
         refuse_repeated(out)
     return out.copy_(result)
 
 
-def settled(t: Tensor) -> None:
-    """Makes a tensor concrete and unbound, so that its shape may change."""
-    tr = open_.trace
-    if t._trace is tr or t._btrace is tr:
-        # What is recorded reads it as it is now.
-        flush.flush(tr)
-    t._value()
-
-
-def resize(t: Tensor, shape: tuple[int, ...]) -> None:
-    """Gives a tensor another shape; its elements are kept in order as far as they go."""
-    import numpy as np
-
-    settled(t)
-    array = t._array().reshape(-1)
-    size = math.prod(shape)
-    storage = t._storage
-    if storage.foreign and size > storage.memory.size:  # type: ignore[union-attr]
-        raise RuntimeError("Trying to resize storage that is not resizable")
-    flat = np.zeros(size, array.dtype)
-    flat[: min(size, array.size)] = array[:size]
-    t._storage = Storage(flat.reshape(shape))
-    t._spec = t._base = t._trace = t._btrace = None
-    t._seen = -1
-    t._meta = meta(tuple(shape), t._meta.dtype, t._meta.requires_grad, t._meta.leaf)
-
-
 shared["write_out"] = write_out
-__all__ = ["alias", "assign", "flush", "inplace", "ops", "resize", "title", "write_out"]
+__all__ = ["alias", "assign", "inplace", "ops", "title", "write_out"]

@@ -47,8 +47,6 @@ def result_type(*operands: Any) -> dtypes.dtype:
                 return a.dtype
     groups: list[dtypes.dtype | None] = [None, None, None]
     for x in operands:
-        if x is None:
-            continue
         if isinstance(x, Tensor):
             rank, d = (0 if x._meta.shape else 1), x._meta.dtype
         else:
@@ -109,10 +107,13 @@ def promoted(*operands: Any, dtype: dtypes.dtype | None = None) -> list[Any]:
 
 def floating(*operands: Any) -> list[Any]:
     """Operands in their common dtype, the default floating one if that is integral."""
+    return promoted(*operands, dtype=floating_type(*operands))
+
+
+def floating_type(*operands: Any) -> dtypes.dtype:
+    """The common dtype, the default floating one if that is integral."""
     target = result_type(*operands)
-    if target.category < 2:
-        target = defaults.dtype
-    return promoted(*operands, dtype=target)
+    return defaults.dtype if target.category < 2 else target
 
 
 def as_tensor(x: Any, dtype: dtypes.dtype) -> Tensor:

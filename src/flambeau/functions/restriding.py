@@ -10,11 +10,10 @@ import numpy as np
 
 from flambeau.functions import striding, transposing, views
 from flambeau.functions.dims import as_shape
-from flambeau.functions.inplace import resize as resize_storage
-from flambeau.functions.inplace import settled
 from flambeau.record import alias
 from flambeau.record.absent import absent, is_absent
 from flambeau.record.builder import check_writable
+from flambeau.record.flush import settled
 from flambeau.record.meta import meta
 from flambeau.record.storage import Storage, contiguous_strides
 from flambeau.record.trace import open_
@@ -103,26 +102,43 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
         return input
     if input.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
-    settled(input)
-    if is_absent(input):
-        _move(absent(meta(shape, input.dtype)), input)
-        return input
-    storage, offset = input._storage, alias.spec_of(input)[2]
+    resize(input, shape)
+    return input
+
+
+def resize(t: Tensor, shape: tuple[int, ...]) -> None:
+    """``resize_``, whatever the tensor; memory that is too small is replaced, not made larger."""
+    settled(t)
+    m, storage, offset = t._meta, t._storage, alias.spec_of(t)[2]
     count = math.prod(shape)
-    if offset + count <= storage.memory.size and (storage.shared or input._spec is not None):
+    if is_absent(t):
+        _move(absent(meta(shape, m.dtype)), t)
+    elif offset + count <= storage.memory.size and (storage.shared or t._spec is not None):
         spec = (shape, contiguous_strides(shape), offset)
-        if alias.turn_of(input) is not None:
-            spec = input._spec.like(spec)  # type: ignore[union-attr]
-        base = alias.root(input)
-        if base is input:
+        if alias.turn_of(t) is not None:
+            spec = t._spec.like(spec)  # type: ignore[union-attr]
+        base = alias.root(t)
+        if base is t:
             # What it was goes on as the base of what it becomes: never a base of itself.
             base = Tensor.__new__(Tensor)
-            _move(input, base)
-        view = alias.alias_of(base, spec, meta(shape, input.dtype))
-        _move(view, input)
-        return input
-    resize_storage(input, shape)
-    return input
+            _move(t, base)
+        _move(alias.alias_of(base, spec, meta(shape, m.dtype)), t)
+    else:
+        _replace(t, count, shape)
+    t._meta = meta(shape, m.dtype, m.requires_grad, m.leaf)
+
+
+def _replace(t: Tensor, count: int, shape: tuple[int, ...]) -> None:
+    """Memory of its own for a tensor, with its elements in order as far as they go."""
+    array = t._array().reshape(-1)
+    storage = t._storage
+    if storage.foreign and count > storage.memory.size:  # type: ignore[union-attr]
+        raise RuntimeError("Trying to resize storage that is not resizable")
+    flat = np.zeros(count, array.dtype)
+    flat[: min(count, array.size)] = array[:count]
+    t._storage = Storage(flat.reshape(shape))
+    t._spec = t._base = t._trace = t._btrace = None
+    t._seen = -1
 
 
 def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
@@ -149,7 +165,9 @@ def set_(
     check_writable(input)
     if source is None:
         settled(input)
-        resize_storage(input, (0,))
+        _replace(input, 0, (0,))
+        m = input._meta
+        input._meta = meta((0,), m.dtype, m.requires_grad, m.leaf)
         return input
     if not isinstance(source, Tensor):
         raise TypeError(

@@ -311,6 +311,8 @@ def isin(
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): one of the arguments must be a Tensor")
     for v in (elements, test_elements):
+        if not isinstance(v, (Tensor, int, float, complex)):
+            raise TypeError(f"isin(): arguments must be Tensor or Number, not {type(v).__name__}")
         if isinstance(v, Tensor) and v.dtype.category in (0, 3):
             raise RuntimeError(
                 f"Unsupported input type encountered for isin(): {_inplace.title(v.dtype)}"

@@ -435,7 +435,7 @@ def _count(
 
 def histogram(
     input: Tensor,
-    bins: int | Tensor,
+    bins: int | Tensor = 100,
     *,
     range: Sequence[float] | None = None,
     weight: Tensor | None = None,
@@ -579,7 +579,7 @@ SAMPLES = {
     "counts[:0], minlength=3; small[0]; !v; !k; !counts, v; !i[0] - 9; !counts, minlength=-1",
     "histc": "x.double(); x, 5; x, 4, -1.0, 1.0; x, bins=3, min=-1; sorted, 6; column * 0, 3;"
     "x, 4, 2, 2; empty; big, 10, -50, 50; !x, 0; !x, 4, 2, 1; !i, 3; !x, 3, -inf, inf",
-    "histogram": "x, 5; x, 4, range=(-1.0, 1.0); x, sorted; x, 3, weight=positive;"
+    "histogram": "x, 5; x; x, 4, range=(-1.0, 1.0); x, sorted; x, 3, weight=positive;"
     "x, 4, density=True; x, sorted, weight=positive, density=True; big, 10, range=(-50.0, 50.0);"
     "v * 0, 3; !x, 0; !i, 3; !x, 3, range=(1.0, -1.0); !x, sorted.reshape(2, 3); !x, 3, weight=u",
     "histogramdd": "tall, 2; tall, [2, 3, 2]; tall, (sorted, sorted, sorted);"

@@ -56,7 +56,7 @@ def clamp(
     tensor([0.0000, 0.5000, 1.0000])
     """
     _check_bounds("clamp", input, min, max)
-    dtype = result_type(input, min, max)
+    dtype = result_type(input, *(b for b in (min, max) if b is not None))
     x = cast(input, dtype)
     low, high = (
         cast(b, dtype) if isinstance(b, Tensor) else None if b is None else fit(b, dtype)

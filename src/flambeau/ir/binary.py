@@ -29,10 +29,33 @@ def binary(
     primitive(name, meaning, rule=rule, reference=reference, gradient=gradient)
 
 
+def _beside_halves(f: Callable, exact: bool) -> Callable:
+    """``f``, where a number beside 16-bit elements is rounded to their type, or not (``exact``).
+
+    PyTorch does the one or the other, by the operation; NumPy rounds beside float16 alone.
+    """
+
+    def reference(x: Any, y: Any) -> Any:
+        for number, array in ((y, x), (x, y)):
+            kind = getattr(array, "dtype", None)
+            if number.__class__ not in (int, float) or kind is None:
+                continue
+            if kind.itemsize != 2 or kind.kind not in "fV":
+                break
+            if not exact:
+                number = kind.type(number)
+                return f(x, number) if array is x else f(number, y)
+            wide = array.astype(np.float32), np.float32(number)
+            return f(*(wide if array is x else wide[::-1])).astype(kind)
+        return f(x, y)
+
+    return reference
+
+
 binary(
     "add",
     "x + y",
-    np.add,
+    _beside_halves(np.add, exact=False),
     (lambda g, x, y, *, out: like_operand(g, x), lambda g, x, y, *, out: like_operand(g, y)),
 )
 
@@ -40,7 +63,7 @@ binary(
 binary(
     "sub",
     "x - y",
-    np.subtract,
+    _beside_halves(np.subtract, exact=False),
     (lambda g, x, y, *, out: like_operand(g, x), lambda g, x, y, *, out: like_operand(-g, y)),
 )
 
@@ -52,7 +75,7 @@ def _conj(x: Any) -> Any:
 binary(
     "mul",
     "x * y",
-    np.multiply,
+    _beside_halves(np.multiply, exact=True),
     (
         lambda g, x, y, *, out: like_operand(g * _conj(y), x),
         lambda g, x, y, *, out: like_operand(g * _conj(x), y),
@@ -61,7 +84,7 @@ binary(
 binary(
     "div",
     "x / y (true division)",
-    np.true_divide,
+    _beside_halves(np.true_divide, exact=True),
     (
         lambda g, x, y, *, out: like_operand(g / _conj(y), x),
         # From the operands: what backward keeps is no result, which may be written to.
@@ -122,7 +145,7 @@ def _fmod(x: Any, y: Any) -> np.ndarray:
 binary(
     "remainder",
     "x - y * floor(x / y)",
-    _remainder,
+    _beside_halves(_remainder, exact=False),
     (
         lambda g, x, y, *, out: unbroadcast(g, x),
         lambda g, x, y, *, out: unbroadcast(-g * P["floor_divide"](x, y), y),
@@ -131,12 +154,15 @@ binary(
 binary(
     "fmod",
     "x - y * trunc(x / y)",
-    _fmod,
+    _beside_halves(_fmod, exact=False),
     (
         lambda g, x, y, *, out: unbroadcast(g, x),
         lambda g, x, y, *, out: unbroadcast(-g * P["trunc_divide"](x, y), y),
     ),
 )
+
+
+_power = _beside_halves(np.power, exact=False)
 
 
 def _pow(x: Any, y: Any) -> np.ndarray:
@@ -159,7 +185,7 @@ def _pow(x: Any, y: Any) -> np.ndarray:
         odd = np.where(ys % 2 == 0, 1, -1)
         negative = np.where(xs == 1, 1, np.where(xs == -1, odd, 0))
         return np.where(ys < 0, negative, safe).astype(kind)
-    return np.power(x, y)
+    return _power(x, y)
 
 
 def _pow_base(g: Var, x: Var, y: Any, *, out: Var) -> Var | None:
@@ -214,9 +240,8 @@ def _extremum(comparison: str) -> tuple[Callable, Callable]:
     """
 
     def share(g: Var, mine: Any, theirs: Any) -> Var:
-        loses = P["cast"](P[comparison](mine, theirs), dtype=g.dtype)
-        ties = P["cast"](P["eq"](mine, theirs), dtype=g.dtype)
-        return unbroadcast(g * (1.0 - (loses + ties * 0.5)), mine)
+        kept = P["where"](P["eq"](mine, theirs), g * 0.5, g)
+        return unbroadcast(P["where"](P[comparison](mine, theirs), 0.0, kept), mine)
 
     return (
         lambda g, x, y, *, out: share(g, x, y),

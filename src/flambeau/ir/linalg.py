@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.errors import LinAlgError
 from flambeau.ir.graph import Aval, Var
 from flambeau.ir.matrices import (
     column,
@@ -26,12 +27,6 @@ from flambeau.ir.reference import matrices
 
 P = PRIMITIVES
 
-
-class LinAlgError(RuntimeError):
-    """A matrix that an operation of linear algebra cannot take: singular, not positive definite."""
-
-
-LinAlgError.__module__ = "torch.linalg"
 
 # ---------------------------------------------------------------------------------- failures
 

@@ -421,7 +421,7 @@ primitive(
     rule=lambda x, y, w: same(x, y, w) if w.dtype is not None else same(x, y),
     reference=_lerp,
     gradient=(
-        lambda g, x, y, w, *, out: like_operand(g - g * _weight(w), x),
+        lambda g, x, y, w, *, out: like_operand(g * (1.0 - _weight(w)), x),
         lambda g, x, y, w, *, out: like_operand(g * _weight(w), y),
         lambda g, x, y, w, *, out: (
             like_operand(g * conj(y - x), w) if w.dtype is not None else None

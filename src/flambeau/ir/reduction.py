@@ -158,12 +158,19 @@ def scan_rule(x: Aval, *, dim: int) -> Aval:
 
 
 def _accumulate(f: Any) -> Any:
+    # As PyTorch has it: each result is rounded, what goes on is not.
+    wider = {"float16": np.float32, "bfloat16": np.float32,
+             "float32": np.float64, "complex64": np.complex128}  # fmt: skip
+
     def reference(x: np.ndarray, *, dim: int) -> np.ndarray:
         if x.ndim == 0:
             return x
-        if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
-            return f.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype)
-        return f.accumulate(x, axis=dim, dtype=x.dtype)
+        wide = x.astype(wider.get(x.dtype.name, x.dtype), copy=False)
+        if f is np.add and wide.dtype.kind in "fc":
+            # It begins with zero, so that no sum is minus zero.
+            wide = wide + wide.dtype.type(0)
+        with np.errstate(over="ignore"):
+            return f.accumulate(wide, axis=dim, dtype=wide.dtype).astype(x.dtype, copy=False)
 
     return reference
 

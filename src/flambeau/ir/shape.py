@@ -209,7 +209,18 @@ def _write_strided(
     base: np.ndarray, x: np.ndarray, offset: int, *, shape: tuple, strides: tuple
 ) -> np.ndarray:
     out = np.array(base, order="C")
-    _strided(out, shape, strides, offset)[...] = x
+    view = _strided(out, shape, strides, offset)
+    if view.size and _overlaps(shape, strides):
+        # What keeps its value is not written: it may lie over what does not.
+        before, after = (
+            np.array(v, out.dtype, order="C") for v in (view, np.broadcast_to(x, shape))
+        )
+        size = out.dtype.itemsize
+        bytes_of = [v.reshape(-1).view(np.uint8).reshape(-1, size) for v in (before, after)]
+        changed = (bytes_of[0] != bytes_of[1]).any(1).reshape(shape)
+        np.copyto(view, after, where=changed)
+    else:
+        view[...] = x
     return out
 
 

@@ -95,6 +95,7 @@ primitive(
     reference=eigen.eig,
     gradient=_eig_gradient,
     host=True,
+    raises=True,
 )
 
 
@@ -163,6 +164,7 @@ primitive(
     reference=eigen.svd,
     gradient=_svd_gradient,
     host=True,
+    raises=True,
 )
 
 
@@ -178,6 +180,7 @@ primitive(
     reference=eigen.svdvals,
     gradient=_svdvals_gradient,
     host=True,
+    raises=True,
 )
 
 
@@ -205,6 +208,7 @@ primitive(
     reference=eigen.pinv,
     gradient=(_pinv_gradient, None, None),
     host=True,
+    raises=True,
 )
 
 # ---------------------------------------------------------------------------- matrix functions

@@ -65,10 +65,12 @@ def apply_with(
         results = []
         for i, (item, kept, n) in enumerate(zip(items, layout, given, strict=True)):
             given_to = [item.param, item.grad, *[item.state[k] for k in kept]]
-            rule = (type(optimizer), kept)
-            for k, v in repeated(rule, given_to, n, partial(_new_state, optimizer, item, n)):
+            one, run = (type(optimizer), kept), partial(_new_state, optimizer, item, n)
+            for k, v in repeated(one, given_to, n, run):
                 changed.append((i, k))
                 results.append(v)
+        # Here: after an interrupt the edge is known, and the body runs no more.
+        _made.setdefault((rule, len(results)), tuple(changed[len(changed) - len(results) :]))
         return results
 
     rule = _rules.setdefault((type(optimizer), tuple(layout)), Rule())
@@ -79,8 +81,7 @@ def apply_with(
         raise
     if fresh:
         # Which entries of the state the rule makes is learnt when its body runs.
-        places = _made.setdefault((rule, len(fresh)), tuple(changed[-len(fresh) :]))
-        for (i, k), t in zip(places, fresh, strict=True):
+        for (i, k), t in zip(_made[rule, len(fresh)], fresh, strict=True):
             items[i].state[k] = t
     else:
         optimizer._recipe = Recipe.of(optimizer, items, rule, layout, numbers)

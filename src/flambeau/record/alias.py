@@ -149,9 +149,15 @@ def _bytes(t: Any) -> int:
 
 def root(t: Any) -> Any:
     """The tensor whose storage ``t`` is a view of, in the same history."""
-    while t._base is not None:
-        t = t._base
-    return t
+    if t._base is None:
+        return t
+    origin = t._base
+    while origin._base is not None:
+        origin = origin._base
+    if origin._storage is not t._storage:
+        # It was given other memory since (``x.data = y``): the view keeps what it is a view of.
+        origin = t._base = _own_base(t._storage, t._spec or (), t._meta.dtype)
+    return origin
 
 
 def refresh(tr: Trace, t: Any) -> None:
@@ -269,17 +275,18 @@ def kept(name: str, *args: Any, **attrs: Any) -> Any:
 
 def share(t: Any) -> Storage:
     """Makes ready for a second tensor on the storage of ``t``."""
-    storage = t._storage
+    storage, tr = t._storage, t._trace
+    # What belongs together is assigned together: no interrupt comes in between.
     if storage is None:
-        tr = t._trace
         storage = Storage(None, t._meta.shape)
         storage.trace, storage.slot, storage.meta = tr, t._slot, t._meta
-        t._storage = storage
-        tr.pending.append(storage)
-    if not storage.shared:
         storage.share()
-        if t._trace is not None:
-            t._btrace, t._seen, t._trace = t._trace, storage.version, None
+        tr.pending.append(storage)
+        t._storage, t._btrace, t._seen, t._trace = storage, tr, storage.version, None
+    elif not storage.shared:
+        if tr is not None:
+            t._btrace, t._seen, t._trace = tr, storage.version, None
+        storage.shared, storage.plain = True, False
     return storage
 
 
@@ -515,17 +522,24 @@ def detached(t: Any) -> Any:
 def current(tr: Trace, t: Any) -> None:
     """Sees to it that ``t`` has its slot in the open trace, flushing if it must."""
     while True:
+        again = None
         try:
-            if t._storage is None and t._trace is tr:
-                return
-            bind(tr, t)
-            # Bound outside a call: give the place back, it is bound again where it is used.
+            try:
+                if t._storage is None and t._trace is tr:
+                    return
+                bind(tr, t)
+            except Restart as restart:
+                again = restart
+            finally:
+                # Bound outside a call: give the place back, it is bound again where it is used.
+                building.undo_binding(tr)
+        finally:
+            # Once more: an interrupt may have come while the first was at it.
             building.undo_binding(tr)
+        if again is None:
             return
-        except Restart as restart:
-            building.undo_binding(tr)
-            (restart.action or (lambda: flush.flush(open_.trace)))()
-            tr = open_.trace
+        (again.action or (lambda: flush.flush(open_.trace)))()
+        tr = open_.trace
 
 
 def version_of(t: Any) -> int:

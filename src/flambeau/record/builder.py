@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from flambeau.ir.primitive import Primitive
 
 NUMBER = Aval((), None)
+# What a primitive may be applied to besides tensors and run-time numbers.
+_CONSTANTS = (int, float, complex, np.ndarray, np.generic)
 
 # Namespace that the generated wrappers share; ``Tensor`` is set when its class exists.
 shared: dict[str, Any] = {"Handle": Handle, "TENSORS": set()}
@@ -222,9 +224,14 @@ class Builder:
                 inputs.append(self.slot_of(a))
                 avals.append(a._meta.aval)
                 history |= a._meta.requires_grad
-            else:
+            elif isinstance(a, _CONSTANTS):
                 inputs.append(Const(a))
                 avals.append(NUMBER)
+            else:
+                # Refused by the call, not when the value is needed.
+                raise TypeError(
+                    f"{prim.name}(): operands must be tensors or numbers, not {kind.__name__}"
+                )
         out = prim.rule(*avals, **attrs)
         outs = out if type(out) is tuple else (out,)
         history = history and self.grad and prim.differentiable

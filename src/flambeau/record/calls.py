@@ -62,15 +62,17 @@ def miss(tr: Trace, fn: Function, key: Any, args: tuple) -> Any:
         fn.static.update(s.number.origin)
         return shared["wrappers"][fn](*arguments_of(fn, args)[0], **arguments_of(fn, args)[1])
     except flush.Asked:
-        loose = shared["loose_positions"][fn]
-        if not any([isinstance(args[i], Handle) and not args[i]._meta.shape for i in loose]):
+        loose = [i for i in shared["loose_positions"][fn] if isinstance(args[i], Handle)]
+        for i in loose:
+            if args[i]._meta.shape:
+                raise mistyped(fn.name.strip("_"), fn.parameters[i], i, "Number", args[i]) from None
+        if not loose:
             raise
         # What it looked at may be a number given as a tensor.
         undo_binding(tr)
         found: list[Any] = list(args)
         for i in loose:
-            if isinstance(args[i], Handle):
-                found[i] = found[i].item()
+            found[i] = found[i].item()
         positional, keywords = arguments_of(fn, tuple(found))
         return shared["wrappers"][fn](*positional, **keywords)
     if node.length > flush.LENGTH and not node.cut:
@@ -210,7 +212,8 @@ def recover(error: BaseException, tr: Trace, wrapper: Callable, args: tuple, fn:
         positional, keywords = arguments_of(fn, args)
         return wrapper(*positional, **keywords)
     if isinstance(error, AttributeError):
-        refusal = no_tensor(fn.body, fn.name.strip("_"), args, {})
+        body = getattr(fn.body, "signature_of", fn.body)
+        refusal = no_tensor(body, fn.name.strip("_"), args, {})
         if refusal is not None:
             raise refusal from None
     raise error

@@ -7,6 +7,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from flambeau.record.absent import NO_DATA
+from flambeau.record.builder import undo_binding
 from flambeau.record.commit import commit
 from flambeau.record.plans import alive_among, find_plan
 from flambeau.record.salvage import salvage
@@ -51,6 +52,9 @@ def flush(tr: Trace) -> None:
                 if storage.trace is tr:
                     refresh(tr, t)
         node = tr.node
+    if len(tr.inputs) > node.n_inputs:
+        # Of a call that an interrupt ended.
+        undo_binding(tr)
     live = tr.live
     counts = tuple(map(sys.getrefcount, live))
     key = (counts, tuple([s.slot for s in tr.pending])) if tr.pending else counts
@@ -195,6 +199,17 @@ def note_writes(node: Node, tensors: Sequence[Any]) -> bool:
         fit = fit and t._meta.leaf and not m.requires_grad and not t._retains
     node.memo["writes"] = Writes(node) if fit else UNFIT  # type: ignore[index]
     return False
+
+
+def settled(t: Any) -> None:
+    """Makes a tensor concrete and unbound, so that its shape or memory may change.
+
+    What is recorded reads it as it is now.
+    """
+    for tr in (t._trace, t._btrace):
+        if tr is not None and not tr.closed:
+            flush_other(tr)
+    t._value()
 
 
 def flush_other(tr: Trace | None) -> None:

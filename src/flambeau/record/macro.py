@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.ir.primitive import PRIMITIVES
 from flambeau.record import alias, checking, flush
-from flambeau.record.builder import shared
+from flambeau.record.builder import shared, undo_binding
 from flambeau.record.calls import (
     PLAIN,
     check,
@@ -37,7 +37,7 @@ shared.update(
     wrappers={}, number_positions={}, plain_positions={}, loose_positions={}, kinds={},
     defaults={}, positional={}, open_=open_, bind=alias.bind, key_of=key_of,
     number_key=number_key, miss=miss, hit=hit, check=check, recover=recover, special=special,
-    into=into, flush=flush.flush, D="default",
+    into=into, flush=flush.flush, undo=undo_binding, D="default",
 )  # fmt: skip
 
 
@@ -113,7 +113,11 @@ def plainly(fn: Function, args: tuple, kwargs: dict[str, Any]) -> Any:
             check(tr, fn, node, given)
         return hit(tr, node, given)
     except BaseException as error:
-        return recover(error, tr, wrapper, given, fn)
+        try:
+            return recover(error, tr, wrapper, given, fn)
+        finally:
+            # Once more: an interrupt may have come while that was at it.
+            undo_binding(tr)
 
 
 def described(fn: Function) -> inspect.Signature:

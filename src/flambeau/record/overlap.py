@@ -57,9 +57,9 @@ def refuse_repeated(t: Any) -> None:
     Raises ``RuntimeError``.
     """
     spec = t._spec
-    if spec is not None and any(
-        n > 1 and not step for n, step in zip(spec[0], spec[1], strict=True)
-    ):
+    if spec is None or 0 in spec[0]:
+        return
+    if any(n > 1 and not step for n, step in zip(spec[0], spec[1], strict=True)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."

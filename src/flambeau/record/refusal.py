@@ -16,7 +16,8 @@ def of_kind(value: Any, kind: str) -> bool:
     if kind == "str":
         return isinstance(value, str)
     if kind == "bool":
-        return value.__class__ not in (int, float, str, tuple, list, type(None))
+        wrong = value.__class__ in (int, float, str, tuple, list, type(None))
+        return not wrong and not isinstance(value, Handle)
     return value.__class__ is not bool and hasattr(value, "__index__")
 
 

@@ -106,16 +106,19 @@ def _apply_alone(
         tr.live.append(t)
         tr.cut = tr.cut or bool(node.cut)
         return t
-    except alias.Restart as restart:
-        undo_binding(tr)
-        (restart.action or (lambda: flush.flush(open_.trace)))()
-        return _apply_alone(name, open_.trace, prim, args, attrs, hold)
-    except NoValues:
-        undo_binding(tr)
-        return by_rules(functools.partial(_given, name, prim, attrs), args, {})
-    except BaseException:
-        drop_failed(tr)
-        undo_binding(tr)
+    except BaseException as error:
+        try:
+            if not isinstance(error, (alias.Restart, NoValues)):
+                drop_failed(tr)
+            undo_binding(tr)
+        finally:
+            # Once more: an interrupt may have come while the first was at it.
+            undo_binding(tr)
+        if isinstance(error, alias.Restart):
+            (error.action or (lambda: flush.flush(open_.trace)))()
+            return _apply_alone(name, open_.trace, prim, args, attrs, hold)
+        if isinstance(error, NoValues):
+            return by_rules(functools.partial(_given, name, prim, attrs), args, {})
         raise
 
 

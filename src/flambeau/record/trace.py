@@ -159,7 +159,7 @@ class Trie:
         stack = list(self.roots.values())
         while stack:
             node = stack.pop()
-            node.edges = {k: n for k, n in node.edges.items() if n in keep}
+            node.edges = {k: n for k, n in list(node.edges.items()) if n in keep}
             stack.extend(node.edges.values())
         self.count = len(keep)
         self.evictions += 1

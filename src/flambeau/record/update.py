@@ -51,18 +51,20 @@ def recorded_update(
                     return _record(tr, rule, tensors, numbers, body)
                 finally:
                     tr.special = open_.trace.special = is_special()
-        except Specialise as s:
-            undo_binding(tr)
-            _static.setdefault(rule, set()).update(s.number.origin)
-        except alias.Restart as restart:
-            undo_binding(tr)
-            (restart.action or (lambda: flush.flush(open_.trace)))()
-        except NoValues:
-            undo_binding(tr)
-            raise NotImplementedError(NO_DATA) from None
-        except BaseException:
-            undo_binding(tr)
-            raise
+        except BaseException as error:
+            try:
+                undo_binding(tr)
+            finally:
+                # Once more: an interrupt may have come while the first was at it.
+                undo_binding(tr)
+            if isinstance(error, Specialise):
+                _static.setdefault(rule, set()).update(error.number.origin)
+            elif isinstance(error, alias.Restart):
+                (error.action or (lambda: flush.flush(open_.trace)))()
+            elif isinstance(error, NoValues):
+                raise NotImplementedError(NO_DATA) from None
+            else:
+                raise
 
 
 def _record(
@@ -170,26 +172,30 @@ def quick_update(
     tr = open_.trace
     if tr.special or tr.marks or checking.ENABLED:
         return False
+    done = False
     try:
-        parts = bound(tr, tensors)
-        if kept:
-            if all([t._storage.plain and t._trace is not tr for t in kept]):
-                # As ``bind`` does it, but for noting their slots: the flush lets go of them.
-                tr.inputs += kept
-                parts += [t._meta for t in kept]
-            else:
-                parts += bound(tr, kept)
-        tr.numbers += numbers.values
-        node = tr.node.edges.get((rule, *parts, *numbers.parts))
-        if node is not None and flush.flush_writes(tr, node, (*tensors, *kept)):
-            return True
-    except (alias.Restart, NoValues):
-        pass
-    except BaseException:
-        undo_binding(tr)
-        raise
-    undo_binding(tr)
-    return False
+        try:
+            parts = bound(tr, tensors)
+            if kept:
+                if all([t._storage.plain and t._trace is not tr for t in kept]):
+                    # As ``bind`` does it, but for noting their slots: the flush lets go of them.
+                    tr.inputs += kept
+                    parts += [t._meta for t in kept]
+                else:
+                    parts += bound(tr, kept)
+            tr.numbers += numbers.values
+            node = tr.node.edges.get((rule, *parts, *numbers.parts))
+            done = node is not None and flush.flush_writes(tr, node, (*tensors, *kept))
+        except (alias.Restart, NoValues):
+            pass
+        finally:
+            if not done:
+                undo_binding(tr)
+    finally:
+        if not done:
+            # Once more: an interrupt may have come while the first was at it.
+            undo_binding(tr)
+    return done
 
 
 def _proxies(first: int, numbers: Sequence[dict[str, Any]], static: Any) -> list[dict[str, Any]]:

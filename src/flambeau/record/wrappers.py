@@ -104,6 +104,10 @@ def wrapper_source(fn: Function, params: list[inspect.Parameter]) -> str:
             "            return _t",
             f"        return _hit(_tr, _node, ({arguments}))",
             "    except BaseException as _error:",
-            f"        return _recover(_error, _tr, _self, ({arguments}), _fn)",
+            "        try:",
+            f"            return _recover(_error, _tr, _self, ({arguments}), _fn)",
+            "        finally:",
+            # Once more: an interrupt may have come while that was at it.
+            "            _undo(_tr)",
         ]
     )

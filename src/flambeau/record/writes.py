@@ -98,10 +98,11 @@ def write_shared(tr: Trace, t: Any, slot: int, m: Any, name: str) -> None:
         write_now(storage, origin, t, new)
         return
     tr = new._trace
-    if storage.trace is not tr:
-        storage.trace = tr
-        tr.pending.append(storage)
     storage.slot, storage.meta = new._slot, new._meta
+    if storage.trace is not tr:
+        # Noted before it is marked, as above.
+        tr.pending.append(storage)
+        storage.trace = tr
     storage.version += 1
     settle(None if building.is_leaf(origin) else tr, origin, new._slot, storage.version)
     origin._trace = None

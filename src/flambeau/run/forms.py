@@ -130,15 +130,18 @@ class Form:
 
     def take(self) -> None:
         """Waits for the plan that was asked for."""
-        ticket, self.asked = self.asked, None
+        ticket = self.asked
         if ticket is None:
             return
         try:
+            # An interrupt of the wait leaves the ticket for the next program.
             made: Any = ticket.wait()
         except Exception as error:
-            self.tried = ATTEMPTS
-            failed(error)
+            self.asked, self.tried = None, ATTEMPTS
+            if not ticket.refused:
+                failed(error)
             return
+        self.asked = None
         if made is not None:
             self.templates.insert(0, made)
 

@@ -7,11 +7,11 @@ programs compute, never measured.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from flambeau.ir.flops import flops, products
+from flambeau.run import counters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,6 @@ MOST, PARTS = 0.9, 1 << 12
 # Inputs of no more elements are small.
 SMALL = 1 << 12
 
-_natives: WeakKeyDictionary[Compiled, int] = WeakKeyDictionary()
-
 
 def is_large(inputs: Sequence[Any]) -> bool:
     """Whether an input has so many elements that work on it may be heavy."""
@@ -70,23 +68,13 @@ def interpreting(operations: int, calls: int) -> int:
 
 def noted(native: Compiled, operations: int) -> None:
     """From now on its runs count."""
-    _natives[native] = STEP + operations // NATIVE_SPEED
+    if native.runs:
+        counters.weigh(native.runs[-1].done, STEP + operations // NATIVE_SPEED)
 
 
 def now() -> tuple[int, int]:
     """How many native runs there were, and the nanoseconds they took by count; with no tail."""
-    found = _known()
-    runs = [(int(c.done[0]), each) for c, each in found if c.done is not None]
-    return sum([n for n, _ in runs]), sum([n * each for n, each in runs])
-
-
-def _known() -> list[tuple[Compiled, int]]:
-    while True:
-        try:
-            # What the garbage collector takes meanwhile waits; what another thread adds does not.
-            return list(_natives.items())
-        except RuntimeError:
-            continue
+    return counters.total()
 
 
 class Rounds:

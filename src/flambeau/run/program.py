@@ -192,6 +192,7 @@ class Program:
             found = form.fit(self.sample, form.foreseen or self.visits >= START)
             if found is not None:
                 self.ticket, complete = found
+                self.asked = pace.now()
                 self.sample = None
                 # Not by what is ready by now: that would be a question of time.
                 if not complete:
@@ -311,15 +312,19 @@ class Program:
         ticket = self.ticket
         if ticket is _NEVER:
             return
-        self.ticket = _NEVER
         if self.fixed is not None and self.fixed[1] != self.fixed[0](numbers):
             # One changed since: begin again.
             self.fixed = self.ticket = None
             self.visits = 0
             return
         try:
+            # An interrupt of the wait leaves the ticket: the next visit takes it.
             made = ticket.wait()  # type: ignore[union-attr]
+            self.native = made and made()
         except Exception as error:
+            self.ticket = _NEVER
+            if ticket.refused:  # type: ignore[union-attr]
+                return
             if os.environ.get("FLAMBEAU_DEBUG"):
                 raise
             warnings.warn(
@@ -329,7 +334,7 @@ class Program:
                 stacklevel=2,
             )
             return
-        self.native = made and made()
+        self.ticket = _NEVER
         if self.native is not None and self.form is not None:
             self.form.taken(self.native, self.visits == 1)
             self.sample = None

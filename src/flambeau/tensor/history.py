@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.autograd import engine
 from flambeau.dtypes import dtype
-from flambeau.record import alias
+from flambeau.record import alias, flush
 from flambeau.record.builder import tensor_class
 from flambeau.record.meta import meta
 from flambeau.record.storage import (
@@ -218,8 +218,7 @@ class History(Handle):
         if not isinstance(value, Handle):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         value._value()
-        if self._storage is not None:
-            self._value()
+        flush.settled(self)
         alias.share(value)
         self._storage, self._spec, self._base = value._storage, value._spec, None
         if value._spec is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau import dtypes, return_types
 from flambeau.functions.inplace import title as _title
 from flambeau.functions.linalg import _common as c
+from flambeau.ir.reference import eigen
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
 
@@ -227,11 +228,7 @@ def lstsq(
     values, residuals = empty, _no_residuals(A, b)
     full = True
     if driver != "gels":
-        s = (
-            np.linalg.svd(A.detach()._value()._array(), compute_uv=False)
-            if A.numel()
-            else (np.zeros((*A.shape[:-2], min(n, m)), real.numpy))
-        )
+        s = eigen.svdvals(A.detach()._value()._array())
         limit = rcond * s.max(-1, keepdims=True) if s.shape[-1] else 0
         found = np.asarray((s > limit).sum(-1), np.int64)
         rank, full = concrete(found, dtypes.int64), bool((found == m).all())

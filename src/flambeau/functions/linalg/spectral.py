@@ -9,6 +9,7 @@ import numpy as np
 from flambeau import dtypes, return_types
 from flambeau.functions.linalg import _common as c
 from flambeau.functions.promotion import cast as _cast
+from flambeau.ir.primitive import broadcast_shapes
 from flambeau.record.builder import Num
 from flambeau.record.macro import function, ops
 from flambeau.tensor import Tensor
@@ -132,7 +133,12 @@ def _looked_at(*values: Any) -> None:
 def _pinv(A: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
     _looked_at(atol, rtol)
     (c.square if hermitian else c.matrix)(A, "linalg.pinv")
-    return ops.pinv(A, *_limits(A, atol, rtol), hermitian=hermitian)
+    limits = _limits(A, atol, rtol)
+    *lead, n, m = A._meta.shape
+    whole = broadcast_shapes(tuple(lead), *(limit._meta.shape for limit in limits))
+    if whole != tuple(lead):
+        A = ops.broadcast(A, shape=(*whole, n, m))
+    return ops.pinv(A, *limits, hermitian=hermitian)
 
 
 def pinv(
@@ -163,10 +169,10 @@ def _rank(A: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
     else:
         s = c.singular_values(A)
     low, relative = _limits(A, atol, rtol)
-    last = (s.dim() - 1,)
-    limit = ops.maximum(low, ops.mul(ops.amax(s, dims=last, keepdim=False), relative))
+    largest = ops.amax(s, dims=(s.dim() - 1,), keepdim=False)
+    limit = ops.maximum(low, ops.mul(largest, relative))
     above = ops.gt(s, ops.reshape(limit, shape=(*limit._meta.shape, 1)))
-    return ops.sum(_cast(above, dtypes.int64), dims=last, keepdim=False)
+    return ops.sum(_cast(above, dtypes.int64), dims=(above.dim() - 1,), keepdim=False)
 
 
 def matrix_rank(

@@ -477,11 +477,10 @@ def _multilabel_soft_margin(
     loss = ops.neg(ops.add(ops.mul(y, yes), ops.mul(ops.sub(1.0, y), no)))
     if weight is not None:
         loss = ops.mul(loss, cast(weight, loss.dtype))
-    last = loss.dim() - 1
-    classes = loss._meta.shape[last] if loss.dim() else 1
-    if loss.dim():
-        loss = ops.sum(loss, dims=(last,), keepdim=False)
-    loss = ops.div(loss, float(classes))
+    # The classes are the input's, which a target may broadcast.
+    last = input.dim() - 1
+    loss = ops.sum(loss, dims=(last,), keepdim=False)
+    loss = ops.div(loss, float(input._meta.shape[last]))
     return mean(loss) if reduction == "mean" else reduced(loss, reduction)
 
 
@@ -533,7 +532,7 @@ SAMPLES = {
     " !x, labels, reduction='nothing'",
     "nn.functional.multilabel_margin_loss": "x, k; x, place - 1; x, place, reduction='none';"
     " v, k[0]; x, k, reduction='sum'; !x, labels; !x, u; !x, k + 9; !x, k, reduction='nothing'",
-    "nn.functional.multilabel_soft_margin_loss": "x, truth.float(); x, unit;"
+    "nn.functional.multilabel_soft_margin_loss": "x, truth.float(); x, unit; x[:, :1], unit;"
     " x, truth * 1.0, v.abs(); x, unit, reduction='none'; x, unit, reduction='sum';"
     " !x, unit, reduction='nothing'; !x, tall",
 }

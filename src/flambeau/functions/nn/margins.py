@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flambeau.functions.checks import _tensors
+from flambeau.functions.checks import _need_tensor, _tensors
 from flambeau.functions.nn._common import (
     broadcast_together,
     check_reduction,
@@ -147,6 +147,7 @@ def hinge_embedding_loss(
     >>> hinge_embedding_loss(tensor([0.5, 0.5]), tensor([1.0, -1.0]))
     tensor(0.5000)
     """
+    _need_tensor("hinge_embedding_loss", target, "target", 2)
     reduction = _reduction(size_average, reduce, reduction)
     return _hinge_embedding(input, target, float(margin), reduction)
 

@@ -48,10 +48,12 @@ if hasattr(os, "register_at_fork"):
 def _helper(count: int) -> ThreadPoolExecutor:
     found = _helpers.get(count)
     if found is None:
-        for old in list(_helpers):
-            _helpers.pop(old).shutdown(wait=False)
         from concurrent.futures import ThreadPoolExecutor  # 5 ms, for who asks
 
+        for old in list(_helpers):
+            # Another thread may be here, too.
+            if (unused := _helpers.pop(old, None)) is not None:
+                unused.shutdown(wait=False)
         found = _helpers[count] = ThreadPoolExecutor(count, "flambeau-batch")
     return found
 

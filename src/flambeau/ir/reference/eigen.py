@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from flambeau.errors import LinAlgError
 from flambeau.ir.reference import lapack
 from flambeau.ir.reference.batches import share, stack, together
 
@@ -17,6 +20,24 @@ def _adjoint(x: np.ndarray) -> np.ndarray:
     return np.conj(np.swapaxes(x, -1, -2))
 
 
+@contextmanager
+def _converging(x: np.ndarray, name: str, values: str) -> Iterator[None]:
+    """NumPy's refusal of what did not converge as ``LinAlgError``."""
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        wrong = np.argwhere(~np.isfinite(stack(x)).all((1, 2)))
+        where = f" (Batch element {wrong[0, 0]}):" if len(wrong) and x.ndim > 2 else ""
+        why = (
+            "contained non-finite values."
+            if len(wrong)
+            else f"is ill-conditioned or has too many repeated {values}."
+        )
+        raise LinAlgError(
+            f"{name}:{where} The algorithm failed to converge because the input matrix {why}"
+        ) from error
+
+
 def eigh(x: np.ndarray, *, upper: bool = False) -> Pair:
     """Ascending eigenvalues and eigenvectors of Hermitian matrices."""
     if x.size and lapack.available(x.dtype):
@@ -24,7 +45,8 @@ def eigh(x: np.ndarray, *, upper: bool = False) -> Pair:
         # Of those that fail NumPy says it, below.
         if not info.any():
             return values, vectors
-    w, v = together(lambda part: np.linalg.eigh(part, "U" if upper else "L"), x, 9 * _cube(x))
+    with _converging(x, "linalg.eigh", "eigenvalues"):
+        w, v = together(lambda part: np.linalg.eigh(part, "U" if upper else "L"), x, 9 * _cube(x))
     return w, v
 
 
@@ -33,7 +55,8 @@ def eigvalsh(x: np.ndarray, *, upper: bool = False) -> np.ndarray:
     if not x.size:
         return np.zeros(x.shape[:-1], x.real.dtype)
     side: Any = "U" if upper else "L"
-    return together(lambda part: (np.linalg.eigvalsh(part, side),), x, 2 * _cube(x))[0]
+    with _converging(x, "linalg.eigh", "eigenvalues"):
+        return together(lambda part: (np.linalg.eigvalsh(part, side),), x, 2 * _cube(x))[0]
 
 
 def eig(x: np.ndarray) -> Pair:
@@ -48,7 +71,8 @@ def eig(x: np.ndarray) -> Pair:
         w, v = np.linalg.eig(x)
         return w.astype(kind), v.astype(kind)
 
-    w, v = together(part, x, 25 * _cube(x))
+    with _converging(x, "linalg.eig", "eigenvalues"):
+        w, v = together(part, x, 25 * _cube(x))
     return w, v
 
 
@@ -72,7 +96,8 @@ def svd(x: np.ndarray, *, full_matrices: bool) -> tuple[np.ndarray, ...]:
     def part(x: np.ndarray) -> tuple[np.ndarray, ...]:
         return np.linalg.svd(x, full_matrices=full_matrices)
 
-    return together(part, x, 20 * _cube(x), panels=True)
+    with _converging(x, "linalg.svd", "singular values"):
+        return together(part, x, 20 * _cube(x), panels=True)
 
 
 def svdvals(x: np.ndarray) -> np.ndarray:
@@ -83,7 +108,8 @@ def svdvals(x: np.ndarray) -> np.ndarray:
     def part(x: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.linalg.svd(x, compute_uv=False),)
 
-    return together(part, x, 4 * _cube(x), panels=True)[0]
+    with _converging(x, "linalg.svd", "singular values"):
+        return together(part, x, 4 * _cube(x), panels=True)[0]
 
 
 def pinv(x: np.ndarray, atol: Any, rtol: Any, *, hermitian: bool) -> np.ndarray:

@@ -40,6 +40,9 @@ def matrix_exp(x: np.ndarray) -> np.ndarray:
     """
     if not x.size:
         return x.copy()
+    if x.dtype == np.float16:
+        with np.errstate(over="ignore"):
+            return matrix_exp(x.astype(np.float32)).astype(np.float16)
     if x.real.dtype == np.float32:
         return _taylor(x.reshape(-1, *x.shape[-2:])).reshape(x.shape)
     out = np.empty_like(x)

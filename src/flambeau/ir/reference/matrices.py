@@ -238,6 +238,10 @@ def _cofactor(x: np.ndarray) -> np.ndarray:
         found = size[..., None, None] * np.swapaxes(inverse, -1, -2)
     singular = ~(condition < _WELL_CONDITIONED) | (size == 0)
     if singular.any():
+        finite = np.isfinite(x).all((-2, -1))
+        # NumPy refuses others' singular values.
+        found[~finite] = np.nan
+        singular &= finite
         found[singular] = _singular_cofactor(x[singular])
     return found.astype(x.dtype, order="C", copy=False)
 

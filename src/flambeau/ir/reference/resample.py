@@ -47,14 +47,14 @@ def interpolate(
     """
     if mode == "area":
         return adaptive_avg_pool(x, output_size=output_size)
-    dtype, d = x.dtype, len(output_size)
+    given, dtype, d = x, x.dtype, len(output_size)
     whole = dtype == np.uint8
     kind = np.dtype(np.float64) if whole else dtype
     maps = _maps(x.shape[x.ndim - d :], output_size, mode, align_corners, scales, antialias, kind)
     if whole and any(m.weight is not None for m in maps):
         for axis, one in reversed(list(enumerate(maps, x.ndim - d))):
-            x = one.fixed_point(x, axis)
-        return x
+            x = x if one.is_identity else one.fixed_point(x, axis)
+        return owned(x, given)
     out = widen(x)
     for axis, one in enumerate(maps, x.ndim - d):
         out = one(out, axis)
@@ -170,6 +170,8 @@ class Taps:
 
     def transposed(self) -> Taps:
         """From outputs to inputs. Rows of unequal length are filled up with zero weights."""
+        if self.is_identity:
+            return self
         count, output = self.index.shape
         places, sources = self.index.ravel(), np.tile(np.arange(output), count)
         weight = np.ones(places.shape) if self.weight is None else self.weight.ravel()
@@ -205,9 +207,16 @@ def _maps(
     kind = computing_dtype(np.dtype(dtype))
     real = np.dtype(np.float64) if kind == np.float64 else np.dtype(np.float32)
     scales = scales or (None,) * len(input_size)
+    # PyTorch leaves axes alone that keep their size, whatever the scale; nearest: those of images.
+    image = mode == "nearest" and len(input_size) == 2
+    keeps = image or mode == "linear" or antialias
     maps = []
     for n, o, scale in zip(input_size, output_size, scales, strict=True):
-        if mode.startswith("nearest"):
+        if keeps and n == o:
+            maps.append(Taps(n, np.arange(n)[None], None))
+        elif image and o == 2 * n:
+            maps.append(Taps(n, np.arange(o)[None] // 2, None))
+        elif mode.startswith("nearest"):
             # PyTorch finds the nearest in float32 whatever the type of the image.
             step = _step(n, o, scale, False, np.dtype(np.float32))
             shift = np.float32(0.5 if mode == "nearest-exact" else 0)

@@ -60,6 +60,9 @@ class Stats:
 class Ticket:
     """Work the compiler's thread does: kernels that will have addresses."""
 
+    # Whether it was asked for when Python was exiting already: ``wait`` raises.
+    refused = False
+
     def __init__(self, work: Callable[[], Any] | None, result: Any = None) -> None:
         self._work = work
         self._result = result
@@ -69,9 +72,9 @@ class Ticket:
             self._finished.set()
 
     def done(self) -> bool:
-        """Whether ``wait`` would return (or raise) at once."""
+        """Whether the work was done: ``wait`` returns, or raises what it raised, at once."""
         if self._finished.is_set():
-            return True
+            return not self.refused
         _worker.start()  # after a fork, there is none until somebody asks
         return False
 
@@ -94,6 +97,7 @@ class Ticket:
         self._finished.set()
 
     def _refuse(self) -> None:
+        self.refused = True
         self._error = CompilerError("Python is exiting: nothing is compiled any more")
         self._finished.set()
 
@@ -454,11 +458,13 @@ class Worker:
     def hurry(self, ticket: Ticket) -> None:
         """Somebody waits for ``ticket``: it is the next."""
         with self.wake:
-            place = next((i for i, (t, _) in enumerate(self.queue) if t is ticket), 0)
-            if place > self.begun:
-                entry = self.queue[place]
-                del self.queue[place]
-                self.queue.insert(int(self.begun), entry)
+            queue, first = self.queue, int(self.begun)
+            place = next((i for i, (t, _) in enumerate(queue) if t is ticket), 0)
+            if place > first:
+                # They change places at once: an interrupt must not lose one of them.
+                queue[first], queue[place] = queue[place], queue[first]
+            # The interrupt of whoever asked may have come before it was told.
+            self.wake.notify()
 
     def start(self) -> None:
         if self.thread is not None:

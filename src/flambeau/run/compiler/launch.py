@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.run import counters
 from flambeau.run.compiler import code, threads, threads_kernels
 from flambeau.run.compiler.launch_driver import AT, FAULTY, LEFT, OBJECTS, PYTHON, driver
 from flambeau.run.compiler.launch_objects import layout
@@ -197,7 +198,7 @@ def assemble(
     stored = words([0] * len(numbers))
     for position, (_, _, slot) in enumerate(numbers):
         table[slot] = stored.ctypes.data + 8 * position
-    done = words([0])
+    done = counters.counter()
     desc = np.zeros(DESC_WORDS, np.int64)
     desc[:12] = (
         len(steps),
@@ -215,4 +216,4 @@ def assemble(
     )
     desc[14] = fault
     desc[15] = len(steps) if kept is None else kept
-    return Launch(make(desc, (parts, keep)), done, table, stored)
+    return Launch(make(desc, (parts, keep, done)), done, table, stored)

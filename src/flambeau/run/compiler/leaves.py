@@ -72,6 +72,10 @@ def _leaf(value: Any, values: list[Any], arrays: list[np.ndarray]) -> None:
         values.append(
             int(value) if 1 < value < _EXACT and value.is_integer() else Real(value.hex())
         )
+    elif value.__class__ is complex:
+        # Its bits, as those of floats.
+        values.append(complex)
+        values.append(repr(value))
     else:
         values.append(value.__class__)
         values.append(value)
@@ -194,6 +198,8 @@ def rebuilt(
         if isinstance(of, np.generic):
             return of
         found = take()
+        if of.__class__ is complex:
+            return of
         return of if of.__class__ is float and found.__class__ not in (Size, Varying) else found
 
     inputs = []

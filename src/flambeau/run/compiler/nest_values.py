@@ -80,7 +80,8 @@ def rounded(e: Lanes, value: str, el: Element) -> str:
 
 def narrow(value: float, el: Element) -> float:
     if el.memory == "half":
-        return float(np.float16(value))
+        with np.errstate(over="ignore"):
+            return float(np.float16(value))
     if el.memory == "bfloat":
         import ml_dtypes
 

@@ -9,10 +9,11 @@ from flambeau import dtypes
 from flambeau.run.compiler import code
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, chunk_of
 from flambeau.run.compiler.elements import element
+from flambeau.run.compiler.emit import vector
 from flambeau.run.compiler.lower import Lowering, Refused, Unsized, element_or_raw, lowering
 from flambeau.run.compiler.nodes import Ref
 from flambeau.run.compiler.rules import values
-from flambeau.run.compiler.scans_lines import running
+from flambeau.run.compiler.scans_lines import converted, running
 from flambeau.run.compiler.sizes import Size, has_size, later
 from flambeau.run.compiler.stages import Plan, Stage
 
@@ -25,25 +26,28 @@ _OPS = {("cumsum", "f"): "fadd", ("cumsum", "i"): "add"} | {
     ("cumprod", "f"): "fmul",
     ("cumprod", "i"): "mul",
 }
+_FIRST = {"fadd": 0.0, "add": 0, "fmul": 1.0, "mul": 1}
 
 
-def _first(op: str) -> float:
-    # Minus zero, so that a first minus zero stays one.
-    return {"fadd": -0.0, "add": 0}.get(op, 1)
+def _total(el: Element) -> str:
+    """What totals are kept in, as PyTorch has it: narrow floats are rounded when stored."""
+    return {"float": "double", "half": "float", "bfloat": "float"}.get(el.memory, el.memory)
 
 
-def scan(op: str, shape: tuple[int, int, int], lanes: Lanes, el: Element) -> Plan:
+def scan(op: str, shape: tuple[int, int, int], lanes: Lanes, el: Element, total: str) -> Plan:
     """The result of ``op`` with all before along the middle one of three dimensions.
 
-    Units are vectors of the last dimension, which do not depend on each other.
+    Units are vectors of the last dimension, which do not depend on each other. Totals are of type
+    ``total`` until they are stored.
     """
     outer, n, inner = shape
     if not has_size(shape) and inner == 1 and outer > 1:
-        return Plan((running(op, _first(op), shape, el),))
+        return Plan((running(op, _FIRST[op], shape, el, total),))
     f = Code()
+    kept = vector(lanes.count, total)
     source, out = f.pointer(0), f.pointer(1)
     blocks = -(-inner // lanes.count)
-    first = f.literal(lanes.count, lanes.element, _first(op))
+    first = f.literal(lanes.count, total, _FIRST[op])
     with f.loop("%begin", "%end") as unit:
         lead, block = f.divided(unit.index, blocks)
         column = f.mul(block, lanes.count)
@@ -51,7 +55,7 @@ def scan(op: str, shape: tuple[int, int, int], lanes: Lanes, el: Element) -> Pla
         mask = None
         if inner.__class__ is Size or inner % lanes.count:
             mask = f.mask(lanes.count, f.sub(str(inner), column))
-        with f.loop("0", str(n), carried=[(lanes.type, first)]) as step:
+        with f.loop("0", str(n), carried=[(kept, first)]) as step:
             place = f.add(at, f.mul(step.index, inner))
             to = f.along(out, (place, lanes.size))
             here = f.along(source, (place, lanes.size))
@@ -59,12 +63,14 @@ def scan(op: str, shape: tuple[int, int, int], lanes: Lanes, el: Element) -> Pla
                 x = f.load(lanes.type, here, lanes.size)
             else:
                 x = f.load_masked(lanes.count, lanes.element, here, mask)
-            total = f.value(f"{op} {lanes.type} {step.carried[0]}, {x}")
+            x = converted(f, lanes.type, x, kept)
+            result = f.value(f"{op} {kept} {step.carried[0]}, {x}")
+            step.carry(result)
+            result = converted(f, kept, result, lanes.type)
             if mask is None:
-                f.store(lanes.type, total, to, lanes.size)
+                f.store(lanes.type, result, to, lanes.size)
             else:
-                f.store_masked(lanes.count, lanes.element, total, to, mask)
-            step.carry(total)
+                f.store_masked(lanes.count, lanes.element, result, to, mask)
     units = outer * blocks
     chunk = later(lambda units, n: chunk_of(units, units * n * 4), units, n)
     return Plan((Stage(f.kernel(prefix="scan"), ("0", "out0"), units, chunk),))
@@ -86,7 +92,7 @@ def _scan(low: Lowering, e: Entry, x: Operand) -> Ref:
     if shape[2].__class__ is int:
         width = min(width, _power(shape[2]))
     lanes = Lanes(wide.memory, wide.size, width)
-    plan = scan(_OPS[e.prim.name, el.kind], shape, lanes, wide)
+    plan = scan(_OPS[e.prim.name, el.kind], shape, lanes, wide, _total(el))
     given = low.dense(x, aval.shape, wide)
     found = low.stages(e.prim.name, plan, [given], [aval.shape], [wide])[0]
     return found if wide is el else low.map("cast", [found], aval.shape, wide, el)
@@ -105,7 +111,8 @@ def _scan_of_pairs(low: Lowering, e: Entry, x: Operand) -> Ref:
     inner = 2 * math.prod(aval.shape[dim + 1 :])
     shape = (math.prod(aval.shape[:dim]), aval.shape[dim], inner)
     width = min(code.target().lanes(real.size), _power(inner))
-    plan = scan("fadd", shape, Lanes(real.memory, real.size, width), real)
+    lanes = Lanes(real.memory, real.size, width)
+    plan = scan("fadd", shape, lanes, real, _total(real))
     return low.stages("cumsum", plan, [low.dense(x, aval.shape, raw)], [aval.shape], [raw])[0]
 
 

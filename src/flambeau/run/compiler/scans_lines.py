@@ -101,19 +101,31 @@ class Lines:
         return Stage(self.f.kernel(prefix="lines"), operands, self.units, chunk)
 
 
-def running(op: str, first: float, shape: tuple[int, int, int], el: Element) -> Stage:
-    """Each element combined with all before it by an instruction, in the order of the line."""
+def converted(f: Code, given: str, x: str, wanted: str) -> str:
+    """Floats ``x`` of one type as the other."""
+    if given == wanted:
+        return x
+    how = "fpext" if "double" in wanted else "fptrunc"
+    return f.value(f"{how} {given} {x} to {wanted}")
+
+
+def running(op: str, first: float, shape: tuple[int, int, int], el: Element, total: str) -> Stage:
+    """Each element combined with all before it by an instruction, in the order of the line.
+
+    Totals are of type ``total`` until they are stored.
+    """
     f = Code()
     source, out = f.pointer(0), f.pointer(1)
     lines = Lines(f, shape, el, ROWS)
-    start = f.literal(lines.lanes, el.memory, first)
+    kept = vector(lines.lanes, total)
+    start = f.literal(lines.lanes, total, first)
     with f.loop("%begin", "%end") as unit:
         lines.begin(unit.index)
-        with f.loop("0", str(lines.n), carried=[(lines.type, start)]) as step:
-            x = lines.get(source, step.index)
-            total = f.value(f"{op} {lines.type} {step.carried[0]}, {x}")
-            lines.put(out, step.index, total)
-            step.carry(total)
+        with f.loop("0", str(lines.n), carried=[(kept, start)]) as step:
+            x = converted(f, lines.type, lines.get(source, step.index), kept)
+            result = f.value(f"{op} {kept} {step.carried[0]}, {x}")
+            lines.put(out, step.index, converted(f, kept, result, lines.type))
+            step.carry(result)
     return lines.stage(("0", "out0"), lines.lanes)
 
 

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import os
 import platform
+import re
 import stat
 import sys
 import time
@@ -33,6 +34,8 @@ WRITES_BETWEEN_CHECKS = 256
 FRESH = 24 * 3600.0
 # What writers leave behind when they are killed goes after this long (seconds).
 ABANDONED = 3600.0
+# The name of an entry, or of one that is being written.
+_ENTRY = re.compile(r"[0-9a-f]{32}(\..*\.tmp)?")
 
 _counter = itertools.count()
 _writes = 0
@@ -118,11 +121,16 @@ def location() -> Path | None:
 
 
 def shrink(root: Path, limit: int | None = None) -> None:
-    """Removes the oldest files under ``root`` if together they are above ``limit`` bytes."""
+    """Removes the oldest entries under ``root`` if together they are above ``limit`` bytes.
+
+    The directory may be the user's: what is not named as entries are is left alone.
+    """
     limit = LIMIT if limit is None else limit
     files = []
     now = time.time()
     for path in root.glob("*/*"):
+        if _ENTRY.fullmatch(path.name) is None:
+            continue
         try:
             found = path.stat()
             if path.suffix == ".tmp" and now - found.st_mtime > ABANDONED:
