@@ -10,12 +10,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import flambeau
+from flambeau.record.alias import version_of
 from flambeau.record.patterns import repeated
 from flambeau.record.update import Given, given, quick_update, recorded_update
 
 if TYPE_CHECKING:
     from flambeau import Tensor
     from flambeau.optim.optimizer import Optimizer
+
+# What rules count with besides tensors.
+_COUNTERS = ("step", "mu_product", "eta", "mu")
 
 State = dict[str, Any]
 Group = dict[str, Any]
@@ -38,8 +42,40 @@ def apply(optimizer: Optimizer, items: Iterable[Item]) -> None:
     named numbers: the whole step is recorded as one edge, in which they are run-time arguments.
     """
     items = list(items)
-    if items:
+    if not items:
+        return
+    before = Before(items[0].param, [([i.state], i.state) for i in items])
+    try:
         apply_with(optimizer, items, [optimizer.numbers(i.state, i.group) for i in items])
+    except BaseException as error:
+        before.restore(error)
+        raise
+
+
+class Before:
+    """What optimizers count with, before a step that may be refused or interrupted."""
+
+    __slots__ = ("param", "version", "values")
+
+    def __init__(self, param: Tensor, alike: Iterable[tuple[Sequence[State], State]]) -> None:
+        """``alike``: states that have the counters of one of them."""
+        self.param = param
+        self.version = version_of(param)
+        self.values = [
+            (states, [(k, _value(one[k])) for k in _COUNTERS if k in one]) for states, one in alike
+        ]
+
+    def restore(self, error: BaseException) -> None:
+        """Undoes the counting, unless the step was taken all the same, as by an interrupt."""
+        if not isinstance(error, Exception) and version_of(self.param) != self.version:
+            return
+        for states, values in self.values:
+            for state in states:
+                for k, value in values:
+                    if isinstance(state[k], flambeau.Tensor):
+                        store(state[k], value)
+                    else:
+                        state[k] = value
 
 
 def apply_with(
@@ -74,11 +110,7 @@ def apply_with(
         return results
 
     rule = _rules.setdefault((type(optimizer), tuple(layout)), Rule())
-    try:
-        fresh = recorded_update(rule, tensors, numbers, body)
-    except Exception:
-        take_back([item.state for item in items])
-        raise
+    fresh = recorded_update(rule, tensors, numbers, body)
     if fresh:
         # Which entries of the state the rule makes is learnt when its body runs.
         for (i, k), t in zip(_made[rule, len(fresh)], fresh, strict=True):
@@ -114,6 +146,12 @@ class Share(NamedTuple):
     shared: bool
     # The options, where the same ones give the same numbers.
     options: list[Any] | None
+
+    def alike(self) -> list[tuple[Sequence[State], State]]:
+        """States of the same counters, and one of them."""
+        if self.shared:
+            return [(self.states, self.states[0])]
+        return [([state], state) for state in self.states]
 
 
 class Recipe:
@@ -211,26 +249,30 @@ class Recipe:
             return False
         if kept and not all(map(is_, kept, self.kept)):
             return False
-        # First of all: they may read values.
-        numbers = self.given
-        if numbers is None or not self.unchanged():
-            numbers = given(self.rule, self.numbers(optimizer))
-            self.given = None if any(s.options is None for s in self.shares) else numbers
+        before = None
+        if self.states:
+            before = Before(params[0], chain.from_iterable([s.alike() for s in self.shares]))
         try:
+            # First of all: they may read values.
+            numbers = self.given
+            if numbers is None or not self.unchanged():
+                numbers = given(self.rule, self.numbers(optimizer))
+                self.given = None if any(s.options is None for s in self.shares) else numbers
             if quick_update(self.rule, [*params, *[p._grad for p in params]], kept, numbers):
                 return True
-        except Exception:
-            take_back(self.states)
+            if not self.states:
+                return False
+            # The counters have moved on: the long way takes it from here.
+            items = [
+                Item(p, p._grad, state, share.group)
+                for share in self.shares
+                for p, state in zip(share.params, share.states, strict=True)
+            ]
+            apply_with(optimizer, items, [n for n, count in numbers.runs for _ in range(count)])
+        except BaseException as error:
+            if before is not None:
+                before.restore(error)
             raise
-        if not self.states:
-            return False
-        # The counters have moved on: the long way takes it from here.
-        items = [
-            Item(p, p._grad, state, share.group)
-            for share in self.shares
-            for p, state in zip(share.params, share.states, strict=True)
-        ]
-        apply_with(optimizer, items, [n for n, count in numbers.runs for _ in range(count)])
         return True
 
     def unchanged(self) -> bool:
@@ -298,8 +340,14 @@ def _fixed(group: Group) -> bool:
 
 
 def _count(state: State) -> float | None:
-    counter = state.get("step")
-    return counter.item() if isinstance(counter, flambeau.Tensor) else counter
+    return _value(state.get("step"))
+
+
+def _value(counter: Any) -> Any:
+    if not isinstance(counter, flambeau.Tensor):
+        return counter
+    storage = counter._storage
+    return storage.memory.item() if storage is not None and storage.plain else counter.item()
 
 
 def _independent(optimizer: Optimizer, item: Item, given: dict[str, Number]) -> bool:
@@ -380,15 +428,6 @@ def advance(counter: Tensor) -> float:
     with flambeau.no_grad():
         counter += 1
     return counter.item()
-
-
-def take_back(states: Iterable[State]) -> None:
-    """Counts back: the step was refused."""
-    for state in states:
-        counter = state.get("step")
-        if isinstance(counter, flambeau.Tensor):
-            with flambeau.no_grad():
-                counter -= 1
 
 
 def store(cell: Tensor, value: float) -> float:
