@@ -332,6 +332,31 @@ def test_convolutions_of_what_begins_where_it_is_told(fits):
     assert len(fits) >= 3
 
 
+def test_windows_that_grow_with_the_image(fits):
+    """What has no kernel for all sizes is compiled for each, beside what has."""
+
+    def f(m, x):
+        F = m.nn.functional
+        y = x.transpose(1, 2) * 2
+        half = y.shape[2] // 2
+        parts = [
+            F.max_pool1d(y, half),
+            F.avg_pool1d(y, half, stride=2),
+            F.avg_pool1d(y, 3, stride=half),
+            F.adaptive_max_pool1d(y, 3),
+            F.adaptive_avg_pool1d(y, 4),
+            F.adaptive_max_pool2d(y, (3, 1)).flatten(1).unsqueeze(1).expand(-1, 8, -1),
+            F.adaptive_avg_pool2d(y, (1, 2)).expand(-1, 8, -1),
+            F.adaptive_max_pool2d(y, (4, 2)).flatten(1).unsqueeze(1).expand(-1, 8, -1),
+        ]
+        return m.cat(parts, 2).exp()
+
+    for n in (24, 31, 40, 57, 26, 18, 90, 33, 64):
+        for _ in range(2):
+            same(f, [values((3, n, 8)) / 4], 1e-4)
+    assert len(fits) >= 3
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_greatest_of_all_is_the_last_nan_or_the_first(fits, dtype):
     def f(m, x):

@@ -48,6 +48,7 @@ def max_pool(
     w = Windows.of(in_avals[0], out_avals[0], attrs)
     if w.whole and (has_size(w.size) or w.kernel[2] > 16):
         return _whole_maxima(w, lanes)
+    w.need_taps()
     if w.kernel[2] > 16:
         return None
     if prod(w.size) >= 1 << 30:

@@ -104,6 +104,7 @@ def avg_pool(
     w = Windows.of(in_avals[0], out_avals[0], attrs)
     if w.whole:
         return _whole_means(w, lanes, Divisor.of(w, attrs).fixed or prod(w.size))
+    w.need_taps()
     if w.kernel[2] > 16:
         return None
     divisor = Divisor.of(w, attrs)
@@ -172,6 +173,7 @@ def avg_pool_gradient(
     divisor = Divisor.of(w, attrs)
     if w.whole:
         return _whole_shares(w, lanes, divisor.fixed or prod(w.size))
+    w.need_taps()
     n = lanes.at_most(w.size[2])
     count, whole = n.count, f"<{n.count} x i32>"
     f = Code()

@@ -9,7 +9,9 @@ import numpy as np
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, Triple, chunk_of
 from flambeau.run.compiler.emit import constant, mangled
+from flambeau.run.compiler.lower import Unsized
 from flambeau.run.compiler.pooling_windows import lanes_of
+from flambeau.run.compiler.sizes import has_size
 from flambeau.run.compiler.stages import Plan, Stage
 
 if TYPE_CHECKING:
@@ -138,6 +140,9 @@ def adaptive_max(
     d = len(attrs["output_size"])
     shape = in_avals[0].shape
     size, output = _triple(shape[len(shape) - d :]), _triple(attrs["output_size"])
+    if has_size(size[2]):
+        # Its columns are written out.
+        raise Unsized
     f = Code()
 
     def bounds(plane: str, axis: int, at: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau.run.compiler.convolution_blocks import Code, Lanes, Triple, gather
-from flambeau.run.compiler.sizes import Size, divides
+from flambeau.run.compiler.lower import Unsized
+from flambeau.run.compiler.sizes import Size, has_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,11 @@ class Windows:
         reach = self.dilation[axis] * (self.kernel[axis] - 1)
         last = (self.output[axis] - 1) * self.stride[axis] + reach - self.padding[axis]
         return self.padding[axis] > 0 or last >= self.size[axis]
+
+    def need_taps(self) -> None:
+        """Taps are written out: how many there are, and where, is the same for all sizes."""
+        if has_size((self.kernel, self.stride, self.padding, self.dilation)):
+            raise Unsized
 
     @property
     def whole(self) -> bool:
@@ -176,7 +182,11 @@ def even_windows(output: Sequence[int], x: Aval) -> dict[str, Any] | None:
     """Adaptive pooling as plain pooling, where its windows all have one size."""
     d = len(output)
     size = x.shape[len(x.shape) - d :]
-    if any(o == 0 or not divides(o, n) for n, o in zip(size, output, strict=True)):
+    if has_size(size):
+        # Windows as large as the image is are known, others are not.
+        if any(o != 1 for o in output):
+            return None
+    elif any(o == 0 or n % o for n, o in zip(size, output, strict=True)):
         return None
     kernel = tuple(n // o for n, o in zip(size, output, strict=True))
     return {"kernel_size": kernel, "stride": kernel, "padding": (0,) * d}
