@@ -91,8 +91,9 @@ def test_running_sums(dtype):
     for shape in ((7,), (3, 5), (2, 3, 4), (40, 17), (1, 1)):
         x = numbers(math.prod(shape), dtype, 0).reshape(shape)
         for dim in range(len(shape)):
+            # Sums of complex64 are kept in complex128, unlike NumPy's.
             found = flambeau.from_numpy(x).cumsum(dim).numpy()
-            np.testing.assert_array_equal(found, np.cumsum(x, dim))
+            np.testing.assert_array_equal(found, torch.from_numpy(x).cumsum(dim).numpy())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -182,7 +182,7 @@ def even_windows(output: Sequence[int], x: Aval) -> dict[str, Any] | None:
     """Adaptive pooling as plain pooling, where its windows all have one size."""
     d = len(output)
     size = x.shape[len(x.shape) - d :]
-    if has_size(size):
+    if has_size((size, output)):
         # Windows as large as the image is are known, others are not.
         if any(o != 1 for o in output):
             return None
