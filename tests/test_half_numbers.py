@@ -38,3 +38,29 @@ def test_numbers_beside_16_bit_elements(name, dtype):
             for a, b in zip(ours, theirs, strict=True):
                 assert str(a.dtype) == str(b.dtype)
                 np.testing.assert_array_equal(a.float().numpy(), b.float().numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_scaled_sum_keeps_nothing_for_backward(dtype):
+    """A state that gathers history is differentiated again at each step."""
+
+    def run(m):
+        state = m.zeros((), dtype=getattr(m, dtype))
+        w = m.tensor(0.5, dtype=getattr(m, dtype), requires_grad=True)
+        for _ in range(5):
+            state.add_(w, alpha=0.3)
+            (state * 0.3).sin().mean().backward()
+        return w.grad.item()
+
+    assert run(flambeau) == pytest.approx(run(torch), rel=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_norm_by_way_of_64_bits_is_rounded_to_16(dtype):
+    """Native code from the fourth run: of two conversions LLVM made one, by a function it lacks."""
+    for _ in range(6):
+        found = [
+            m.arange(1, 6).to(getattr(m, dtype)).mul(0.1).norm(dim=0).tanh().sum().item()
+            for m in (flambeau, torch)
+        ]
+        assert found[0] == found[1]

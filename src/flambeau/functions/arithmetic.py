@@ -11,13 +11,13 @@ from flambeau.functions.inplace import inplace
 from flambeau.functions.precision import lowered
 from flambeau.functions.promotion import (
     Number,
-    as_tensor,
     cast,
     fit,
     floating_type,
     literal,
     promoted,
     result_type,
+    rounded,
     two_tensors,
 )
 from flambeau.record.builder import Num
@@ -56,7 +56,7 @@ def _plus(op: Any, x: Any, y: Any, alpha: Any, dtype: dtypes.dtype) -> Any:
     if once or not (_is_short(dtype) and isinstance(x, Tensor) and isinstance(y, Tensor)):
         return op(x, _scaled(y, alpha, dtype))
     _check_alpha(alpha, dtype)
-    factor = cast(as_tensor(fit(alpha, dtype), dtype), dtypes.float32)
+    factor = rounded(fit(alpha, dtype), dtype)
     x, y = cast(x, dtypes.float32), cast(y, dtypes.float32)
     return cast(op(x, ops.mul(y, factor)), dtype)
 

@@ -99,6 +99,20 @@ def fit(x: Any, dtype: dtypes.dtype) -> Any:
     return fitted(x, dtype)
 
 
+def rounded(x: Any, dtype: dtypes.dtype) -> Any:
+    """A number as a 16-bit ``dtype`` holds it."""
+    op = _as_half if dtype is dtypes.float16 else _as_bfloat
+    return x._make(op, x) if isinstance(x, Num) else op(x)
+
+
+def _as_half(x: Any) -> float:
+    return float(dtypes.float16.numpy.type(x))
+
+
+def _as_bfloat(x: Any) -> float:
+    return float(dtypes.bfloat16.numpy.type(x))
+
+
 def promoted(*operands: Any, dtype: dtypes.dtype | None = None) -> list[Any]:
     """Operands in their common dtype: tensors cast, numbers left to follow them."""
     target = dtype or result_type(*operands)

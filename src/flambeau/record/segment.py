@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -55,10 +56,11 @@ def overwrite_check(overwritten: Iterable[tuple[Any, int]], recorder: Any) -> An
 
 
 def constants(entries: Iterable[Entry]) -> set[int]:
-    """The slots that depend on nothing: a mask of a shape, say."""
+    """The slots that depend on nothing: a mask of a shape, say; arithmetic of run-time numbers."""
     found: set[int] = set()
     for e in entries:
-        if all(i.__class__ is Const or i in found for i in e.inputs):
+        least = NUMBERS if e.prim.name == "number" else -math.inf
+        if all(i.__class__ is Const or i in found or i <= least for i in e.inputs):
             found.update(e.outputs)
     return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.run.compiler import pointwise
+from flambeau.run.compiler.emit import mangled
 from flambeau.run.compiler.nodes import Literal
 from flambeau.run.compiler.pointwise import Lanes, convert
 from flambeau.run.compiler.sizes import Size
@@ -71,7 +72,11 @@ def pack_bfloat(e: Lanes, value: str) -> str:
 def rounded(e: Lanes, value: str, el: Element) -> str:
     """A value of a 16-bit type as memory would keep it, in its register again."""
     if el.memory == "half":
-        low = e.f.value(f"fptrunc {e.type('float')} {value} to {e.type('half')}")
+        # LLVM would make one conversion of two, from double by way of float, and call a function
+        # of the compiler's library for it.
+        ty = e.type("float")
+        value = e.f.call(f"llvm.arithmetic.fence.{mangled(ty)}", ty, (ty, value))
+        low = e.f.value(f"fptrunc {ty} {value} to {e.type('half')}")
         return e.f.value(f"fpext {e.type('half')} {low} to {e.type('float')}")
     if el.memory == "bfloat":
         return widen_bfloat(e, narrow_bfloat(e, value))
